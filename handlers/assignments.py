@@ -1,0 +1,283 @@
+"""The compute nodes' side of a job: who is asked, what they say, and the charge at the end.
+
+An assignment is a child job request, encrypted to one node, with a lease. Only the node
+that holds the current assignment is listened to: what comes late, twice, from another key
+or for another assignment pays nobody and is noted. The result that arrives within the
+lease is stored (it is in the inbox) and captured in one Plan: shares, rest, unused hold,
+the result and `success` for the customer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from handlers.bot import Agent, Bot, check_payouts, events_owed
+from handlers.jobs import OPEN_STATES, bot_agent, cause_of, changed_job, feedback, plan_released
+from handlers.states import JobState, JobStep
+from relaybot.db.database import Row
+from relaybot.errors import Rejected
+from relaybot.inbox import Decision
+from relaybot.nostr import nip90
+from relaybot.nostr.event import Event, parse_event
+from splits.compute import Part, compute
+from splits.resolved import ResolvedSplit
+from wallet.accounts import hold
+from wallet.charges import plan_capture
+from wallet.ledger import Change, Insert, Plan, Put
+from wallet.money import Msat
+
+log = structlog.get_logger()
+
+BATCH_MAX = 200  # held jobs looked at in one round
+
+_FREE_WORKERS = """
+SELECT id, kinds, open_jobs FROM (
+    SELECT workers.*, (SELECT COUNT(*) FROM jobs WHERE jobs.worker = workers.id AND jobs.worker <> '') AS open_jobs
+    FROM workers WHERE announced_until > :now AND beat_until > :now AND beat_at >= :beat_at_min AND status = 'idle'
+) AS alive WHERE open_jobs < :open_jobs_max ORDER BY open_jobs, assigned_at, id
+"""
+
+
+@dataclass(slots=True)
+class FreeWorker:
+    """A node that may be given a job now."""
+
+    pubkey: str
+    kinds: frozenset[int]
+    open_jobs: int
+
+
+async def assign_held(bot: Bot) -> bool:
+    """Give each held job to a free node, oldest job first; tell whether more may be waiting."""
+    held = await bot.book.database.fetch(
+        "SELECT id FROM jobs WHERE state = 'held' ORDER BY created_at LIMIT :limit", limit=BATCH_MAX
+    )
+    if not held:
+        return False
+    free = await _free_workers(bot)
+    given = [await _assign(bot, row["id"], free) for row in held]
+    return any(given) and len(held) == BATCH_MAX
+
+
+async def on_feedback(bot: Bot, event: Event) -> Decision:
+    """Take a node's 7000 on its assignment: `processing` claims it, `error` ends the job."""
+    job = await _leased_job(bot, event)
+    if isinstance(job, str):
+        return job
+    said = nip90.parse_feedback(event, bot.service)
+    if said.status == "error":
+        reason = f"the compute node failed: {said.text[:200] or 'no reason given'}"
+        log.info("node_failed", job=job["id"], worker=event.pubkey)
+        return await plan_released(bot, job, reason)
+    if said.status == "processing" and JobState(job["state"]) is JobState.ASSIGNED:
+        lease = await bot.book.row("assignments", job["assignment"])
+        assert lease is not None, f"job {job['id']} names an assignment that is not there"
+        changes = (
+            changed_job(bot, job, JobStep.CLAIM, due_at=lease["lease_until"]),
+            *events_owed(bot.clock.now(), feedback(bot, job, "processing", "a compute node has begun")),
+        )
+        return Plan(f"{cause_of(job['id'])}/claim/{job['attempt']}", changes=changes)
+    return f"{said.status}: nothing to change"
+
+
+async def on_result(bot: Bot, event: Event) -> Decision:
+    """Take a node's result (6000–6999): within its lease it is captured, else it pays nobody."""
+    job = await _leased_job(bot, event)
+    if isinstance(job, str):
+        return job
+    request = parse_event(job["request"])
+    # NIP-90: the result's kind is the request's plus 1000.
+    if event.kind != request.kind + nip90.RESULT_OFFSET:
+        return "refused: the result's kind is not the request's plus 1000"
+    result = nip90.parse_result(event, bot.service)
+    if len(result.content) > bot.config.jobs.result_bytes_max:
+        return await plan_released(bot, job, "the compute node's result is too large")
+    if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
+        log.warning("amount_above_bid", job=job["id"], worker=event.pubkey, asked_msat=result.amount_msat)
+    return await _plan_captured(bot, job, event.pubkey, result)
+
+
+async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) -> Plan:
+    now, agent, cause = bot.clock.now(), bot_agent(bot, job), cause_of(job["id"])
+    request = parse_event(job["request"])
+    parts = await _parts(bot, job, worker, result)
+    charged = sum(part.amount_msat for part in parts)
+    scheme = nip90.encryption_of(request)
+    answer = nip90.build_result(
+        agent.keypair,
+        request=request,
+        content=result.content,
+        encrypt=nip90.Encryption(scheme, bot.chance(32)) if scheme is not None else None,
+        now=now,
+    )
+    held = Msat(await bot.book.balance(hold(cause)))
+    changes: list[Change] = [
+        changed_job(
+            bot,
+            job,
+            JobStep.DELIVER,
+            JobStep.CAPTURE,
+            charged_msat=charged,
+            result=answer.id,
+            due_at=None,
+            worker="",
+        ),
+        *events_owed(now, answer, feedback(bot, job, "success", "done")),
+        *check_payouts([part.to for part in parts if part.to is not None], now),
+    ]
+    transfers = plan_capture(cause, payer=job["customer"], held_msat=held, parts=parts)
+    return Plan(f"{cause}/capture", transfers, tuple(changes))
+
+
+async def _parts(bot: Bot, job: Row, worker: str, result: nip90.Result) -> Sequence[Part]:
+    """Return who gets what, by the split that was promised when the job was taken."""
+    row = await bot.book.row("splits", job["split"])
+    assert row is not None, f"job {job['id']} names a split that is not there"
+    split = ResolvedSplit.from_json(row["body"])
+    users = await bot.book.database.rows_by_id("users", {job["customer"], worker, *split.people()})
+    referrers = {pubkey: row["referrer"] for pubkey, row in users.items() if row["referrer"] is not None}
+    return compute(
+        split,
+        charge_msat=split.price_for(result.usage, bid_msat=job["price_msat"]),
+        worker=worker,
+        referrers=referrers,
+        payer_referrer=referrers.get(job["customer"]),
+        usage=result.usage,
+        now=bot.clock.now(),
+    )
+
+
+async def _leased_job(bot: Bot, event: Event) -> Row | str:
+    """Return the job whose current assignment this event answers, or a note why it answers none."""
+    for tag in event.tags_named("e"):
+        assignment = await bot.book.row("assignments", tag[1]) if len(tag) > 1 else None
+        if assignment is None:
+            continue
+        job = await bot.book.row("jobs", assignment["job"])
+        assert job is not None, f"assignment {assignment['id']} has no job"
+        problem = _lease_problem(bot, event, assignment, job)
+        if problem is not None:
+            log.warning("not_the_lease_holder", job=job["id"], worker=event.pubkey, reason=problem)
+            return f"pays nobody: {problem}"
+        return job
+    return "answers no assignment of ours"
+
+
+def _lease_problem(bot: Bot, event: Event, assignment: Row, job: Row) -> str | None:
+    if event.pubkey != assignment["worker"]:
+        return "from another key than the assigned node's"
+    if JobState(job["state"]) not in OPEN_STATES or job["assignment"] != assignment["id"]:
+        return "the job is finished or was given to another node"
+    if bot.clock.now() > assignment["lease_until"]:
+        return "the lease has run out"
+    return None
+
+
+async def _free_workers(bot: Bot) -> list[FreeWorker]:
+    now, workers = bot.clock.now(), bot.config.workers
+    rows = await bot.book.database.fetch(
+        _FREE_WORKERS,
+        now=now,
+        beat_at_min=now - workers.heartbeat_seconds_max,
+        open_jobs_max=workers.open_jobs_max,
+    )
+    return [FreeWorker(row["id"], frozenset(json.loads(row["kinds"])), row["open_jobs"]) for row in rows]
+
+
+async def _assign(bot: Bot, job_id: str, free: list[FreeWorker]) -> bool:
+    """Give one job to the first free node of its kind that has not had it; tell whether there was one.
+
+    `free` is kept in turn: the node goes to the end, or leaves when it has all it may have.
+    """
+    job = await bot.book.row("jobs", job_id)
+    if job is None or JobState(job["state"]) is not JobState.HELD:
+        return False
+    rows = await bot.book.database.fetch("SELECT worker FROM assignments WHERE job = :job", job=job_id)
+    tried = {row["worker"] for row in rows}
+    request = parse_event(job["request"])
+    worker = next((one for one in free if request.kind in one.kinds and one.pubkey not in tried), None)
+    if worker is None:
+        return False
+    answer = await bot.book.apply(_plan_assigned(bot, job, request, worker.pubkey))
+    free.remove(worker)
+    worker.open_jobs += 1
+    if worker.open_jobs < bot.config.workers.open_jobs_max:
+        free.append(worker)
+    return answer.done
+
+
+def _plan_assigned(bot: Bot, job: Row, request: Event, worker: str) -> Plan:
+    now, agent, number = bot.clock.now(), bot_agent(bot, job), job["attempt"] + 1
+    lease_until = now + bot.config.jobs.lease_seconds
+    child = _child_request(bot, agent, request, worker, lease_until)
+    assignment = {
+        "job": job["id"],
+        "number": number,
+        "worker": worker,
+        "lease_until": lease_until,
+        "created_at": now,
+    }
+    claim_by = min(now + bot.config.jobs.claim_seconds, lease_until)
+    changes = (
+        changed_job(
+            bot, job, JobStep.ASSIGN, attempt=number, assignment=child.id, worker=worker, due_at=claim_by
+        ),
+        Insert("assignments", child.id, assignment),
+        Put("workers", worker, {"assigned_at": now}),
+        *events_owed(now, child),
+    )
+    return Plan(f"{cause_of(job['id'])}/assign/{number}", changes=changes)
+
+
+def _child_request(bot: Bot, agent: Agent, request: Event, worker: str, lease_until: int) -> Event:
+    """Return the assignment: the customer's inputs, read again and encrypted to one node."""
+    asked = nip90.parse_job_request(request, agent.keypair)
+    return nip90.build_job_request(
+        bot.service,
+        kind=request.kind,
+        inputs=asked.inputs,
+        params=asked.params,
+        bid_msat=agent.split.worker_part_max(),
+        provider=worker,
+        encrypt=nip90.Encryption(nip90.NIP44, bot.chance(32)),
+        expiration=lease_until,
+        now=bot.clock.now(),
+    )
+
+
+async def on_due(bot: Bot, job: Row) -> Plan:
+    """Return what follows when the time of a job's state has run out."""
+    match JobState(job["state"]):
+        case JobState.AWAITING_PAYMENT:
+            return await plan_released(bot, job, "not paid in time")
+        case JobState.HELD:
+            return await plan_released(bot, job, "no compute node was free in time")
+        case JobState.ASSIGNED | JobState.WORKING:
+            if job["attempt"] >= bot.config.jobs.attempts_max:
+                return await plan_released(bot, job, "no compute node delivered in time")
+            due_at = bot.clock.now() + bot.config.jobs.queue_seconds
+            lost = changed_job(bot, job, JobStep.LOSE, assignment="", worker="", due_at=due_at)
+            return Plan(f"{cause_of(job['id'])}/lose/{job['attempt']}", changes=(lost,))
+        case JobState.RECEIVED | JobState.DELIVERED | JobState.CAPTURED | JobState.RELEASED as state:
+            raise Rejected("error", "a finished job has nothing due", state=state.value)
+
+
+async def release_due(bot: Bot) -> bool:
+    """Move on every job whose time has run out; tell whether more may be due."""
+    due = await bot.book.database.fetch(
+        "SELECT id FROM jobs WHERE due_at <= :now ORDER BY due_at LIMIT :limit", now=bot.clock.now(), limit=BATCH_MAX
+    )
+    for row in due:
+        await bot.book.decide(lambda job_id=row["id"]: _decide_due(bot, job_id))
+    return len(due) == BATCH_MAX
+
+
+async def _decide_due(bot: Bot, job_id: str) -> Plan | None:
+    job = await bot.book.row("jobs", job_id)
+    if job is None or job["due_at"] is None or job["due_at"] > bot.clock.now():
+        return None
+    return await on_due(bot, job)

@@ -1,0 +1,95 @@
+"""What every handler works with: the keys, the agents, the book, the node, the clock.
+
+It is made once, by `relaybot.app`, and handed to each handler; it holds no state of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from relaybot.clock import Clock
+from relaybot.config import Config
+from relaybot.nostr import nip17, nip59
+from relaybot.nostr.event import Event
+from relaybot.nostr.keys import KeyPair
+from relaybot.outbox import owed
+from splits.resolved import ResolvedSplit
+from wallet.book import Book
+from wallet.ledger import Insert, Put
+from wallet.lightning import Lightning
+
+Chance = Callable[[int], bytes]  # that many random bytes
+
+TWO_DAYS = 2 * 86_400  # NIP-59: how far back seals and wraps may be dated
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One agent as it runs now: its key, what it is asked for, and by what split it is charged."""
+
+    id: str
+    name: str
+    about: str
+    keypair: KeyPair
+    kinds: frozenset[int]
+    takes_open_requests: bool
+    split: ResolvedSplit
+    split_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """Everything a handler may read or call."""
+
+    config: Config
+    service: KeyPair
+    agents: Mapping[str, Agent]  # by hex pubkey
+    contributors: frozenset[str]  # hex pubkeys named in any split: their payout targets are followed
+    workers_allowed: frozenset[str]
+    book: Book
+    lightning: Lightning
+    clock: Clock
+    chance: Chance
+
+    def message(self, to: str, text: str) -> Insert:
+        """Return the outbox row of a private message (NIP-17) from the service to the pubkey `to`."""
+        now = self.clock.now()
+        rumor = nip17.build_message(self.service.pubkey, [to], text, now=now)
+        wrap = nip59.wrap(
+            rumor,
+            self.service,
+            to,
+            ephemeral=KeyPair(self.chance(32)),
+            nonces=(self.chance(32), self.chance(32)),
+            seal_created_at=self._some_time_before(now),
+            wrap_created_at=self._some_time_before(now),
+        )
+        return owed(wrap, now)
+
+    def _some_time_before(self, now: int) -> int:
+        return now - int.from_bytes(self.chance(4), "big") % TWO_DAYS
+
+
+def new_user(now: int) -> dict[str, str | int | None]:
+    """Return the columns of a user who was not known before."""
+    return {
+        "referrer": None,
+        "first_funded_at": None,
+        "threshold_msat": None,
+        "withdrawals": "open",
+        "payouts": 0,
+        "payout_check_at": None,
+        "told_no_target_at": None,
+        "created_at": now,
+    }
+
+
+def check_payouts(pubkeys: Sequence[str], now: int) -> tuple[Put, ...]:
+    """Return the rows that ask the payouts to look at these users' balances soon."""
+    return tuple(Put("users", pubkey, {"payout_check_at": now}, fresh=new_user(now)) for pubkey in sorted(set(pubkeys)))
+
+
+def events_owed(now: int, *events: Event) -> tuple[Insert, ...]:
+    """Return the outbox rows of several events."""
+    return tuple(owed(event, now) for event in events)

@@ -1,0 +1,198 @@
+"""The conversation (NIP-17): private messages to the service, and its answers.
+
+`COMMANDS` is the whole list: each takes the words after its name and returns what is
+answered and what changes. A command is done once per rumor, whatever a relay replays.
+Unknown or malformed input gets the usage of the nearest command.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from handlers.bot import Bot, check_payouts, new_user
+from handlers.jobs import new_invoice
+from relaybot.errors import Rejected
+from relaybot.inbox import Decision
+from relaybot.nostr import nip17, nip19, nip59
+from relaybot.nostr.event import Event
+from wallet.accounts import user
+from wallet.ledger import Change, Insert, Plan, Put, Update
+from wallet.lnurl import parse_lightning_address
+from wallet.money import Msat, format_sat, parse_amount
+from wallet.payouts import KEEP
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One command as it was asked: by whom, in which rumor, dated when."""
+
+    sender: str
+    rumor: str
+    created_at: int
+    words: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered, and what the command changes."""
+
+    text: str
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: how it is used, what it is for, what it does."""
+
+    usage: str
+    about: str
+    run: Callable[[Bot, Asked], Awaitable[Reply]]
+
+
+async def on_wrap(bot: Bot, event: Event) -> Decision:
+    """Take a gift wrap (1059) to the service: unwrap it, run the command, owe the answer."""
+    rumor = nip59.unwrap(event, bot.service)
+    message = nip17.parse_message(rumor)
+    words = message.text.split()
+    if not words:
+        return "an empty message"
+    asked = Asked(rumor.pubkey, rumor.id, rumor.created_at, words[1:])
+    reply = await _run(bot, words[0].lower(), asked)
+    # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
+    return Plan(f"dm/{rumor.id}", changes=(*reply.changes, bot.message(rumor.pubkey, reply.text)))
+
+
+async def _run(bot: Bot, name: str, asked: Asked) -> Reply:
+    command = COMMANDS.get(name)
+    if command is None:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"Did you mean: {COMMANDS[nearest[0]].usage}" if nearest else "Write help for what I understand."
+        return Reply(f"I do not know {name[:40]!r}. {hint}")
+    try:
+        return await command.run(bot, asked)
+    except Rejected as refusal:
+        return Reply(f"{refusal.reason}.\nUsage: {command.usage}")
+
+
+async def _help(_bot: Bot, _asked: Asked) -> Reply:
+    return Reply("\n".join(f"{command.usage}\n    {command.about}" for command in COMMANDS.values()))
+
+
+async def _balance(bot: Bot, asked: Asked) -> Reply:
+    return Reply(f"Your balance is {format_sat(await bot.book.balance(user(asked.sender)))}.")
+
+
+async def _topup(bot: Bot, asked: Asked) -> Reply:
+    """Answer with an invoice; its label is the rumor's, so a repeat finds the same one."""
+    if len(asked.words) != 1:
+        raise Rejected("invalid", "say how many sats")
+    amount = _sats(asked.words[0])
+    limits = bot.config.limits
+    if not limits.topup_min <= amount <= limits.topup_max:
+        allowed = f"{format_sat(limits.topup_min)} to {format_sat(limits.topup_max)}"
+        raise Rejected("invalid", f"a top-up is {allowed}")
+    seconds = bot.config.jobs.payment_seconds
+    invoice = await bot.lightning.create_invoice(
+        label=f"topup/{asked.rumor}",
+        amount_msat=amount,
+        description=f"{bot.config.service.name}: top-up",
+        expiry_seconds=seconds,
+    )
+    row = new_invoice(invoice, purpose="topup", owner=asked.sender, job="", now=bot.clock.now())
+    return Reply(f"Pay this invoice to add {format_sat(amount)} to your balance:\n{invoice.bolt11}", (row,))
+
+
+async def _payout(bot: Bot, asked: Asked) -> Reply:
+    """`payout`, `payout <address>`, `payout keep`, `payout threshold <sats>`."""
+    match asked.words:
+        case []:
+            return Reply(await _payout_state(bot, asked.sender))
+        case ["threshold", sats]:
+            threshold = _sats(sats)
+            row = Put(
+                "users", asked.sender, {"threshold_msat": threshold}, fresh=new_user(bot.clock.now())
+            )
+            look = check_payouts([asked.sender], bot.clock.now())
+            return Reply(f"You are paid when your balance reaches {format_sat(threshold)}.", (row, *look))
+        case [target]:
+            target = KEEP if target.lower() == KEEP else str(parse_lightning_address(target))
+            values = {
+                "pubkey": asked.sender,
+                "source": "registered",
+                "target": target,
+                "stated_at": asked.created_at,
+                "event": asked.rumor,
+            }
+            row = Put("targets", f"{asked.sender}/registered", values)
+            said = "What you earn stays your balance." if target == KEEP else f"What you earn is sent to {target}."
+            return Reply(said, (row, *check_payouts([asked.sender], bot.clock.now())))
+        case _:
+            raise Rejected("invalid", "too many words")
+
+
+async def _payout_state(bot: Bot, sender: str) -> str:
+    rows = await bot.book.database.fetch(
+        "SELECT state, amount_msat, fee_msat, reason FROM payouts WHERE pubkey = :pubkey"
+        " ORDER BY created_at DESC LIMIT 5",
+        pubkey=sender,
+    )
+    if not rows:
+        return "Nothing was paid out to you yet."
+    return "\n".join(
+        f"{format_sat(row['amount_msat'])}: {row['state']}" + (f" ({row['reason']})" if row["reason"] else "")
+        for row in rows
+    )
+
+
+async def _refer(bot: Bot, asked: Asked) -> Reply:
+    """Name who referred the sender: once, early, not oneself, in no circle."""
+    if len(asked.words) != 1:
+        raise Rejected("invalid", "say who referred you")
+    referrer = nip19.parse_pubkey(asked.words[0])
+    row = await bot.book.row("users", asked.sender)
+    now = bot.clock.now()
+    if row is not None and row["referrer"] is not None:
+        raise Rejected("invalid", "you have named your referrer already")
+    window = bot.config.referrals.window_days * DAY
+    if row is not None and row["first_funded_at"] is not None and row["first_funded_at"] + window < now:
+        raise Rejected("invalid", f"a referrer is named within {bot.config.referrals.window_days} days")
+    await _check_no_circle(bot, asked.sender, referrer)
+    name = nip19.encode_npub(referrer)
+    fresh = {**new_user(now), "referrer": referrer}
+    change: Change = (
+        Insert("users", asked.sender, fresh)
+        if row is None
+        else Update("users", asked.sender, {"referrer": referrer}, expect={"version": row["version"]})
+    )
+    return Reply(f"Thank you: {name} earns with you from now on, at no cost to you.", (change,))
+
+
+async def _check_no_circle(bot: Bot, sender: str, referrer: str) -> None:
+    link: str | None = referrer
+    while link is not None:
+        if link == sender:
+            raise Rejected("invalid", "referrals must not form a circle")
+        row = await bot.book.row("users", link)
+        link = row["referrer"] if row is not None else None
+
+
+def _sats(word: str) -> Msat:
+    return parse_amount(f"{word} sat")
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "help": Command("help", "what I understand", _help),
+        "balance": Command("balance", "what you have", _balance),
+        "topup": Command("topup <sats>", "add to your balance by Lightning", _topup),
+        "payout": Command(
+            "payout [<lightning address> | keep | threshold <sats>]", "where and when your earnings are sent", _payout
+        ),
+        "refer": Command("refer <npub>", "name who referred you, once", _refer),
+    }
+)

@@ -1,0 +1,259 @@
+"""A job from its request to its end, but for what the compute nodes say (`assignments.py`).
+
+Theory of operation. One row in `jobs`, one escrow `hold/job/<id>`. Each step is one Plan
+that guards the row's version, so of two steps that race (a cancel and a delivery, say)
+one applies and the other decides again on what it finds.
+
+    request ──► (refused: 7000 error) | hold ──► held | ask ──► awaiting_payment
+    settlement of the invoice, in one Plan: credit, hold ──► held
+    held ──► assigned ──► working ──► delivered, captured      (assignments.py)
+    cancel, deadline, node's error ──► released: the escrow goes back, 7000 error says why
+
+A crash before a Plan: the event is still new in the inbox, or the row still due; it is
+decided again. After it: its key answers `already`. The invoice of a job is made before
+its Plan, under the label `job/<id>`, so a repeat finds the same invoice.
+"""
+
+from __future__ import annotations
+
+from handlers.bot import Agent, Bot, events_owed
+from handlers.states import JOB, JobState, JobStep
+from relaybot.db.database import Row
+from relaybot.errors import Rejected
+from relaybot.inbox import Decision
+from relaybot.nostr import nip90
+from relaybot.nostr.event import Event, encode_event, parse_event
+from wallet.accounts import hold, user
+from wallet.charges import plan_hold, plan_release
+from wallet.ledger import Change, Insert, Plan, Put, Update
+from wallet.lightning import Invoice
+from wallet.money import Msat, format_sat
+
+OPEN_STATES = (JobState.AWAITING_PAYMENT, JobState.HELD, JobState.ASSIGNED, JobState.WORKING)
+
+
+def cause_of(job_id: str) -> str:
+    """Return the cause under which a job's money moves."""
+    return f"job/{job_id}"
+
+
+async def on_request(bot: Bot, event: Event) -> Decision:
+    """Take a job request (kinds 5000–5999): hold its price, or ask for it; refuse it with a reason."""
+    agent = _addressed_agent(bot, event)
+    if agent is None:
+        return "a request to somebody else"
+    try:
+        request = _accepted(bot, agent, event)
+        await _check_open_jobs(bot, request.customer)
+    except Rejected as refusal:
+        return _refuse(bot, agent, event, str(refusal))
+    price = agent.split.price_max if request.bid_msat is None else min(agent.split.price_max, request.bid_msat)
+    if await bot.book.balance(user(request.customer)) >= price:
+        return _plan_hold_at_once(bot, agent, event, Msat(price))
+    return await _ask(bot, agent, event, Msat(price))
+
+
+async def on_cancel(bot: Bot, event: Event) -> Decision:
+    """Take a deletion (NIP-09): the customer's own job is released if it is not delivered yet."""
+    for tag in event.tags_named("e"):
+        job = await bot.book.row("jobs", tag[1]) if len(tag) > 1 else None
+        # NIP-09: only the author of an event may delete it.
+        if job is not None and job["customer"] == event.pubkey and JobState(job["state"]) in OPEN_STATES:
+            return await plan_released(bot, job, "cancelled by the customer")
+    return "nothing of ours to cancel"
+
+
+async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
+    """Return the Plan that ends `job` without a charge: escrow back, and a 7000 `error` that says why."""
+    now = bot.clock.now()
+    held = Msat(await bot.book.balance(hold(cause_of(job["id"]))))
+    changes: list[Change] = [
+        changed_job(bot, job, JobStep.RELEASE, reason=reason, due_at=None, worker=""),
+        *events_owed(now, feedback(bot, job, "error", reason)),
+    ]
+    if job["assignment"]:  # the node may stop: the assignment is taken back (NIP-09)
+        tags = [["e", job["assignment"]], ["k", str(parse_event(job["request"]).kind)]]
+        changes += events_owed(now, bot.service.sign(kind=5, content=reason, tags=tags, created_at=now))
+    transfers = plan_release(cause_of(job["id"]), payer=job["customer"], held_msat=held)
+    return Plan(f"{cause_of(job['id'])}/release", transfers, tuple(changes))
+
+
+def changed_job(bot: Bot, job: Row, *steps: JobStep | str, **values: str | int | None) -> Update:
+    """Return the change of `job` by these steps of its life, guarded by the version that was read."""
+    state = JobState(job["state"])
+    for step in steps:
+        state = JOB.after(state, JobStep(step))
+    return Update(
+        "jobs",
+        job["id"],
+        {"state": state.value, "updated_at": bot.clock.now(), **values},
+        expect={"version": job["version"]},
+    )
+
+
+def feedback(bot: Bot, job: Row, status: str, text: str) -> Event:
+    """Return the agent's 7000 on `job`, encrypted if the request was."""
+    return _feedback(bot, bot_agent(bot, job), parse_event(job["request"]), status, text)
+
+
+def bot_agent(bot: Bot, job: Row) -> Agent:
+    """Return the agent that `job` was asked of."""
+    return next(agent for agent in bot.agents.values() if agent.id == job["agent"])
+
+
+def held_job_changes(bot: Bot, job: Row) -> tuple[Change, ...]:
+    """Return the changes that let a paid job go on: `held`, and 7000 `processing`."""
+    now = bot.clock.now()
+    return (
+        changed_job(bot, job, JobStep.HOLD, due_at=now + bot.config.jobs.queue_seconds),
+        *events_owed(now, feedback(bot, job, "processing", "paid; looking for a compute node")),
+    )
+
+
+def _addressed_agent(bot: Bot, event: Event) -> Agent | None:
+    named = [tag[1] for tag in event.tags_named("p") if len(tag) > 1]
+    for pubkey in named:
+        if pubkey in bot.agents:
+            return bot.agents[pubkey]
+    if named:
+        return None
+    return next((a for a in bot.agents.values() if a.takes_open_requests and event.kind in a.kinds), None)
+
+
+def _accepted(bot: Bot, agent: Agent, event: Event) -> nip90.JobRequest:
+    """Return the request, read and checked; Rejected with the reason the customer is told."""
+    jobs, now = bot.config.jobs, bot.clock.now()
+    if event.kind not in agent.kinds:
+        kinds = ", ".join(str(kind) for kind in sorted(agent.kinds))
+        raise Rejected("invalid", f"kind: {agent.name} takes {kinds}", found=event.kind)
+    if event.created_at > now + jobs.future_seconds:
+        raise Rejected("invalid", "created_at: the request is from the future")
+    if len(encode_event(event)) > jobs.input_bytes_max:
+        raise Rejected("invalid", "the request is too large", allowed=f"{jobs.input_bytes_max} bytes")
+    request = nip90.parse_job_request(event, agent.keypair)
+    # NIP-40: an expired request is not worked; without the tag it lives for jobs.ttl_seconds.
+    if (request.expiration or event.created_at + jobs.ttl_seconds) <= now:
+        raise Rejected("invalid", "expiration: the request has expired")
+    price = agent.split.price_min
+    if request.bid_msat is not None and request.bid_msat < price:
+        raise Rejected("invalid", f"bid: below the price of {format_sat(price)}", found=format_sat(request.bid_msat))
+    return request
+
+
+async def _check_open_jobs(bot: Bot, customer: str) -> None:
+    allowed = bot.config.jobs.open_per_customer_max
+    rows = await bot.book.database.fetch(
+        "SELECT COUNT(*) AS open FROM jobs WHERE customer = :customer AND due_at IS NOT NULL", customer=customer
+    )
+    if rows[0]["open"] >= allowed:
+        raise Rejected("rate-limited", "too many open jobs; wait for one to end", allowed=allowed)
+
+
+def _plan_hold_at_once(bot: Bot, agent: Agent, event: Event, price: Msat) -> Plan:
+    now = bot.clock.now()
+    return Plan(
+        f"{cause_of(event.id)}/hold",
+        plan_hold(cause_of(event.id), payer=event.pubkey, price_msat=price),
+        (
+            *_new_job(bot, agent, event, JobStep.HOLD, price=price, due_at=now + bot.config.jobs.queue_seconds),
+            *events_owed(now, _feedback(bot, agent, event, "processing", "paid from balance; looking for a node")),
+        ),
+    )
+
+
+async def _ask(bot: Bot, agent: Agent, event: Event, price: Msat) -> Plan:
+    """Return the Plan that waits for payment of the full price (a shortfall would publish the balance)."""
+    now, seconds = bot.clock.now(), bot.config.jobs.payment_seconds
+    label = cause_of(event.id)
+    invoice = await bot.lightning.create_invoice(
+        label=label,
+        amount_msat=price,
+        description=f"{agent.name}: job {event.id[:8]}",
+        expiry_seconds=seconds,
+    )
+    asking = nip90.build_feedback(
+        agent.keypair,
+        request=event,
+        status="payment-required",
+        text=f"{agent.name} costs {format_sat(price)}: pay the invoice and the job goes on by itself",
+        amount_msat=price,
+        bolt11=invoice.bolt11,
+        encrypt=_encryption(bot, nip90.encryption_of(event)),
+        now=now,
+    )
+    return Plan(
+        f"{cause_of(event.id)}/ask",
+        changes=(
+            *_new_job(bot, agent, event, JobStep.ASK, price=price, due_at=now + seconds, invoice=label),
+            new_invoice(invoice, purpose="job", owner=event.pubkey, job=event.id, now=now),
+            *events_owed(now, asking),
+        ),
+    )
+
+
+def new_invoice(invoice: Invoice, *, purpose: str, owner: str, job: str, now: int) -> Insert:
+    """Return the row of an invoice that credits `owner` when it is paid."""
+    values = {
+        "purpose": purpose,
+        "owner": owner,
+        "job": job,
+        "payment_hash": invoice.payment_hash,
+        "bolt11": invoice.bolt11,
+        "amount_msat": invoice.amount_msat or 0,
+        "received_msat": 0,
+        "expires_at": invoice.expires_at,
+        "created_at": now,
+    }
+    return Insert("invoices", invoice.label, values)
+
+
+def _new_job(
+    bot: Bot, agent: Agent, event: Event, step: JobStep, *, price: Msat, due_at: int, invoice: str = ""
+) -> tuple[Change, ...]:
+    now = bot.clock.now()
+    values = {
+        "agent": agent.id,
+        "customer": event.pubkey,
+        "request": encode_event(event),
+        "state": JOB.after(JobState.RECEIVED, step).value,
+        "reason": "",
+        "split": agent.split_hash,
+        "price_msat": price,
+        "charged_msat": 0,
+        "invoice": invoice,
+        "attempt": 0,
+        "assignment": "",
+        "worker": "",
+        "result": "",
+        "due_at": due_at,
+        "created_at": now,
+        "updated_at": now,
+    }
+    return (Insert("jobs", event.id, values), Put("splits", agent.split_hash, {"body": agent.split.to_json()}))
+
+
+def _refuse(bot: Bot, agent: Agent, event: Event, reason: str) -> Decision:
+    """Tell the customer why, if the request named us; nobody else's requests are answered."""
+    if not event.tags_named("p"):
+        return f"refused, untold: {reason}"
+    now = bot.clock.now()
+    return Plan(
+        f"{cause_of(event.id)}/refuse", changes=events_owed(now, _feedback(bot, agent, event, "error", reason))
+    )
+
+
+def _feedback(bot: Bot, agent: Agent, request: Event, status: str, text: str) -> Event:
+    return nip90.build_feedback(
+        agent.keypair,
+        request=request,
+        status=status,
+        text=text,
+        encrypt=_encryption(bot, nip90.encryption_of(request)),
+        now=bot.clock.now(),
+    )
+
+
+def _encryption(bot: Bot, scheme: str | None) -> nip90.Encryption | None:
+    return nip90.Encryption(scheme, bot.chance(32)) if scheme is not None else None
+
+

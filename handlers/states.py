@@ -1,0 +1,54 @@
+"""The life of a job, as a table. Whoever changes a job's state asks this table first."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from relaybot.lifecycle import Lifecycle
+
+
+class JobState(Enum):
+    """Where a job stands. A finished one (captured, released) holds no money and has nothing due."""
+
+    RECEIVED = "received"  # a request was read; nothing is stored yet
+    AWAITING_PAYMENT = "awaiting_payment"
+    HELD = "held"  # the price is in escrow; a node is wanted
+    ASSIGNED = "assigned"  # a node was asked and has not claimed yet
+    WORKING = "working"
+    DELIVERED = "delivered"  # passed through within the Plan that captures
+    CAPTURED = "captured"
+    RELEASED = "released"
+
+
+class JobStep(Enum):
+    """What can happen to a job."""
+
+    ASK = "ask"
+    HOLD = "hold"
+    ASSIGN = "assign"
+    CLAIM = "claim"
+    LOSE = "lose"  # the node did not claim, or did not deliver in time
+    DELIVER = "deliver"
+    CAPTURE = "capture"
+    RELEASE = "release"
+
+
+JOB = Lifecycle(
+    "job",
+    {
+        (JobState.RECEIVED, JobStep.ASK): JobState.AWAITING_PAYMENT,
+        (JobState.RECEIVED, JobStep.HOLD): JobState.HELD,
+        (JobState.AWAITING_PAYMENT, JobStep.HOLD): JobState.HELD,
+        (JobState.AWAITING_PAYMENT, JobStep.RELEASE): JobState.RELEASED,
+        (JobState.HELD, JobStep.ASSIGN): JobState.ASSIGNED,
+        (JobState.HELD, JobStep.RELEASE): JobState.RELEASED,
+        (JobState.ASSIGNED, JobStep.CLAIM): JobState.WORKING,
+        (JobState.ASSIGNED, JobStep.LOSE): JobState.HELD,
+        (JobState.ASSIGNED, JobStep.DELIVER): JobState.DELIVERED,
+        (JobState.ASSIGNED, JobStep.RELEASE): JobState.RELEASED,
+        (JobState.WORKING, JobStep.LOSE): JobState.HELD,
+        (JobState.WORKING, JobStep.DELIVER): JobState.DELIVERED,
+        (JobState.WORKING, JobStep.RELEASE): JobState.RELEASED,
+        (JobState.DELIVERED, JobStep.CAPTURE): JobState.CAPTURED,
+    },
+)

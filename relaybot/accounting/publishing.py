@@ -1,0 +1,117 @@
+"""From the book to the published day: whose money moved is read here, the rest is `closing.py`.
+
+Each day takes the transfers that no earlier day has taken, in the order of the book, up
+to its end. The summary, what it carries on and the signed event are one Plan, so a day
+is published once and never again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import UTC, date, datetime, timedelta
+
+import structlog
+
+from relaybot.accounting.carry import Carry
+from relaybot.accounting.closing import Contributions, Rules, close_day
+from relaybot.clock import Clock
+from relaybot.db.database import Reader, Row
+from relaybot.errors import Rejected
+from relaybot.nostr.flow_of_funds import DAY_SECONDS, CellName, Period, build_summary, day_period
+from relaybot.nostr.keys import KeyPair
+from relaybot.outbox import owed
+from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, Class, owner
+from wallet.book import Book
+from wallet.ledger import Insert, Plan
+
+log = structlog.get_logger()
+
+Cells = dict[CellName, Counter[str]]
+
+_NEW_TRANSFERS = "SELECT * FROM transfers WHERE seq > :last AND created_at < :end ORDER BY seq"
+
+
+async def publish_day(book: Book, keypair: KeyPair, rules: Rules, day: str, *, now: int) -> bool:
+    """Publish the accounts of `day`, unless they are; tell whether they are published now.
+
+    Rejected if `day` is not over and the rules are not those of a demonstration, or if
+    a later day is published already.
+    """
+    period = day_period(day)
+    if period.end > now:
+        if not rules.demo:
+            raise Rejected("invalid", "this day is not over", day=day)
+        period = Period(period.start, now + 1)  # the second that is running belongs to it
+    last = await _last_summary(book)
+    if last is not None and last["id"] >= day:
+        if await book.row("summaries", day) is not None:
+            return False
+        raise Rejected("invalid", "a later day is published already", day=day, published=last["id"])
+    carried = Carry.from_json(last["carry"]) if last is not None else Carry()
+    last_seq = last["last_seq"] if last is not None else 0
+    async with book.database.snapshot() as reader:
+        cells, last_seq = await read_cells(reader, after_seq=last_seq, end=period.end)
+    summary, carry = close_day(Contributions(period, cells), carried, rules)
+    event = build_summary(keypair, summary, now)
+    row = {"event": event.id, "carry": carry.to_json(), "last_seq": last_seq, "created_at": now}
+    answer = await book.apply(Plan(f"summary/{day}", changes=(Insert("summaries", day, row), owed(event, now))))
+    log.info("day_published", day=day, event_id=event.id, answer=answer.verdict.value)
+    return answer.done
+
+
+async def publish_due(book: Book, keypair: KeyPair, rules: Rules, clock: Clock, *, delay_seconds: int) -> bool:
+    """Publish every whole day that is over for `delay_seconds`, oldest first; tell whether one was published."""
+    now = clock.now()
+    newest = datetime.fromtimestamp(now - delay_seconds - DAY_SECONDS, UTC).date()
+    last = await _last_summary(book)
+    if last is not None:
+        due = date.fromisoformat(last["id"]) + timedelta(days=1)
+    else:
+        first = await book.database.fetch("SELECT created_at FROM transfers ORDER BY seq LIMIT 1")
+        if not first:
+            return False
+        due = datetime.fromtimestamp(first[0]["created_at"], UTC).date()
+    if due > newest:
+        return False
+    return await publish_day(book, keypair, rules, due.isoformat(), now=now)
+
+
+async def read_cells(reader: Reader, *, after_seq: int, end: int) -> tuple[Cells, int]:
+    """Return whose money moved in which cell by the transfers after `after_seq` and before `end`, and the last seq."""
+    rows = await reader.fetch(_NEW_TRANSFERS, last=after_seq, end=end)
+    jobs = await reader.rows_by_id("jobs", {_job_of(row) for row in rows if _is_capture(row)})
+    cells: Cells = defaultdict(Counter)
+    for row in rows:
+        for cell, account, amount in _contributions(row, jobs):
+            cells[cell][account] += amount
+    for job in jobs.values():
+        cells["jobs", "count"][job["customer"]] += 1
+    return dict(cells), rows[-1]["seq"] if rows else after_seq
+
+
+def _contributions(row: Row, jobs: dict[str, Row]) -> list[tuple[CellName, str, int]]:
+    amount, payer, payee = row["amount_msat"], Account(row["debit"]), Account(row["credit"])
+    if payer == NODE_LIGHTNING and owner(payee) is not None:
+        return [(("in", "lightning"), str(owner(payee)), amount)]
+    if payee == NODE_LIGHTNING and payer.startswith("hold/payout/"):
+        cell: CellName = ("fees", "routing") if row["reason"] == "fee" else ("out", "lightning")
+        return [(cell, payer.split("/")[2], amount)]
+    if _is_capture(row) and ":" in row["reason"]:
+        customer = jobs[_job_of(row)]["customer"]
+        role = row["reason"].partition(":")[0]
+        earner = customer if payee == REVENUE[Class.SATS] else str(owner(payee))
+        return [(("earned", role), earner, amount), (("jobs", "charged"), customer, amount)]
+    return []
+
+
+def _is_capture(row: Row) -> bool:
+    return bool(row["plan"].startswith("job/") and row["plan"].endswith("/capture"))
+
+
+def _job_of(row: Row) -> str:
+    return str(row["plan"].split("/")[1])
+
+
+async def _last_summary(book: Book) -> Row | None:
+    rows = await book.database.fetch("SELECT * FROM summaries ORDER BY id DESC LIMIT 1")
+    return rows[0] if rows else None

@@ -1,0 +1,327 @@
+"""A connection to one relay, as a client: kept up for ever, subscriptions and all.
+
+The reading loop only reads: OKs wake their publishers, events and EOSEs enter a bounded
+queue, and one task hands them on at the receiver's pace. A full queue stops the reading,
+and so in the end the relay. What a relay sends is believed only if id and signature fit
+and a filter of ours asked for it. Nothing is sent twice by itself: who must be sure that
+an event arrives publishes it again (`relaybot/outbox.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+from websockets.uri import parse_uri
+
+from relaybot.errors import Rejected, Unavailable
+from relaybot.nostr.event import Event
+from relaybot.nostr.filters import Filter, matches
+from relaybot.nostr.keys import verify
+from relaybot.nostr.messages import (
+    Closed,
+    Eose,
+    Notice,
+    Ok,
+    RelayEvent,
+    build_close,
+    build_event_frame,
+    build_req,
+    parse_relay_message,
+)
+
+log = structlog.get_logger()
+
+EVENTS_IN_A_ROW = 32  # handed on before other tasks get their turn: verifying them takes about 2 ms
+NOTICE_CHARACTERS_MAX = 200  # of a relay's words in our log
+
+OnEvent = Callable[[Event], Awaitable[None]]
+OnEose = Callable[[], Awaitable[None]]
+Pause = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one relay may take of us, each with its reason."""
+
+    frame_bytes_max: int = 524_288  # a job result of 256 KiB, encrypted and escaped
+    queue_events_max: int = 256  # with frames of the full size: 128 MiB
+    open_seconds: float = 10.0  # TCP, TLS and the handshake
+    ping_seconds: float = 20.0  # between pings, and for their answers: a dead relay is noticed in 40 s
+    publish_seconds: float = 10.0  # until OK
+    close_seconds: float = 2.0  # for a polite good-bye at the end
+    backoff_seconds_min: float = 0.5
+    backoff_seconds_max: float = 60.0
+
+
+@dataclass(slots=True)
+class _Subscription:
+    filters: Callable[[], Sequence[Filter]]
+    on_event: OnEvent
+    on_eose: OnEose | None
+    asked: Sequence[Filter] = ()
+    refusals: int = 0
+
+
+@dataclass(slots=True)
+class _Session:
+    """One connection between its beginning and its end."""
+
+    socket: ClientConnection
+    queue: asyncio.Queue[RelayEvent | Eose | None]
+    tasks: asyncio.TaskGroup
+    asking: set[asyncio.Task[None]] = field(default_factory=set)
+    mistakes: int = 0
+
+
+class _Straight(connect):
+    """Goes to the relay that was named and nowhere else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class RelayConnection:
+    """Our end of a relay's websocket."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        jitter: Callable[[], float],
+        limits: ConnectionLimits | None = None,
+        pause: Pause = asyncio.sleep,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Take a `ws://` or `wss://` URL; `jitter` gives numbers of 0 … 1, `pause` waits for seconds."""
+        try:
+            secure = parse_uri(url).secure
+        except InvalidURI:
+            raise Rejected("invalid", "relay must be a ws:// or wss:// URL", found=url[:80]) from None
+        self.url = url
+        self.connections = 0  # so far
+        self._limits = limits or ConnectionLimits()
+        self._jitter = jitter
+        self._pause = pause
+        self._tls = (tls or ssl.create_default_context()) if secure else None
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._answers: dict[str, list[asyncio.Future[Ok | None]]] = {}  # by event id; None: there will be no OK
+        self._socket: ClientConnection | None = None
+        self._connected = asyncio.Event()
+        self._failures = 0
+
+    # ---- for our side
+
+    async def run(self) -> None:
+        """Connect, and connect again whenever the connection ends, until cancelled."""
+        while True:
+            try:
+                async with self._open() as socket:
+                    await self._serve(socket)
+            except (OSError, WebSocketException) as error:  # TimeoutError is an OSError
+                log.warning("relay_unreachable", relay=self.url, reason=type(error).__name__)
+            self._failures += 1
+            await self._pause(self._delay(self._failures))
+
+    async def subscribe(
+        self,
+        name: str,
+        filters: Callable[[], Sequence[Filter]],
+        on_event: OnEvent,
+        on_eose: OnEose | None = None,
+    ) -> None:
+        """Ask for events, now and after every reconnect, each time with what `filters` returns then.
+
+        `on_event` gets them one by one, `on_eose` is called when what was stored has been
+        handed on. Neither may wait for `publish` on this connection: the OK could stand
+        behind the events that wait for it.
+        """
+        subscription = _Subscription(filters, on_event, on_eose)
+        self._subscriptions[name] = subscription
+        if self._socket is not None:
+            await self._ask(self._socket, name, subscription)
+
+    async def unsubscribe(self, name: str) -> None:
+        """End a subscription; what is still queued for it is dropped."""
+        if self._subscriptions.pop(name, None) is not None and self._socket is not None:
+            await _send(self._socket, build_close(name))
+
+    async def publish(self, event: Event, timeout_seconds: float | None = None) -> Ok:
+        """Send an event and return the relay's OK, whichever it is.
+
+        Unavailable if there is no connection, it ends before the OK, or none comes in time:
+        then the relay may have the event all the same.
+        """
+        if self._socket is None:
+            raise Unavailable(f"{self.url} is not connected")
+        answer: asyncio.Future[Ok | None] = asyncio.get_running_loop().create_future()
+        self._answers.setdefault(event.id, []).append(answer)
+        try:
+            async with asyncio.timeout(timeout_seconds or self._limits.publish_seconds):
+                sent = await _send(self._socket, build_event_frame(event))
+                ok = await answer if sent else None
+        except TimeoutError:
+            raise Unavailable(f"{self.url} gave no OK in time") from None
+        finally:
+            self._forget(event.id, answer)
+        if ok is None:
+            raise Unavailable(f"{self.url} closed the connection before its OK")
+        return ok
+
+    async def next_connection(self, after: int = 0) -> int:
+        """Wait until there is a connection and it is at least the one after number `after`; return its number."""
+        while self._socket is None or self.connections <= after:
+            await self._connected.wait()
+        return self.connections
+
+    # ---- the life of a connection
+
+    def _open(self) -> connect:
+        return _Straight(
+            self.url,
+            proxy=None,
+            compression=None,
+            user_agent_header="relaybot",
+            max_size=self._limits.frame_bytes_max,
+            open_timeout=self._limits.open_seconds,
+            ping_interval=self._limits.ping_seconds,
+            ping_timeout=self._limits.ping_seconds,
+            close_timeout=self._limits.close_seconds,
+            ssl=self._tls,
+        )
+
+    async def _serve(self, socket: ClientConnection) -> None:
+        self.connections += 1
+        self._socket = socket
+        self._connected.set()
+        self._connected = asyncio.Event()
+        log.info("relay_connected", relay=self.url)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                session = _Session(socket, asyncio.Queue(self._limits.queue_events_max), tasks)
+                tasks.create_task(self._hand_on(session))
+                self._ask_later(session, tuple(self._subscriptions), seconds=0.0)
+                await self._read(session)
+                for asking in session.asking:
+                    asking.cancel()
+                await session.queue.put(None)  # what has arrived is still handed on
+        finally:
+            self._lose()
+
+    async def _read(self, session: _Session) -> None:
+        """Take frames until the connection ends."""
+        try:
+            async for frame in session.socket:
+                try:
+                    await self._take(session, frame)
+                except Rejected as problem:
+                    self._note_mistake(session, problem.reason)
+        except ConnectionClosed:
+            pass  # the line below says so, however it ended
+        log.warning("relay_lost", relay=self.url, code=session.socket.close_code, mistakes=session.mistakes)
+        self._lose()
+
+    async def _take(self, session: _Session, frame: bytes | str) -> None:
+        match parse_relay_message(frame):
+            case (RelayEvent() | Eose()) as message:
+                await session.queue.put(message)
+            case Ok(event_id) as ok:
+                self._answer(event_id, ok)
+            case Closed(sub_id, message):
+                self._on_closed(session, sub_id, message)
+            case Notice(text):
+                log.info("relay_notice", relay=self.url, text=text[:NOTICE_CHARACTERS_MAX])
+
+    async def _hand_on(self, session: _Session) -> None:
+        """Hand events and EOSEs to their subscriptions, one after the other."""
+        in_a_row = 0
+        while (message := await session.queue.get()) is not None:
+            subscription = self._subscriptions.get(message.sub_id)
+            if subscription is None:  # ended by us, with these still under way
+                continue
+            match message:
+                case Eose():
+                    self._failures = subscription.refusals = 0  # this relay works
+                    if subscription.on_eose is not None:
+                        await subscription.on_eose()
+                case RelayEvent(_, event):
+                    if _asked_for(subscription, event) and verify(event):
+                        await subscription.on_event(event)
+                    else:
+                        self._note_mistake(session, "event with a wrong signature, or not asked for")
+            in_a_row += 1
+            if in_a_row % EVENTS_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+
+    def _on_closed(self, session: _Session, name: str, message: str) -> None:
+        """Ask again after a while: a subscription is given up by us only."""
+        subscription = self._subscriptions.get(name)
+        if subscription is None:
+            return
+        subscription.refusals += 1
+        words = message[:NOTICE_CHARACTERS_MAX]
+        log.warning("subscription_closed", relay=self.url, subscription=name, reason=words)
+        self._ask_later(session, (name,), seconds=self._delay(subscription.refusals))
+
+    def _ask_later(self, session: _Session, names: Sequence[str], *, seconds: float) -> None:
+        asking = session.tasks.create_task(self._ask_all(session.socket, names, seconds=seconds))
+        session.asking.add(asking)
+        asking.add_done_callback(session.asking.discard)
+
+    async def _ask_all(self, socket: ClientConnection, names: Sequence[str], *, seconds: float) -> None:
+        if seconds:
+            await self._pause(seconds)
+        for name in names:
+            if name in self._subscriptions:
+                await self._ask(socket, name, self._subscriptions[name])
+
+    async def _ask(self, socket: ClientConnection, name: str, subscription: _Subscription) -> None:
+        subscription.asked = subscription.filters()
+        await _send(socket, build_req(name, subscription.asked))
+
+    def _lose(self) -> None:
+        """Tell everybody who waits for an OK that none will come."""
+        self._socket = None
+        for event_id in tuple(self._answers):
+            self._answer(event_id, None)
+
+    def _answer(self, event_id: str, ok: Ok | None) -> None:
+        for answer in self._answers.pop(event_id, ()):
+            if not answer.done():  # its publisher may have been cancelled this moment
+                answer.set_result(ok)
+
+    def _forget(self, event_id: str, answer: asyncio.Future[Ok | None]) -> None:
+        waiting = self._answers.get(event_id, [])
+        if answer in waiting:
+            waiting.remove(answer)
+            if not waiting:
+                del self._answers[event_id]
+
+    def _note_mistake(self, session: _Session, reason: str) -> None:
+        """Log a relay's mistakes ever more rarely: the first, the second, the fourth, and so on."""
+        session.mistakes += 1
+        if session.mistakes.bit_count() == 1:
+            log.warning("relay_mistake", relay=self.url, reason=reason, count=session.mistakes)
+
+    def _delay(self, failures: int) -> float:
+        """Return the pause after so many failures in a row: doubled each time, half of it by chance."""
+        longest = min(self._limits.backoff_seconds_min * 2.0 ** min(failures - 1, 30), self._limits.backoff_seconds_max)
+        return longest * (0.5 + 0.5 * self._jitter())
+
+
+async def _send(socket: ClientConnection, frame: str) -> bool:
+    """Send a frame; False if the connection has ended, which the reading loop notices too."""
+    try:
+        await socket.send(frame)
+    except ConnectionClosed:
+        return False
+    return True
+
+
+def _asked_for(subscription: _Subscription, event: Event) -> bool:
+    return any(matches(filter_, event) for filter_ in subscription.asked)

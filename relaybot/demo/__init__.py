@@ -1,0 +1,1 @@
+"""The worked example, played through real events against the real product."""

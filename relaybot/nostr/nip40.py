@@ -1,0 +1,17 @@
+"""NIP-40: when an event expires."""
+
+from __future__ import annotations
+
+from relaybot.errors import Rejected
+from relaybot.nostr.event import CREATED_AT_MAX, Event
+
+
+def parse_expiration(event: Event) -> int | None:
+    """Return the second at which `event` expires, None if it never does; Rejected if the tag is malformed."""
+    tags = event.tags_named("expiration")
+    if not tags:
+        return None
+    text = event.tag("expiration") or ""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(CREATED_AT_MAX))):
+        raise Rejected("invalid", "expiration: not a time in seconds")
+    return int(text)

@@ -1,0 +1,201 @@
+"""NIP-89 announcements (31990) of agents and of compute nodes, and the nodes' heartbeats (11998).
+
+An agent says its name, its price and the kinds of jobs it takes. A compute node says which
+service it works for and which kinds it does; its heartbeat says that it is there, and idle or
+busy. Whether a node is admitted or alive is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import msgspec
+
+from relaybot.errors import Rejected
+from relaybot.nostr.event import HEX32_LENGTH, KIND_MAX, Event, is_hex
+from relaybot.nostr.keys import KeyPair
+from relaybot.nostr.nip40 import parse_expiration
+from relaybot.nostr.strict_json import parse_json
+from wallet.money import Msat, parse_msat
+
+ANNOUNCEMENT_KIND = 31990
+HEARTBEAT_KIND = 11998
+WORKER_TOPIC = "workerbee"
+HEARTBEAT_LIFETIME_SECONDS_MIN = 900  # three beats of 300 s: two may be lost
+KINDS_MAX = 100  # an announcement names the kinds of one program, and is matched against every job
+
+WorkerStatus = Literal["idle", "busy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What an agent announces; `price_msat` is the most a job costs."""
+
+    pubkey: str
+    identifier: str
+    kinds: frozenset[int]
+    name: str
+    about: str
+    price_msat: Msat | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAnnouncement:
+    """What a compute node announces to the service with the pubkey `service`."""
+
+    pubkey: str
+    identifier: str
+    service: str
+    kinds: frozenset[int]
+    name: str
+    about: str
+    expiration: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A sign of life of a compute node."""
+
+    pubkey: str
+    service: str
+    status: WorkerStatus
+    created_at: int
+    expiration: int
+
+
+def build_announcement(
+    keypair: KeyPair,
+    *,
+    identifier: str,
+    kinds: Iterable[int],
+    name: str,
+    about: str,
+    price_msat: int | None = None,
+    now: int,
+) -> Event:
+    """Return the announcement of an agent; a new one with the same identifier replaces it."""
+    tags = [("d", identifier), *_kind_tags(kinds)]
+    if price_msat is not None:
+        tags.append(("price", str(price_msat), "msat"))
+    return keypair.sign(kind=ANNOUNCEMENT_KIND, content=_metadata(name, about), tags=tags, created_at=now)
+
+
+def parse_announcement(event: Event) -> Announcement:
+    """Read an agent's announcement; Rejected names the tag that is wrong."""
+    _check_kind(event, ANNOUNCEMENT_KIND)
+    name, about = _parse_metadata(event.content)
+    price = event.tag("price")
+    return Announcement(
+        pubkey=event.pubkey,
+        identifier=event.tag("d") or "",
+        kinds=_kinds(event),
+        name=name,
+        about=about,
+        price_msat=None if price is None else parse_msat(price),
+    )
+
+
+def build_worker_announcement(
+    keypair: KeyPair,
+    *,
+    identifier: str,
+    service: str,
+    kinds: Iterable[int],
+    name: str,
+    about: str,
+    expiration: int,
+    now: int,
+) -> Event:
+    """Return the announcement of a compute node; it stands until the second `expiration`."""
+    tags = [
+        ("d", identifier),
+        ("t", WORKER_TOPIC),
+        ("p", service),
+        *_kind_tags(kinds),
+        ("expiration", str(expiration)),
+    ]
+    return keypair.sign(kind=ANNOUNCEMENT_KIND, content=_metadata(name, about), tags=tags, created_at=now)
+
+
+def parse_worker_announcement(event: Event) -> WorkerAnnouncement:
+    """Read a compute node's announcement; Rejected names the tag that is wrong."""
+    _check_kind(event, ANNOUNCEMENT_KIND)
+    if ("t", WORKER_TOPIC) not in {tag[:2] for tag in event.tags}:
+        raise Rejected("invalid", f"t: not {WORKER_TOPIC}")
+    name, about = _parse_metadata(event.content)
+    return WorkerAnnouncement(
+        pubkey=event.pubkey,
+        identifier=event.tag("d") or "",
+        service=_service(event),
+        kinds=_kinds(event),
+        name=name,
+        about=about,
+        expiration=_expiration(event),
+    )
+
+
+def build_heartbeat(keypair: KeyPair, *, service: str, status: WorkerStatus, expiration: int, now: int) -> Event:
+    """Return a heartbeat; `expiration` lies at least 900 s ahead."""
+    ahead = expiration - now
+    assert ahead >= HEARTBEAT_LIFETIME_SECONDS_MIN, f"a heartbeat lives 900 s or longer, not {ahead}"
+    tags = [("status", status), ("p", service), ("expiration", str(expiration))]
+    return keypair.sign(kind=HEARTBEAT_KIND, content="", tags=tags, created_at=now)
+
+
+def parse_heartbeat(event: Event) -> Heartbeat:
+    """Read a heartbeat; Rejected names the tag that is wrong."""
+    _check_kind(event, HEARTBEAT_KIND)
+    for status in get_args(WorkerStatus):
+        if event.tag("status") == status:
+            return Heartbeat(event.pubkey, _service(event), status, event.created_at, _expiration(event))
+    raise Rejected("invalid", "status: neither idle nor busy")
+
+
+def _check_kind(event: Event, kind: int) -> None:
+    if event.kind != kind:
+        raise Rejected("invalid", "kind: another one is wanted", found=event.kind, allowed=kind)
+
+
+def _kind_tags(kinds: Iterable[int]) -> list[tuple[str, ...]]:
+    return [("k", str(kind)) for kind in sorted(kinds)]
+
+
+def _kinds(event: Event) -> frozenset[int]:
+    texts = [tag[1] if len(tag) > 1 else "" for tag in event.tags_named("k")]
+    if len(texts) > KINDS_MAX:
+        raise Rejected("invalid", "k: too many kinds", found=len(texts), allowed=KINDS_MAX)
+    known = {str(kind): kind for kind in range(KIND_MAX + 1)}
+    if not all(text in known for text in texts):
+        raise Rejected("invalid", "k: not a kind")
+    return frozenset(known[text] for text in texts)
+
+
+def _service(event: Event) -> str:
+    service = event.tag("p") or ""
+    if not is_hex(service, HEX32_LENGTH):
+        raise Rejected("invalid", "p: not a public key")
+    return service
+
+
+def _expiration(event: Event) -> int:
+    expiration = parse_expiration(event)
+    if expiration is None:
+        raise Rejected("invalid", "expiration: missing")
+    return expiration
+
+
+def _metadata(name: str, about: str) -> str:
+    return msgspec.json.encode({"name": name, "about": about}).decode()
+
+
+def _parse_metadata(content: str) -> tuple[str, str]:
+    # NIP-89: the content may be empty; then kind 0 of the key speaks for it
+    found = parse_json(content) if content else {}
+    texts = [found.get(key, "") for key in ("name", "about")] if isinstance(found, dict) else [None]
+    match texts:
+        case [str(name), str(about)]:
+            return name, about
+        case _:
+            raise Rejected("invalid", "content: not metadata with a name and an about")

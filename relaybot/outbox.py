@@ -1,0 +1,109 @@
+"""The outbox: every event we owe the world, stored signed in the Plan that made it true.
+
+It is sent to each of our relays until that relay says OK, the same event every time, with
+growing pauses. A relay that refuses it for good, or stays away for too long, is given up
+loudly; the row stays, for the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from relaybot.clock import Clock
+from relaybot.db.database import Row
+from relaybot.errors import Unavailable
+from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.messages import Ok
+from wallet.book import Book
+from wallet.ledger import Insert, Plan, Update
+
+log = structlog.get_logger()
+
+BATCH_MAX = 256  # events sent between two looks at the table
+TRIES_MAX = 60  # with the pauses below: about two days
+PAUSE_SECONDS_MAX = 3600
+REFUSED_FOR_GOOD = ("invalid", "blocked", "restricted", "pow")  # NIP-01 prefixes that a retry will not change
+
+Publish = Callable[[Event], Awaitable[Ok]]
+
+
+def owed(event: Event, now: int) -> Insert:
+    """Return the outbox row of `event`, to be part of the Plan that makes it true."""
+    values = {
+        "event": encode_event(event),
+        "relays": "[]",
+        "state": "pending",
+        "tries": 0,
+        "next_at": now,
+        "note": "",
+        "created_at": now,
+    }
+    return Insert("outbox", event.id, values)
+
+
+class Outbox:
+    """Send what is owed to `relays`: how to publish, by the relay's name."""
+
+    def __init__(self, book: Book, clock: Clock, relays: Mapping[str, Publish]) -> None:
+        self._book = book
+        self._clock = clock
+        self._relays = relays
+
+    async def step(self) -> bool:
+        """Send every event that is due once; tell whether more are waiting."""
+        rows = await self._book.database.fetch(
+            "SELECT * FROM outbox WHERE state = 'pending' AND next_at <= :now ORDER BY next_at, created_at LIMIT :limit",
+            now=self._clock.now(),
+            limit=BATCH_MAX,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            for row in rows:
+                tasks.create_task(self._send(row))
+        return len(rows) == BATCH_MAX
+
+    async def _send(self, row: Row) -> None:
+        event = parse_event(row["event"])
+        settled = set(json.loads(row["relays"]))
+        notes = []
+        for name, publish in self._relays.items():
+            if name in settled:
+                continue
+            outcome = await _publish(publish, event)
+            if outcome is None:
+                settled.add(name)
+                continue
+            notes.append(f"{name}: {outcome}")
+            if outcome.startswith(REFUSED_FOR_GOOD):
+                settled.add(name)
+                log.error("publish_refused", event_id=event.id, kind=event.kind, relay=name, reason=outcome)
+        await self._remember(row, event, sorted(settled), notes)
+
+    async def _remember(self, row: Row, event: Event, settled: Sequence[str], notes: Sequence[str]) -> None:
+        tries = row["tries"] + 1
+        state = "sent" if len(settled) == len(self._relays) else "given-up" if tries >= TRIES_MAX else "pending"
+        if state == "given-up":
+            log.error("publish_given_up", event_id=event.id, kind=event.kind, tries=tries, reason="; ".join(notes))
+        pause = min(2 ** min(tries, 12), PAUSE_SECONDS_MAX)
+        values = {
+            "relays": json.dumps(settled),
+            "state": state,
+            "tries": tries,
+            "next_at": self._clock.now() + pause,
+            "note": "; ".join(notes)[:500],
+        }
+        update = Update("outbox", event.id, values, expect={"version": row["version"]})
+        await self._book.apply(Plan(f"outbox/{event.id}/{tries}", changes=(update,)))
+
+
+async def _publish(publish: Publish, event: Event) -> str | None:
+    """Return None if the relay has the event now, else why not."""
+    try:
+        ok = await publish(event)
+    except Unavailable as error:
+        return f"unavailable: {error}"
+    # NIP-01: a relay that has the event already answers OK true with `duplicate:`; some answer false.
+    return None if ok.accepted or ok.message.startswith("duplicate") else ok.message

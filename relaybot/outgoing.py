@@ -1,0 +1,258 @@
+"""The one HTTP client for everything a stranger can make us fetch: Lightning Addresses, LNURL, callbacks.
+
+A request goes to a public address that was looked up once and is connected to as it
+was checked, over https on port 443, follows no redirect, carries no cookie, uses no
+proxy, and ends at a size and at a time. Names the operator pinned (`outgoing.hosts`)
+lead where the operator says. What the answers mean stands with the callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import SplitResult, urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from relaybot.addresses import is_public, parse_host
+from relaybot.errors import BadConfig, Rejected, Unavailable
+from relaybot.nostr.strict_json import parse_json
+
+URL_CHARACTERS_MAX = 2_048  # longer ones are refused by servers too
+ADDRESSES_MAX = 8  # of one name; more would only spread the waiting
+LOOKUP_THREADS = 4  # a hanging name server holds these, and no other thread of ours
+CHUNK_BYTES = 16_384
+
+_WRITTEN = re.compile(r"[!-~]+", re.ASCII)  # printable, no space
+_NOT_IN_URLS = frozenset('"<>\\^`{|}#')  # RFC 3986 has none of them; parsers disagree about `\` and `#`
+_AUTHORITY = re.compile(r"(?P<host>[^:@\[\]]+)(?::(?P<port>\d{1,5}))?", re.ASCII)
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?/?", re.ASCII)
+_HTTPS_PORT = 443
+_TRY_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+
+Lookup = Callable[[str], Awaitable[Sequence[str]]]  # a host's addresses as text; OSError if it has none
+Connect = Callable[[aiohttp.AddrInfoType], socket.socket]  # a socket to be connected to a checked address
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingLimits:
+    """What one request may cost us, each with its reason."""
+
+    bytes_max: int = 262_144  # LUD-06 metadata may carry a picture of 136,536 characters
+    seconds_max: float = 10.0  # for the whole request: look-up, connection, headers, body
+    requests_max: int = 32  # at once; further ones wait
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A URL that passed: what is asked for, of whom, and whether the operator pinned the name."""
+
+    host: str
+    url: URL
+    pinned: bool
+
+
+class Outgoing:
+    """Fetch JSON documents from hosts that strangers name."""
+
+    def __init__(  # the last three are the world: name server, certificates, sockets
+        self,
+        *,
+        hosts: Mapping[str, str],
+        limits: OutgoingLimits | None = None,
+        lookup: Lookup | None = None,
+        tls: ssl.SSLContext | None = None,
+        connect: Connect | None = None,
+    ) -> None:
+        """Take the operator's pinned names (`wallets.test` → `http://127.0.0.1:7480`); BadConfig if one is wrong."""
+        self._hosts = {name: _parse_origin(name, origin) for name, origin in hosts.items()}
+        self._limits = limits or OutgoingLimits()
+        self._lookup = lookup or SystemLookup()
+        self._tls = tls or ssl.create_default_context()
+        self._connect = connect
+        self._slots = asyncio.Semaphore(self._limits.requests_max)
+
+    async def get_json(self, url: str, *, max_bytes: int | None = None) -> object:
+        """Return the JSON document at `url`.
+
+        Rejected if the URL or the address behind it is refused, or the answer is no
+        JSON of at most `max_bytes`; Unavailable if the host does not answer well in time.
+        """
+        target = self._parse_target(url)
+        try:
+            async with self._slots, asyncio.timeout(self._limits.seconds_max):
+                body = await self._fetch(target, self._limits.bytes_max if max_bytes is None else max_bytes)
+        except TimeoutError:
+            raise Unavailable(f"{target.host} did not answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{target.host} cannot be reached: {type(error).__name__}") from None
+        return _document(body, target.host)
+
+    def _parse_target(self, url: str) -> _Target:
+        """Check the text of a URL; nothing is looked up, and what is asked for is built from the checked parts."""
+        if len(url) > URL_CHARACTERS_MAX or not _WRITTEN.fullmatch(url) or not _NOT_IN_URLS.isdisjoint(url):
+            raise Rejected("invalid", "URL is malformed", found=url[:40])
+        parts = _split(url)
+        authority = _AUTHORITY.fullmatch(parts.netloc)
+        if authority is None:
+            raise Rejected("invalid", "URL must name a host and nothing more", found=parts.netloc[:40])
+        host = parse_host(authority["host"])
+        origin = self._hosts.get(host)
+        if origin is None:
+            _check_public_form(parts.scheme, authority["port"])
+        base = origin or URL.build(scheme="https", host=host)
+        asked = URL.build(path=parts.path or "/", query_string=parts.query, encoded=True)
+        built = base.join(asked)
+        assert built.raw_authority == base.raw_authority, f"the path moved the request to {built.raw_authority}"
+        return _Target(host, built, pinned=origin is not None)
+
+    async def _fetch(self, target: _Target, bytes_max: int) -> bytes:
+        resolver = None if target.pinned else _Checked(target.host, await self._public_addresses(target.host))
+        connector = aiohttp.TCPConnector(
+            resolver=resolver, use_dns_cache=False, force_close=True, ssl=self._tls, socket_factory=self._connect
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # we inflate with a bound
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None),  # `get_json` holds the clock for everything
+        )
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "Host": target.host}
+        asking = session.get(target.url, headers=headers, allow_redirects=False, server_hostname=target.host)
+        async with session, asking as response:
+            _check_status(response.status, target.host)
+            return await _read(response, bytes_max)
+
+    async def _public_addresses(self, host: str) -> list[str]:
+        found = list(await self._lookup(host))[:ADDRESSES_MAX]
+        if not found:
+            raise OSError("the name has no address")
+        if not all(map(is_public, found)):  # one private among public ones is a trick, not a mistake
+            raise Rejected("invalid", "host leads to an address that is not public", host=host)
+        return found
+
+
+class SystemLookup:
+    """The machine's resolver, in threads of its own."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
+
+    async def __call__(self, host: str) -> Sequence[str]:
+        """Ask the system; OSError if it knows no address."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, _look_up, host)
+        return list(dict.fromkeys(found))
+
+
+def _look_up(host: str) -> list[str]:
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, _HTTPS_PORT, type=socket.SOCK_STREAM)]
+
+
+class _Checked(AbstractResolver):
+    """Answers with the addresses that were checked, and looks nothing up: rebinding a name has no effect."""
+
+    def __init__(self, host: str, addresses: Sequence[str]) -> None:
+        self._host = host
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        assert host == self._host, f"asked for {host}, checked was {self._host}"
+        assert family == socket.AF_UNSPEC, f"asked for family {family}"
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        """Hold nothing, close nothing."""
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # brackets that do not pair
+        raise Rejected("invalid", "URL is malformed", found=url[:40]) from None
+
+
+def _check_public_form(scheme: str, port: str | None) -> None:
+    if scheme != "https":
+        raise Rejected("invalid", "URL must be https", found=scheme[:10])
+    if port is not None and int(port) != _HTTPS_PORT:
+        raise Rejected("invalid", "URL must use the default port", found=port)
+
+
+def _parse_origin(name: str, origin: str) -> URL:
+    """Read one entry of `outgoing.hosts`: a DNS name, and scheme, host and port of the server behind it."""
+    path = f"outgoing.hosts.{name}"
+    try:
+        well_named = parse_host(name) == name
+    except Rejected:
+        well_named = False
+    if not well_named:
+        raise BadConfig(path, name, "a domain name in lower case, such as wallets.test")
+    allowed = "http:// or https://, a host and a port, such as http://127.0.0.1:7480"
+    if not _ORIGIN.fullmatch(origin):
+        raise BadConfig(path, origin, allowed)
+    try:
+        return URL(origin).origin()
+    except ValueError:  # a port above 65535
+        raise BadConfig(path, origin, allowed) from None
+
+
+def _check_status(status: int, host: str) -> None:
+    if status == HTTPStatus.OK:
+        return
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_AGAIN:
+        raise Unavailable(f"{host} answered with status {status}")
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise Rejected("invalid", "host answers with a redirect", host=host, status=status)
+    raise Rejected("invalid", "host refuses the request", host=host, status=status)
+
+
+async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """Return the body as it is meant, inflated at most to `bytes_max`: a bomb is cut, not unpacked."""
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in {"identity", "gzip"}:
+        raise Rejected("invalid", "answer has an encoding that was not asked for", found=encoding[:20])
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        room = bytes_max - len(body) + 1
+        body += chunk if inflate is None else _inflated(inflate, chunk, room)
+        if len(body) > bytes_max:
+            raise Rejected("invalid", "answer is too large", allowed=bytes_max)
+    return bytes(body)
+
+
+def _inflated(inflate: zlib._Decompress, chunk: bytes, room: int) -> bytes:
+    try:
+        return inflate.decompress(chunk, room)
+    except zlib.error:
+        raise Rejected("invalid", "answer is not the gzip it says it is") from None
+
+
+def _document(body: bytes, host: str) -> object:
+    try:
+        return parse_json(body)
+    except Rejected:
+        raise Rejected("invalid", "answer is not strict JSON", host=host) from None

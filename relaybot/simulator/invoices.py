@@ -1,0 +1,276 @@
+"""Invoices of the simulated nodes: made, listed, waited for, deleted, expired and marked paid.
+
+The label is the key; a paid invoice gets the next pay_index of its node, which is
+never used again. Payments themselves stand in `payments.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from relaybot.clock import Clock
+from relaybot.simulator import params
+from relaybot.simulator.channels import Channels
+from relaybot.simulator.params import BAD_PARAMETERS, Fault, Params
+from relaybot.simulator.signing import DESCRIPTION_BYTES_MAX, InvoiceText, build_bolt11
+from relaybot.simulator.store import Row, Store
+from relaybot.simulator.waiting import Changes
+
+EXPIRY_SECONDS_DEFAULT = 604_800
+EXPIRY_SECONDS_MAX = 2**31  # what a node that counts in 32 bits can still add to a time
+
+_INDEXES = ("created", "updated")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an invoice is asked for."""
+
+    label: str
+    amount_msat: int | None
+    description: str
+    only_hash: bool = False
+    expiry_seconds: int = EXPIRY_SECONDS_DEFAULT
+    preimage: str | None = None
+
+
+class Invoices:
+    """The invoices of one node."""
+
+    def __init__(
+        self, node: str, secret: bytes, *, store: Store, channels: Channels, clock: Clock, changes: Changes
+    ) -> None:
+        self._node = node
+        self._channels = channels
+        self._secret = secret
+        self._store = store
+        self._clock = clock
+        self._changes = changes
+
+    def create(self, asked: Asked) -> Row:
+        """Store and return a new invoice; Fault 900 if its label is taken, 901 if its preimage is."""
+        now = self._clock.now()
+        preimage = asked.preimage or secrets.token_hex(32)
+        text = InvoiceText(
+            payment_hash=hashlib.sha256(bytes.fromhex(preimage)).hexdigest(),
+            payment_secret=secrets.token_hex(32),
+            amount_msat=asked.amount_msat,
+            description=asked.description,
+            only_hash=asked.only_hash,
+            created_at=now,
+            expiry_seconds=asked.expiry_seconds,
+        )
+        bolt11 = build_bolt11(text, secret=self._secret)
+        with self._store.transaction():
+            if self.find(asked.label) is not None:
+                raise Fault(900, f"Duplicate label '{asked.label}'")
+            if self.by_hash(text.payment_hash) is not None:
+                raise Fault(901, "preimage already used")
+            self._store.run(
+                "INSERT INTO invoices (node, label, bolt11, payment_hash, preimage, amount_msat, description,"
+                " payment_secret, expires_at, created_index) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self._node,
+                    asked.label,
+                    bolt11,
+                    text.payment_hash,
+                    preimage,
+                    asked.amount_msat,
+                    asked.description,
+                    text.payment_secret,
+                    now + asked.expiry_seconds,
+                    self._store.next_index(self._node, "invoices/created"),
+                ),
+            )
+        self._changes.ring()
+        made = self.find(asked.label)
+        assert made is not None, "it has just been stored"
+        return made
+
+    def find(self, label: str) -> Row | None:
+        """Return the invoice of this label."""
+        return self._store.row("SELECT * FROM invoices WHERE node = ? AND label = ?", (self._node, label))
+
+    def by_hash(self, payment_hash: str) -> Row | None:
+        """Return the invoice of this payment hash."""
+        return self._store.row("SELECT * FROM invoices WHERE node = ? AND payment_hash = ?", (self._node, payment_hash))
+
+    def payable(self, payment_hash: str, amount_msat: int) -> Row | None:
+        """Return the invoice if it takes a payment of `amount_msat` now: unpaid, in time, not underpaid."""
+        self.expire()
+        row = self.by_hash(payment_hash)
+        if row is None or row["status"] != "unpaid":
+            return None
+        return row if amount_msat >= (row["amount_msat"] or 1) else None
+
+    def mark_paid(self, payment_hash: str, received_msat: int) -> None:
+        """Note the payment. Runs inside the transaction that moves the money."""
+        self._store.run(
+            "UPDATE invoices SET status = 'paid', pay_index = ?, received_msat = ?, paid_at = ?, updated_index = ?"
+            " WHERE node = ? AND payment_hash = ?",
+            (
+                self._store.next_index(self._node, "pay_index"),
+                received_msat,
+                self._clock.now(),
+                self._store.next_index(self._node, "invoices/updated"),
+                self._node,
+                payment_hash,
+            ),
+        )
+
+    def expire(self) -> None:
+        """Mark what is unpaid and over; it stays so, whatever is in flight."""
+        due = self._store.rows(
+            "SELECT label FROM invoices WHERE node = ? AND status = 'unpaid' AND expires_at <= ?",
+            (self._node, self._clock.now()),
+        )
+        for row in due:
+            self._store.run(
+                "UPDATE invoices SET status = 'expired', updated_index = ? WHERE node = ? AND label = ?",
+                (self._store.next_index(self._node, "invoices/updated"), self._node, row["label"]),
+            )
+
+    # The commands.
+
+    async def invoice(self, given: Params) -> dict[str, Any]:
+        """`invoice`."""
+        amount = params.msat_or_any(given, "amount_msat")
+        description, label = params.plain_text(given, "description"), params.text(given, "label")
+        only_hash = params.flag(given, "deschashonly")
+        expiry = params.integer(given, "expiry", EXPIRY_SECONDS_DEFAULT)
+        assert description is not None, "a required parameter is there"
+        assert label is not None, "a required parameter is there"
+        assert expiry is not None, "it has a default"
+        size = len(description.encode())
+        if size > DESCRIPTION_BYTES_MAX and not only_hash:
+            words = f"Description greater than {DESCRIPTION_BYTES_MAX} bytes invalid (description length {size})"
+            raise Fault(BAD_PARAMETERS, words)
+        if expiry > EXPIRY_SECONDS_MAX:
+            raise Fault(BAD_PARAMETERS, f"expiry: at most {EXPIRY_SECONDS_MAX}")
+        self._check_hints(given.get("exposeprivatechannels"))
+        preimage = params.payment_hash(given, "preimage")
+        row = self.create(Asked(label, amount, description, only_hash, expiry, preimage))
+        answer = {
+            name: row[name] for name in ("payment_hash", "expires_at", "bolt11", "payment_secret", "created_index")
+        }
+        if (amount or 0) > self._channels.receivable_msat(self._node):
+            answer["warning_capacity"] = "Insufficient incoming channel capacity to pay invoice"
+        return answer
+
+    def _check_hints(self, wanted: object) -> None:
+        """Refuse hints through channels that are not ours. All our channels are public, so none is ever written."""
+        if isinstance(wanted, list) and not self._channels.short_ids(self._node).issuperset(map(str, wanted)):
+            raise Fault(902, "None of those hints were suitable local channels")
+
+    async def listinvoices(self, given: Params) -> dict[str, Any]:
+        """`listinvoices`."""
+        filters = [name for name in ("label", "invstring", "payment_hash", "offer_id") if name in given]
+        if len(filters) > 1:
+            one_of = "{label}, {invstring}, {payment_hash} or {offer_id}"
+            raise Fault(BAD_PARAMETERS, f"Can only specify one of {one_of}")
+        index = params.one_of(given, "index", _INDEXES)
+        start, limit = params.integer(given, "start", 0), params.integer(given, "limit")
+        if index is None and limit is not None:
+            raise Fault(BAD_PARAMETERS, "Can only specify {limit} with {index}")
+        self.expire()
+        column = f"{index or 'created'}_index"
+        where, value = self._filter(filters, given)
+        rows = self._store.rows(
+            f"SELECT * FROM invoices WHERE node = ? AND {where} AND {column} >= ? ORDER BY {column} LIMIT ?",  # noqa: S608 — from our own words
+            (self._node, value, start, -1 if limit is None else limit),
+        )
+        return {"invoices": [describe(row) for row in rows]}
+
+    def _filter(self, filters: list[str], given: Params) -> tuple[str, str | None]:
+        match filters:
+            case ["label"]:
+                return "label = ?", params.text(given, "label")
+            case ["payment_hash"]:
+                return "payment_hash = ?", params.payment_hash(given)
+            case ["invstring"]:
+                return "bolt11 = ?", params.text(given, "invstring")
+            case ["offer_id"]:
+                return "NULL = ?", None  # the simulator makes no offers, so none has invoices
+            case _:
+                return "? IS NULL", None
+
+    async def waitanyinvoice(self, given: Params) -> dict[str, Any]:
+        """`waitanyinvoice`: the first settlement above an index, deleted ones skipped."""
+        after, seconds = params.integer(given, "lastpay_index", 0), params.integer(given, "timeout")
+        found = await self._changes.first(
+            lambda: self._store.row(
+                "SELECT * FROM invoices WHERE node = ? AND pay_index > ? ORDER BY pay_index LIMIT 1",
+                (self._node, after),
+            ),
+            seconds=seconds,
+        )
+        if found is None:
+            raise Fault(904, "Timed out while waiting for invoice to be paid")
+        return describe(found)
+
+    async def waitinvoice(self, given: Params) -> dict[str, Any]:
+        """`waitinvoice`: until this one is paid, expires or is deleted."""
+        label = params.text(given, "label")
+        assert label is not None, "a required parameter is there"
+        row = self.find(label)
+        if row is None:
+            raise Fault(-1, "Label not found")
+        await self._changes.first(lambda: self._decided(label), seconds=max(0, row["expires_at"] - self._clock.now()))
+        self.expire()
+        row = self.find(label)
+        if row is None:
+            raise Fault(-1, "Invoice deleted during wait")
+        if row["status"] == "expired":
+            raise Fault(903, "invoice expired during wait", describe(row))
+        return describe(row)
+
+    def _decided(self, label: str) -> bool | None:
+        row = self.find(label)
+        return True if row is None or row["status"] != "unpaid" else None
+
+    async def delinvoice(self, given: Params) -> dict[str, Any]:
+        """`delinvoice`, or with desconly the description alone."""
+        label, status = params.text(given, "label"), params.one_of(given, "status", ("paid", "expired", "unpaid"))
+        assert label is not None, "a required parameter is there"
+        self.expire()
+        row = self.find(label)
+        if row is None:
+            raise Fault(905, "Unknown invoice")
+        if row["status"] != status:
+            data = {"current_status": row["status"], "expected_status": status}
+            raise Fault(906, f"Invoice status is {row['status']} not {status}", data)
+        deleted = describe(row)
+        if params.flag(given, "desconly"):
+            deleted.pop("description", None)
+            self._store.run(
+                "UPDATE invoices SET description = NULL, updated_index = ? WHERE node = ? AND label = ?",
+                (self._store.next_index(self._node, "invoices/updated"), self._node, label),
+            )
+        else:
+            self._store.run("DELETE FROM invoices WHERE node = ? AND label = ?", (self._node, label))
+        self._changes.ring()
+        return deleted
+
+
+def describe(row: Row) -> dict[str, Any]:
+    """Return an invoice as the node lists it: what it does not have is left out."""
+    paid = row["status"] == "paid"
+    said = {
+        "label": row["label"],
+        "bolt11": row["bolt11"],
+        "payment_hash": row["payment_hash"],
+        "amount_msat": row["amount_msat"],
+        "status": row["status"],
+        "pay_index": row["pay_index"],
+        "amount_received_msat": row["received_msat"],
+        "paid_at": row["paid_at"],
+        "payment_preimage": row["preimage"] if paid else None,
+        "description": row["description"],
+        "expires_at": row["expires_at"],
+        "created_index": row["created_index"],
+        "updated_index": row["updated_index"],
+    }
+    return {name: value for name, value in said.items() if value is not None}

@@ -1,0 +1,56 @@
+-- The simulated network: all nodes in one file, so that a payment moves in one transaction.
+CREATE TABLE IF NOT EXISTS nodes (
+    name TEXT PRIMARY KEY, secret BLOB NOT NULL, pubkey TEXT NOT NULL UNIQUE, synced INTEGER NOT NULL DEFAULT 1
+) STRICT;
+CREATE TABLE IF NOT EXISTS counters (  -- indexes are never reused, so they outlive the rows they counted
+    node TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (node, name)
+) STRICT;
+CREATE TABLE IF NOT EXISTS channels (
+    id INTEGER PRIMARY KEY, opener TEXT NOT NULL, peer TEXT NOT NULL,
+    capacity_msat INTEGER NOT NULL, pushed_msat INTEGER NOT NULL,
+    opener_msat INTEGER NOT NULL CHECK (opener_msat BETWEEN 0 AND capacity_msat),
+    fee_base_msat INTEGER NOT NULL, fee_ppm INTEGER NOT NULL,
+    connected INTEGER NOT NULL DEFAULT 1, opened_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS invoices (
+    node TEXT NOT NULL, label TEXT NOT NULL, bolt11 TEXT NOT NULL, payment_hash TEXT NOT NULL,
+    preimage TEXT NOT NULL, payment_secret TEXT NOT NULL, amount_msat INTEGER, description TEXT,
+    expires_at INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'unpaid', pay_index INTEGER, received_msat INTEGER, paid_at INTEGER,
+    created_index INTEGER NOT NULL, updated_index INTEGER,
+    PRIMARY KEY (node, label), UNIQUE (node, payment_hash)
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS invoices_paid ON invoices (node, pay_index);
+CREATE TABLE IF NOT EXISTS attempts (  -- one call of pay or xpay that sent something
+    groupid INTEGER PRIMARY KEY, node TEXT NOT NULL, payment_hash TEXT NOT NULL, bolt11 TEXT NOT NULL,
+    label TEXT, destination TEXT NOT NULL, amount_msat INTEGER NOT NULL, created_at INTEGER NOT NULL,
+    ending TEXT NOT NULL, held INTEGER NOT NULL, seconds REAL NOT NULL, open INTEGER NOT NULL DEFAULT 1
+) STRICT;
+CREATE INDEX IF NOT EXISTS attempts_open ON attempts (open) WHERE open = 1;
+CREATE TABLE IF NOT EXISTS parts (
+    node TEXT NOT NULL, created_index INTEGER NOT NULL, updated_index INTEGER, groupid INTEGER NOT NULL,
+    partid INTEGER NOT NULL, payment_hash TEXT NOT NULL, amount_msat INTEGER NOT NULL, sent_msat INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'pending', preimage TEXT, completed_at INTEGER, erroronion TEXT,
+    PRIMARY KEY (node, created_index)
+) STRICT;
+CREATE INDEX IF NOT EXISTS parts_hash ON parts (node, payment_hash);
+CREATE INDEX IF NOT EXISTS parts_group ON parts (groupid);
+CREATE TABLE IF NOT EXISTS htlcs (  -- one hop of one part, seen by both ends of its channel
+    id INTEGER PRIMARY KEY, channel INTEGER NOT NULL, sender TEXT NOT NULL, groupid INTEGER NOT NULL,
+    partid INTEGER NOT NULL, hop INTEGER NOT NULL, amount_msat INTEGER NOT NULL, payment_hash TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'live'
+) STRICT;
+CREATE INDEX IF NOT EXISTS htlcs_live ON htlcs (channel, sender) WHERE state = 'live';
+CREATE INDEX IF NOT EXISTS htlcs_group ON htlcs (groupid);
+CREATE TABLE IF NOT EXISTS moves (
+    node TEXT NOT NULL, created_index INTEGER NOT NULL, channel INTEGER NOT NULL, payment_hash TEXT,
+    credit_msat INTEGER NOT NULL, debit_msat INTEGER NOT NULL, fees_msat INTEGER NOT NULL,
+    tag TEXT NOT NULL, created_at INTEGER NOT NULL, PRIMARY KEY (node, created_index)
+) STRICT;
+CREATE TABLE IF NOT EXISTS scripts (id INTEGER PRIMARY KEY, script TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS wallets (
+    name TEXT PRIMARY KEY, granted_msat INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS wallet_payments (
+    payment_hash TEXT PRIMARY KEY, wallet TEXT NOT NULL, created_at INTEGER NOT NULL
+) STRICT;

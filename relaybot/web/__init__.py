@@ -1,0 +1,1 @@
+"""The public pages, rendered on the server from published events."""

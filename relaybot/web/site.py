@@ -1,0 +1,33 @@
+"""What the pages say about the service itself: set at start, never read from the book."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCard:
+    """One agent as strangers may see it: `price` is text such as `12,000 sat`."""
+
+    id: str
+    name: str
+    about: str
+    price: str
+    kinds: tuple[int, ...]
+    npub: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The service: `npub` takes private messages, `lightning` names the backend in words.
+
+    `simulated` puts it on every page that no real money moves.
+    """
+
+    name: str
+    about: str
+    npub: str
+    relay_url: str
+    lightning: str
+    simulated: bool
+    agents: tuple[AgentCard, ...] = ()

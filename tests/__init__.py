@@ -1,0 +1,1 @@
+"""Everything the product promises, as sentences that can fail."""

@@ -1,0 +1,1 @@
+"""What may be published of the book, and what may not."""

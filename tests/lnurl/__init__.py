@@ -1,0 +1,1 @@
+"""Paying to Lightning Addresses and LNURLs."""

@@ -1,0 +1,372 @@
+"""Lightning Addresses and LNURLs: reading them, and refusing what a wallet answers wrongly (attack F2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from bech32 import bech32_encode, convertbits
+from bolt11 import Bolt11, MilliSatoshi, Tag, TagChar, Tags, encode
+from coincurve import PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relaybot.errors import Rejected, Unavailable
+from wallet.lightning import DecodedInvoice
+from wallet.lnurl import (
+    INVOICE_SECONDS_MIN,
+    OWN_NODE,
+    LightningAddress,
+    PayLink,
+    PayTarget,
+    callback_url,
+    parse_lightning_address,
+    parse_pay_link,
+    parse_pay_params,
+    parse_pay_target,
+    request_invoice,
+)
+from wallet.money import MAX_MSAT, Msat
+
+NOW = 1_790_000_000
+ASKED = Msat(2_000_000)
+METADATA = '[["text/plain","Pay alice ☕"],["text/identifier","alice@wallets.test"],["x",{"y":1}]]'
+WALLET_SECRET = "11" * 32
+OUR_SECRET = "22" * 32
+OUR_NODE = PrivateKey(bytes.fromhex(OUR_SECRET)).public_key.format().hex()
+ALICE = LightningAddress("alice", "wallets.test")
+
+
+def lnurl(url: str, prefix: str = "lnurl") -> str:
+    words = convertbits(url.encode(), 8, 5)
+    assert words is not None
+    return bech32_encode(prefix, words)
+
+
+def params(**changed: object) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "tag": "payRequest",
+        "callback": "https://wallets.test/pay/alice",
+        "minSendable": 1_000,
+        "maxSendable": 100_000_000_000,
+        "metadata": METADATA,
+    }
+    fields.update(changed)
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+def invoice(
+    *,
+    amount_msat: int | None = ASKED,
+    currency: str = "bcrt",
+    date: int = NOW,
+    expiry: int = 600,
+    secret: str = WALLET_SECRET,
+    description_hash: str | None = hashlib.sha256(METADATA.encode()).hexdigest(),
+) -> str:
+    words = (
+        Tag(TagChar.description, "coffee")
+        if description_hash is None
+        else Tag(TagChar.description_hash, description_hash)
+    )
+    tags = Tags([Tag(TagChar.payment_hash, "33" * 32), Tag(TagChar.payment_secret, "44" * 32), words])
+    tags.add(TagChar.expire_time, expiry)
+    amount = None if amount_msat is None else MilliSatoshi(amount_msat)
+    return encode(Bolt11(currency=currency, date=date, tags=tags, amount_msat=amount), secret)
+
+
+class Wallet:
+    """Answers for every URL it knows, and notes what was asked."""
+
+    def __init__(self, first: object, second: object) -> None:
+        self.answers = {
+            ALICE.url: first,
+            f"https://wallets.test/pay/alice?amount={ASKED}": second,
+        }
+        self.asked: list[str] = []
+
+    async def get_json(self, url: str) -> object:
+        self.asked.append(url)
+        if url not in self.answers:
+            raise Unavailable(url)
+        return self.answers[url]
+
+
+async def ask(second: object, first: object = None, target: PayTarget = ALICE) -> DecodedInvoice:
+    wallet = Wallet(first or params(), second)
+    return await request_invoice(wallet, target, amount_msat=ASKED, node_network="bcrt", own_node_id=OUR_NODE, now=NOW)
+
+
+# --- addresses and links
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("alice@wallets.test", ALICE),
+        ("  Alice@Wallets.TEST\n", ALICE),
+        ("a.b-c_1+tag@pay.wallets.test", LightningAddress("a.b-c_1+tag", "pay.wallets.test")),
+        ("..a@wallets.test", LightningAddress("..a", "wallets.test")),
+    ],
+)
+def test_a_lightning_address_is_a_name_and_a_host(text: str, address: LightningAddress) -> None:
+    assert parse_lightning_address(text) == address
+    assert parse_pay_target(text) == address
+    assert parse_pay_target(f"lightning:{text.strip()}") == address
+
+
+def test_a_lightning_address_leads_to_its_well_known_place() -> None:
+    assert ALICE.url == "https://wallets.test/.well-known/lnurlp/alice"
+    assert str(ALICE) == "alice@wallets.test"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "alice",
+        "@wallets.test",
+        "alice@",
+        "alice@localhost",
+        "alice@169.254.169.254",
+        "alice@127.0.0.1:9200/_x#",
+        "alice@[::ffff:127.0.0.1]",
+        "alice@2130706433",
+        "alice@0x7f.1",
+        "alice@wallets.test:8080",
+        "alice@wallets.test/x",
+        "alice@bob@wallets.test",
+        "a/../b@wallets.test",
+        "..@wallets.test",
+        "a%2fb@wallets.test",
+        "a?b@wallets.test",
+        "ålice@wallets.test",
+        "a b@wallets.test",
+        "a" * 65 + "@wallets.test",
+    ],
+)
+def test_what_is_no_lightning_address_is_refused(text: str) -> None:
+    with pytest.raises(Rejected):
+        parse_lightning_address(text)
+    with pytest.raises(Rejected):
+        parse_pay_target(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        (lnurl("https://wallets.test/pay?id=1"), "https://wallets.test/pay?id=1"),
+        (lnurl("https://wallets.test/pay").upper(), "https://wallets.test/pay"),
+        ("lightning:" + lnurl("https://wallets.test/pay"), "https://wallets.test/pay"),
+        ("LIGHTNING:" + lnurl("https://wallets.test/pay").upper(), "https://wallets.test/pay"),
+        ("lnurlp://wallets.test/pay?id=1", "https://wallets.test/pay?id=1"),
+        ("LNURLP://wallets.test/pay", "https://wallets.test/pay"),
+        ("lnurlp://wallets.test", "https://wallets.test"),
+    ],
+)
+def test_an_lnurl_stands_for_an_https_url(text: str, url: str) -> None:
+    assert parse_pay_target(text) == PayLink(url)
+    assert str(PayLink(url)) == url
+
+
+def test_an_lnurl_of_the_specification_is_read() -> None:
+    example = (  # LUD-01
+        "LNURL1DP68GURN8GHJ7UM9WFMXJCM99E3K7MF0V9CXJ0M385EKVCENXC6R2C35XVUKXEFCV5MKVV34X5EKZD3EV56NYD3HXQURZEPEXE"
+        "JXXEPNXSCRVWFNV9NXZCN9XQ6XYEFHVGCXXCMYXYMNSERXFQ5FNS"
+    )
+    url = "https://service.com/api?q=3fc3645b439ce8e7f2553a69e5267081d96dcd340693afabe04be7b0ccd178df"
+    assert parse_pay_link(example) == PayLink(url)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lnurl1",
+        "lnurl1qqqqqqq",
+        lnurl("https://wallets.test/pay")[:-1] + "q",
+        lnurl("https://wallets.test/" + "a" * 2000),
+        lnurl("https://wallets.test/pay", prefix="lnurlp"),
+        bech32_encode("lnurl", [31, 31, 31]),
+        lnurl("http://wallets.test/pay"),
+        lnurl("HTTPS://wallets.test/pay"),
+        lnurl("https://127.0.0.1/pay"),
+        lnurl("https://wallets.test:81/pay"),
+        lnurl("https://u:p@wallets.test/pay"),
+        lnurl("https://bücher.test/pay"),
+        lnurl("ftp://wallets.test"),
+        lnurl(""),
+        "lnurlp://",
+        "lnurlp:///pay",
+        "lnurlp://127.0.0.1/pay",
+        "lnurlp://alice@wallets.test/pay",
+        "lnurlw://wallets.test/withdraw",
+        "https://wallets.test/pay",
+        "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
+    ],
+)
+def test_what_is_no_lnurl_to_pay_to_is_refused(text: str) -> None:
+    with pytest.raises(Rejected):
+        parse_pay_target(text)
+    with pytest.raises(Rejected):
+        parse_pay_link(text)
+
+
+@given(st.text(max_size=80))
+def test_reading_a_target_never_breaks(text: str) -> None:
+    for start in ("", "lnurl1", "lnurlp://", "lightning:", "a@"):
+        try:
+            target = parse_pay_target(start + text)
+        except Rejected:
+            continue
+        assert target.url.startswith("https://")
+
+
+# --- what a wallet takes
+
+
+def test_pay_parameters_are_read_as_they_were_sent() -> None:
+    read = parse_pay_params(params(commentAllowed=140, payerData={"name": {"mandatory": False}, "x": 1}))
+    assert (read.callback, read.min_msat, read.max_msat) == ("https://wallets.test/pay/alice", 1_000, 100_000_000_000)
+    assert (read.metadata, read.comment_allowed) == (METADATA, 140)
+
+
+def test_a_limit_beyond_all_money_is_cut_to_all_money() -> None:
+    assert parse_pay_params(params(maxSendable=2**63)).max_msat == MAX_MSAT
+    assert parse_pay_params(params()).comment_allowed == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"tag": "withdrawRequest"}, "tag"),
+        ({"tag": ...}, "tag"),
+        ({"minSendable": 0}, "minSendable"),
+        ({"minSendable": -1}, "minSendable"),
+        ({"minSendable": 1.5}, "minSendable"),
+        ({"minSendable": True}, "minSendable"),
+        ({"minSendable": "1000"}, "minSendable"),
+        ({"minSendable": None}, "minSendable"),
+        ({"minSendable": 2_000, "maxSendable": 1_000}, "minSendable"),
+        ({"minSendable": 2**63, "maxSendable": 2**64}, "minSendable"),
+        ({"maxSendable": ...}, "maxSendable"),
+        ({"maxSendable": 1e11}, "maxSendable"),
+        ({"callback": ...}, "callback"),
+        ({"callback": ""}, "callback"),
+        ({"callback": ["https://wallets.test"]}, "callback"),
+        ({"metadata": ...}, "metadata"),
+        ({"metadata": [["text/plain", "x"]]}, "metadata"),
+        ({"metadata": "x"}, "metadata"),
+        ({"metadata": "{}"}, "metadata"),
+        ({"metadata": '["text/plain","x"]'}, "metadata"),
+        ({"metadata": "[" * 100_000}, "metadata"),
+        ({"metadata": "[]"}, "metadata"),
+        ({"metadata": '[[],["text/long-desc","x"]]'}, "metadata"),
+        ({"metadata": '[["text/plain","x"],["text/plain","y"]]'}, "metadata"),
+        ({"commentAllowed": -1}, "commentAllowed"),
+        ({"commentAllowed": "140"}, "commentAllowed"),
+        ({"payerData": {"name": {"mandatory": True}}}, "payerData.name"),
+    ],
+)
+def test_a_wrong_parameter_is_named(changed: dict[str, object], field: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        parse_pay_params(params(**changed))
+    assert refused.value.fields["field"] == field
+
+
+@pytest.mark.parametrize("answer", [None, 1, "x", [], [params()]])
+def test_an_answer_that_is_no_object_is_refused(answer: object) -> None:
+    with pytest.raises(Rejected, match="answer is not an object"):
+        parse_pay_params(answer)
+
+
+def test_a_wallets_refusal_is_told_in_plain_short_words() -> None:
+    with pytest.raises(Rejected, match="wallet refuses") as refused:
+        parse_pay_params({"status": "error", "reason": "no\x1b[31m\nsuch user" + "!" * 500})
+    assert refused.value.fields["says"] == ("no [31m such user" + "!" * 500)[:100]
+
+
+@pytest.mark.parametrize(
+    ("callback", "url"),
+    [
+        ("https://wallets.test/pay", "https://wallets.test/pay?amount=2000000"),
+        ("https://wallets.test/pay?id=1", "https://wallets.test/pay?id=1&amount=2000000"),
+    ],
+)
+def test_the_amount_is_added_to_the_callback(callback: str, url: str) -> None:
+    assert callback_url(parse_pay_params(params(callback=callback)), ASKED) == url
+
+
+# --- the invoice
+
+
+async def test_an_invoice_that_is_exactly_what_was_asked_for_is_returned() -> None:
+    wallet = Wallet(params(), {"pr": invoice(), "routes": []})
+    got = await request_invoice(wallet, ALICE, amount_msat=ASKED, node_network="bcrt", own_node_id=OUR_NODE, now=NOW)
+    assert (got.amount_msat, got.payment_hash, got.network) == (ASKED, "33" * 32, "bcrt")
+    assert wallet.asked == [ALICE.url, f"https://wallets.test/pay/alice?amount={ASKED}"]
+
+
+async def test_a_pay_link_is_asked_in_the_same_way() -> None:
+    got = await ask({"pr": invoice()}, target=PayLink(ALICE.url))
+    assert got.amount_msat == ASKED
+
+
+async def test_an_invoice_with_a_plain_description_is_accepted() -> None:
+    assert (await ask({"pr": invoice(description_hash=None)})).description == "coffee"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"amount_msat": ASKED + 1_000}, "invoice is for another amount"),
+        ({"amount_msat": ASKED - 1}, "invoice is for another amount"),
+        ({"amount_msat": None}, "invoice is for another amount"),
+        ({"currency": "bc"}, "invoice is for another network"),
+        ({"currency": "tb"}, "invoice is for another network"),
+        ({"date": NOW - 601}, "invoice has expired"),
+        ({"expiry": INVOICE_SECONDS_MIN - 1}, "invoice expires too soon"),
+        ({"description_hash": "55" * 32}, "invoice commits to another description"),
+        ({"secret": OUR_SECRET}, OWN_NODE),
+        ({"secret": OUR_SECRET, "date": NOW - 601}, OWN_NODE),
+    ],
+)
+async def test_an_invoice_that_is_anything_else_is_refused(changed: dict[str, Any], reason: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        await ask({"pr": invoice(**changed)})
+    assert refused.value.reason == reason
+
+
+async def test_an_invoice_that_lasts_just_long_enough_is_accepted() -> None:
+    assert (await ask({"pr": invoice(expiry=INVOICE_SECONDS_MIN)})).expires_at == NOW + INVOICE_SECONDS_MIN
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, {}, {"pr": None}, {"pr": 1}, {"pr": "lnbcrt1garbage"}, {"pr": invoice()[:-1] + "q"}, {"status": "ERROR"}],
+)
+async def test_an_answer_without_a_readable_invoice_is_refused(answer: object) -> None:
+    with pytest.raises(Rejected) as refused:
+        await ask(answer)
+    assert invoice() not in str(refused.value)
+
+
+@pytest.mark.parametrize("limits", [{"minSendable": ASKED + 1}, {"maxSendable": ASKED - 1}])
+async def test_an_amount_the_wallet_does_not_take_is_not_asked_for(limits: dict[str, int]) -> None:
+    wallet = Wallet(params(**limits), {"pr": invoice()})
+    with pytest.raises(Rejected, match="outside what the wallet takes"):
+        await request_invoice(wallet, ALICE, amount_msat=ASKED, node_network="bcrt", own_node_id=OUR_NODE, now=NOW)
+    assert wallet.asked == [ALICE.url]
+
+
+async def test_a_wallet_that_cannot_be_reached_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        await ask(None, target=PayLink("https://elsewhere.test/pay"))
+
+
+async def test_the_metadata_is_hashed_as_its_bytes_were_sent() -> None:
+    spaced = json.dumps(json.loads(METADATA))
+    assert spaced != METADATA
+    with pytest.raises(Rejected, match="another description"):
+        await ask({"pr": invoice()}, first=params(metadata=spaced))

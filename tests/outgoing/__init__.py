@@ -1,0 +1,1 @@
+"""Fetching what strangers name: addresses, and the one guarded client."""

@@ -1,0 +1,1 @@
+"""The split language, its proof of every sum, and what it pays."""

@@ -1,0 +1,79 @@
+"""The names of all accounts, and what each may do. Design §3 is the list.
+
+An account is its name. Balance = credits minus debits, in msat; all balances sum
+to zero. Nothing here stores or moves anything.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NewType
+
+from relaybot.errors import Rejected
+
+Account = NewType("Account", str)
+
+
+class Class(Enum):
+    """What a user's or an escrow's money may be used for."""
+
+    SATS = "sats"  # withdrawable
+    CARD = "card"  # bought by card: pays for jobs only
+    PROMO = "promo"  # given by the operator: pays for jobs only
+
+
+REVENUE = {cls: Account(f"platform/revenue/{cls.value}") for cls in Class}
+FEES = Account("platform/fees")
+ROUTING_INCOME = Account("platform/routing_income")
+EXPENSE_LIGHTNING = Account("platform/expense/lightning")
+PROMOTIONS = Account("platform/promotions")
+CAPITAL = Account("platform/capital")
+NODE_LIGHTNING = Account("node/lightning")
+NODE_ONCHAIN = Account("node/onchain")
+
+_PUBKEY = r"[0-9a-f]{64}"
+_CLASS = "(?:sats|card|promo)"
+_NAME = re.compile(
+    rf"user/{_PUBKEY}/(?:sats|card|promo|maturing|owed)"
+    rf"|org/[a-z0-9][a-z0-9-]{{0,63}}/{_CLASS}"
+    rf"|hold/[a-z]+/[0-9a-z/-]{{1,128}}/{_CLASS}"
+    rf"|platform/revenue/{_CLASS}"
+    r"|platform/(?:fees|routing_income|promotions|card_losses|bank|capital)"
+    r"|platform/expense/(?:lightning|onchain|card|fx)"
+    r"|node/(?:lightning|onchain)|card/receivable",
+    re.ASCII,
+)
+
+
+def parse_account(name: str) -> Account:
+    """Return `name` as an account; Rejected if design §3 has no such account."""
+    if not _NAME.fullmatch(name):
+        raise Rejected("invalid", "no such account", found=name[:80])
+    return Account(name)
+
+
+def user(pubkey: str, cls: Class = Class.SATS) -> Account:
+    """Return the account of the user with this hex `pubkey`."""
+    return Account(f"user/{pubkey}/{cls.value}")
+
+
+def hold(cause: str, cls: Class = Class.SATS) -> Account:
+    """Return the escrow of one `cause` (`job/<event id>`, `payout/<id>`): empty when it is finished."""
+    return Account(f"hold/{cause}/{cls.value}")
+
+
+def owner(account: Account) -> str | None:
+    """Return the hex pubkey whose account this is, or None for all others."""
+    kind, _, rest = account.partition("/")
+    return rest.partition("/")[0] if kind == "user" else None
+
+
+def floor_msat(account: Account) -> int | None:
+    """Return the balance below which `account` may never fall, or None for no floor.
+
+    Users, companies and escrows never go below zero. `owed` is a receivable, and
+    the platform's and the node's accounts hold either sign.
+    """
+    kind = account.partition("/")[0]
+    return 0 if kind in {"user", "org", "hold"} and not account.endswith("/owed") else None

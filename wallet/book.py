@@ -1,0 +1,215 @@
+"""The book: the one writer of money and work. Group commit in front of the pure judge.
+
+Plans that arrive together share one transaction: their rows are read, each Plan is
+judged in memory against what its predecessors left, the survivors are written, and the
+callers hear after the commit. A crash before the commit leaves nothing; after it, the
+Plan's key answers `already`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from relaybot.clock import Clock
+from relaybot.db.database import Database, Reader, Row, Transaction
+from relaybot.errors import Unavailable
+from wallet.accounts import Account, floor_msat
+from wallet.ledger import Answer, Plan, State, Value, Verdict, judge, keys_of
+
+BATCH_MAX = 512  # Plans per commit: more would only make the first of them wait
+DECISIONS_MAX = 5  # how often a decision is made again because a guarded row has moved
+
+Decide = Callable[[], Awaitable[Plan | None]]
+
+
+class Book:
+    """Apply Plans, and read what they left. `run` must be running for `apply` to answer."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database = database
+        self._clock = clock
+        self._waiting: list[tuple[Plan, asyncio.Future[Answer]]] = []
+        self._arrived = asyncio.Event()
+        self._watchers: dict[str, list[asyncio.Event]] = defaultdict(list)
+
+    async def apply(self, plan: Plan) -> Answer:
+        """Apply `plan` whole and durably, or say why not. Unavailable: the database refused, nothing changed."""
+        done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((plan, done))
+        self._arrived.set()
+        return await done
+
+    async def decide(self, decide: Decide) -> Answer:
+        """Decide and apply; decide again while a guarded row or balance keeps moving, five times at most.
+
+        `decide` reads and returns a Plan, or None when there is nothing left to do.
+        """
+        answer = Answer(Verdict.ALREADY)
+        for _ in range(DECISIONS_MAX):
+            plan = await decide()
+            if plan is None:
+                return Answer(Verdict.ALREADY)
+            answer = await self.apply(plan)
+            if answer.done:
+                return answer
+        return answer
+
+    def watch(self, *tables: str) -> asyncio.Event:
+        """Return an event that is set after each commit that changed a row of one of `tables`."""
+        event = asyncio.Event()
+        for table in tables:
+            self._watchers[table].append(event)
+        return event
+
+    async def run(self) -> None:
+        """Commit what arrives, for ever; a commit under way is finished before a cancellation goes on."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                commit = asyncio.ensure_future(self._commit(batch))
+                try:
+                    await asyncio.shield(commit)
+                except asyncio.CancelledError:
+                    await commit
+                    raise
+
+    async def _commit(self, batch: Sequence[tuple[Plan, asyncio.Future[Answer]]]) -> None:
+        try:
+            async with self.database.transaction() as transaction:
+                state = await _load(transaction, [plan for plan, _ in batch])
+                answers = [judge(state, plan) for plan, _ in batch]
+                await _write(transaction, state, self._clock.now())
+        except Unavailable as error:
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(Unavailable(*error.args))
+            return
+        for (_, done), answer in zip(batch, answers, strict=True):
+            if not done.done():
+                done.set_result(answer)
+        for table in {table for table, _ in state.changed}:
+            for event in self._watchers[table]:
+                event.set()
+
+    async def balance(self, account: Account) -> int:
+        """Return the balance of `account` in msat; 0 if nothing was ever booked on it."""
+        rows = await self.database.fetch("SELECT balance_msat FROM accounts WHERE id = :id", id=account)
+        return int(rows[0]["balance_msat"]) if rows else 0
+
+    async def row(self, table: str, row_id: str) -> Row | None:
+        """Return one row of the work, or None."""
+        rows = await self.database.fetch(f"SELECT * FROM {table} WHERE id = :id", id=row_id)  # noqa: S608  our own table names
+        return rows[0] if rows else None
+
+
+@contextlib.asynccontextmanager
+async def running(book: Book) -> AsyncIterator[Book]:
+    """Keep `book` committing while the block runs: for commands and tests; the service has its own TaskGroup."""
+    task = asyncio.create_task(book.run())
+    try:
+        yield book
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _load(transaction: Transaction, plans: Sequence[Plan]) -> State:
+    keys, accounts, rows = keys_of(plans)
+    state = State()
+    state.plans = {key: row["digest"] for key, row in (await transaction.rows_by_id("plans", keys)).items()}
+    if accounts:
+        found = await transaction.rows_by_id("accounts", accounts)
+        state.balances = {account: found[account]["balance_msat"] for account in accounts if account in found}
+    by_table: dict[str, set[str]] = defaultdict(set)
+    for table, row_id in rows:
+        by_table[table].add(row_id)
+    for table in sorted(by_table):  # one order for all, or two processes could wait for each other
+        for row_id, row in (await transaction.rows_by_id(table, by_table[table])).items():
+            state.rows[table, row_id] = dict(row)
+    return state
+
+
+async def _write(transaction: Transaction, state: State, now: int) -> None:
+    await transaction.insert(
+        "plans", [{"id": plan.key, "digest": plan.digest, "applied_at": now} for plan in state.applied]
+    )
+    moved = {account for entry in state.entries for account in (entry.transfer.debit, entry.transfer.credit)}
+    await transaction.upsert(
+        "accounts",
+        [
+            {"id": account, "balance_msat": state.balances[account], "floor_msat": floor_msat(account)}
+            for account in sorted(moved)
+        ],
+    )
+    await transaction.insert(
+        "transfers",
+        [
+            {
+                "id": entry.id,
+                "plan": entry.plan,
+                "debit": entry.transfer.debit,
+                "credit": entry.transfer.credit,
+                "amount_msat": entry.transfer.amount_msat,
+                "debit_after": entry.debit_after,
+                "credit_after": entry.credit_after,
+                "reason": entry.transfer.reason,
+                "created_at": now,
+            }
+            for entry in state.entries
+        ],
+    )
+    changed: dict[str, list[dict[str, Value]]] = defaultdict(list)
+    for table, row_id in sorted(state.changed):
+        row = state.rows[table, row_id]
+        assert row is not None, f"{table} {row_id} was changed into nothing"
+        changed[table].append(row)
+    for table, table_rows in changed.items():
+        await transaction.upsert(table, table_rows)
+
+
+async def invariants(reader: Reader) -> list[str]:
+    """Return every broken invariant of the book, in words; an empty list is a sound book."""
+    broken = []
+    total = (await reader.fetch("SELECT COALESCE(SUM(balance_msat), 0) AS total FROM accounts"))[0]["total"]
+    if total != 0:
+        broken.append(f"all balances sum to {total} msat, not 0")
+    broken += [
+        f"{row['id']} is below its floor: {row['balance_msat']} msat"
+        for row in await reader.fetch("SELECT * FROM accounts WHERE balance_msat < floor_msat")
+    ]
+    broken += [
+        f"{row['id']} says {row['balance_msat']} msat, its transfers say {row['booked']}"
+        for row in await reader.fetch(_BOOKED)
+    ]
+    broken += [
+        f"{row['id']} still holds {row['balance_msat']} msat, but its work is finished"
+        for row in await reader.fetch(_FINISHED_HOLDS)
+    ]
+    return broken
+
+
+_BOOKED = """
+SELECT accounts.id, balance_msat, COALESCE(SUM(entry.amount), 0) AS booked
+FROM accounts LEFT JOIN (
+    SELECT credit AS account, amount_msat AS amount FROM transfers
+    UNION ALL SELECT debit, -amount_msat FROM transfers
+) AS entry ON entry.account = accounts.id
+GROUP BY accounts.id, balance_msat HAVING balance_msat <> COALESCE(SUM(entry.amount), 0)
+"""
+
+_FINISHED_HOLDS = """
+SELECT accounts.id, balance_msat FROM jobs
+JOIN accounts ON accounts.id IN ('hold/job/' || jobs.id || '/sats', 'hold/job/' || jobs.id || '/card',
+                                 'hold/job/' || jobs.id || '/promo')
+WHERE jobs.state IN ('captured', 'released', 'awaiting_payment') AND balance_msat <> 0
+UNION ALL
+SELECT accounts.id, balance_msat FROM payouts
+JOIN accounts ON accounts.id = 'hold/payout/' || payouts.id || '/sats'
+WHERE payouts.next_at IS NULL AND balance_msat <> 0
+"""

@@ -1,0 +1,226 @@
+"""Paying to a Lightning Address or an LNURL: LUD-06, LUD-16 and LUD-17, the payer's side.
+
+The parsing is pure; `request_invoice` fetches with the guarded client and returns an
+invoice only if it is exactly what was asked for. It pays nothing: storing and paying
+the invoice stands in `wallet/payouts.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from bech32 import bech32_decode, convertbits
+
+from relaybot.addresses import parse_host
+from relaybot.errors import Rejected
+from wallet.bolt11_invoice import parse_bolt11, require_payable
+from wallet.lightning import DecodedInvoice
+from wallet.money import MAX_MSAT, Msat
+
+INVOICE_SECONDS_MIN = 60  # a payment may take this long; an invoice that ends sooner is asked for again
+OWN_NODE = "own node"  # Rejected.reason: the target is a wallet on our node, so it is balance and no payment
+
+# LUD-16, with its tags; names end where those of e-mail do. Dots alone would be a path.
+_NAME = re.compile(r"(?=\.*[a-z0-9_-])[a-z0-9._+-]{1,64}", re.ASCII)
+_LNURL_CHARACTERS_MAX = 2_000  # LUD-01 sets no limit; a QR code ends near 4,296 characters
+_REASON_CHARACTERS_MAX = 100
+_PRINTABLE = re.compile(r"[^ -~]+", re.ASCII)
+
+
+class Fetcher(Protocol):
+    """What is needed of `relaybot.outgoing.Outgoing`."""
+
+    async def get_json(self, url: str) -> object:
+        """Return the JSON document at `url`; Rejected or Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LightningAddress:
+    """`name@host` of LUD-16."""
+
+    name: str
+    host: str
+
+    @property
+    def url(self) -> str:
+        """Return where its pay parameters are."""
+        return f"https://{self.host}/.well-known/lnurlp/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class PayLink:
+    """An LNURL of LUD-01 or LUD-17, as the https URL it stands for."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+PayTarget = LightningAddress | PayLink
+
+
+@dataclass(frozen=True, slots=True)
+class PayParams:
+    """What a wallet takes: LUD-06, and the length of a comment (LUD-12)."""
+
+    callback: str
+    min_msat: Msat
+    max_msat: Msat
+    metadata: str  # as it was sent: its bytes are what the invoice commits to
+    comment_allowed: int
+
+
+def parse_lightning_address(text: str) -> LightningAddress:
+    """Read `name@host`, in any case; Rejected if either side is refused."""
+    name, at, host = text.strip().lower().partition("@")
+    if not at:
+        raise Rejected("invalid", "not a Lightning Address", found=text[:40])
+    if not _NAME.fullmatch(name):
+        raise Rejected("invalid", "name may have a-z, 0-9, and -_.+", found=name[:40])
+    return LightningAddress(name, parse_host(host))
+
+
+def parse_pay_link(text: str) -> PayLink:
+    """Read `lnurl1…` (LUD-01) or `lnurlp://…` (LUD-17); Rejected if it stands for no https URL."""
+    bare = text.strip()
+    url = f"https://{bare[9:]}" if bare[:9].lower() == "lnurlp://" else _decode_lnurl(bare)
+    host = re.match(r"https://([^/?#]+)", url)
+    if host is None:
+        raise Rejected("invalid", "LNURL does not stand for an https URL")
+    parse_host(host[1])
+    return PayLink(url)
+
+
+def parse_pay_target(text: str) -> PayTarget:
+    """Read a Lightning Address or an LNURL, with or without `lightning:` before it."""
+    bare = text.strip()
+    if bare[:10].lower() == "lightning:":
+        bare = bare[10:]
+    if bare[:6].lower() in {"lnurl1", "lnurlp"} and "@" not in bare:
+        return parse_pay_link(bare)
+    return parse_lightning_address(bare)
+
+
+def _decode_lnurl(text: str) -> str:
+    prefix, words = bech32_decode(text) if len(text) <= _LNURL_CHARACTERS_MAX else (None, None)
+    octets = convertbits(words, 5, 8, pad=False) if prefix == "lnurl" and words is not None else None
+    if octets is None:
+        raise Rejected("invalid", "not an LNURL", found=text[:20])
+    try:
+        return bytes(octets).decode("ascii")
+    except UnicodeDecodeError:
+        raise Rejected("invalid", "LNURL holds no URL") from None
+
+
+def parse_pay_params(answer: object) -> PayParams:
+    """Check the first answer of a wallet (LUD-06, step 3); Rejected names the field that is wrong."""
+    fields = _fields(answer)
+    if fields.get("tag") != "payRequest":
+        raise Rejected("invalid", "tag is not payRequest", field="tag")
+    smallest, largest = _count(fields, "minSendable"), _count(fields, "maxSendable")
+    if not 1 <= smallest <= largest:  # LUD-06: not less than 1 or more than maxSendable
+        raise Rejected("invalid", "limits contradict each other", field="minSendable", min=smallest, max=largest)
+    if smallest > MAX_MSAT:
+        raise Rejected("invalid", "limits are beyond all money", field="minSendable", min=smallest)
+    _refuse_mandatory_payer_data(fields)
+    return PayParams(
+        callback=_text(fields, "callback"),
+        min_msat=Msat(smallest),
+        max_msat=Msat(min(largest, MAX_MSAT)),
+        metadata=_metadata(fields),
+        comment_allowed=_count(fields, "commentAllowed") if "commentAllowed" in fields else 0,
+    )
+
+
+def callback_url(params: PayParams, amount_msat: Msat) -> str:
+    """Return where the invoice is: `<callback><?|&>amount=<milliSatoshi>` (LUD-06, step 4)."""
+    separator = "&" if "?" in params.callback else "?"
+    return f"{params.callback}{separator}amount={amount_msat}"
+
+
+async def request_invoice(
+    outgoing: Fetcher, target: PayTarget, *, amount_msat: Msat, node_network: str, own_node_id: str, now: int
+) -> DecodedInvoice:
+    """Ask the wallet behind `target` for an invoice of exactly `amount_msat`.
+
+    `node_network` is our node's currency prefix (`bc`, `bcrt`, …). Rejected if the wallet
+    refuses, or its invoice is not what was asked for; with the reason OWN_NODE if we
+    would pay ourselves. Unavailable if the wallet's host does not answer.
+    """
+    params = parse_pay_params(await outgoing.get_json(target.url))
+    if not params.min_msat <= amount_msat <= params.max_msat:
+        allowed = f"{params.min_msat}..{params.max_msat}"
+        raise Rejected("invalid", "amount is outside what the wallet takes", found=amount_msat, allowed=allowed)
+    answer = _fields(await outgoing.get_json(callback_url(params, amount_msat)))
+    invoice = parse_bolt11(_text(answer, "pr"))
+    if invoice.payee == own_node_id:  # the node would call it paid, and nothing would have gone out
+        raise Rejected("invalid", OWN_NODE)
+    require_payable(invoice, currency=node_network, now=now)
+    _check_invoice(invoice, params, amount_msat=amount_msat, now=now)
+    return invoice
+
+
+def _check_invoice(invoice: DecodedInvoice, params: PayParams, *, amount_msat: Msat, now: int) -> None:
+    if invoice.amount_msat != amount_msat:  # LUD-06, step 7
+        raise Rejected("invalid", "invoice is for another amount", found=invoice.amount_msat, allowed=amount_msat)
+    left = invoice.expires_at - now
+    if left < INVOICE_SECONDS_MIN:
+        raise Rejected("invalid", "invoice expires too soon", left_seconds=left, allowed=INVOICE_SECONDS_MIN)
+    # LUD-06, step 6: `h` is the hash of the metadata. Wallets in use also answer with a
+    # plain description, which commits to nothing; one that names another hash is refused.
+    committed = hashlib.sha256(params.metadata.encode()).hexdigest()
+    if invoice.description_hash not in (None, committed):
+        raise Rejected("invalid", "invoice commits to another description", field="pr")
+
+
+def _fields(answer: object) -> Mapping[str, object]:
+    if not isinstance(answer, dict):
+        raise Rejected("invalid", "answer is not an object")
+    if str(answer.get("status", "OK")).upper() == "ERROR":
+        words = _PRINTABLE.sub(" ", str(answer.get("reason", "")))[:_REASON_CHARACTERS_MAX]
+        raise Rejected("invalid", "wallet refuses", says=words)
+    return answer
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise Rejected("invalid", f"{name} is not a text", field=name)
+    return value
+
+
+def _count(fields: Mapping[str, object], name: str) -> int:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Rejected("invalid", f"{name} is not a whole number", field=name)
+    return value
+
+
+def _metadata(fields: Mapping[str, object]) -> str:
+    """Return the metadata as it was sent. LUD-06: a JSON list of lists, one of them of type text/plain."""
+    text = _text(fields, "metadata")
+    try:
+        entries = msgspec.json.decode(text, type=list[list[object]])
+    except (ValueError, RecursionError):
+        raise Rejected("invalid", "metadata is not a JSON list of lists", field="metadata") from None
+    if sum(entry[:1] == ["text/plain"] for entry in entries) != 1:
+        raise Rejected("invalid", "metadata must have one text/plain entry", field="metadata")
+    return text
+
+
+def _refuse_mandatory_payer_data(fields: Mapping[str, object]) -> None:
+    """LUD-18: a wallet may ask who pays; one that insists gets nothing, for we do not tell."""
+    asked = fields.get("payerData")
+    for name, form in asked.items() if isinstance(asked, dict) else ():
+        if isinstance(form, dict) and form.get("mandatory") is True:
+            raise Rejected("invalid", "wallet insists on the payer's data", field=f"payerData.{str(name)[:20]}")

@@ -1,0 +1,456 @@
+"""Payouts: everybody's balance above their threshold is sent to them, by Lightning.
+
+Theory of operation. A payout holds its amount and fee reserve first (`open`). Then, as
+often as needed, an attempt:
+
+    prepare   fetch an invoice from the target; Plan: store invoice and payment hash
+    send      Plan: the attempt is `sent`; commit; only then the one call to the node
+    settle    whatever is heard of that payment hash, live, after a restart or by polling,
+              goes through `settle` and nowhere else
+
+A crash before `send` is committed: nothing has left, the attempt is sent later. A crash
+after it: the attempt is `sent`, so the node's own records decide. Unknown stays held.
+Only the records can end an attempt: complete means paid; all failed, seen twice with a
+pause and no HTLC, means failed; an empty list means the call is made again with the same
+invoice, or, when that has expired and the node has been synced long enough, failed. The
+payment hash is the attempt's id: one hash settles one payout, ever. A new attempt needs
+the old one definitely failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from relaybot.clock import Clock
+from relaybot.db.database import Row
+from relaybot.errors import Rejected, Unavailable
+from wallet.accounts import EXPENSE_LIGHTNING, NODE_LIGHTNING, hold, user
+from wallet.book import Book
+from wallet.ledger import Change, Insert, Plan, Put, Transfer, Update
+from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
+from wallet.money import Msat, floor_to_sat
+from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutState, PayoutStep
+
+log = structlog.get_logger()
+
+CHECKS_MAX = 200  # users looked at in one round
+DUE_MAX = 200  # payouts looked at in one round
+ROUND_SECONDS = 1.0  # between two looks for what is due
+SLOW_SECONDS = 5.0  # a call that takes longer no longer counts against the concurrency
+PPM = 1_000_000
+
+RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutRules:
+    """The operator's rules (`payouts:`), in msat and seconds."""
+
+    threshold_msat: Msat
+    fee_ppm_max: int
+    fee_minimum_msat: Msat
+    retry_seconds: int
+    retry_seconds_max: int
+    poll_seconds: int  # between two looks at the node's records of a sent attempt
+    confirm_seconds: int  # between the two looks that make a failure definite
+    empty_seconds: int  # how long the records must be empty before the same invoice is tried again
+    failed_after_expiry_seconds: int  # how long they must be empty after the invoice's expiry to mean failed
+    attempts_max: int
+
+
+def reserve_msat(rules: PayoutRules, total: Msat) -> Msat:
+    """Return the most a route may cost for a payout out of `total`, rounded up."""
+    return Msat(max(rules.fee_minimum_msat, -(-total * rules.fee_ppm_max // PPM)))
+
+
+class Payouts:
+    """The life of payouts. `open_due` and `step` are called by the service's loops."""
+
+    def __init__(
+        self, book: Book, lightning: Lightning, clock: Clock, rules: PayoutRules, request_invoice: RequestInvoice
+    ) -> None:
+        self._book = book
+        self._lightning = lightning
+        self._clock = clock
+        self._rules = rules
+        self._request_invoice = request_invoice
+        self._calling: set[str] = set()  # payment hashes with a call under way in this process
+
+    # Opening
+
+    async def open_due(self) -> bool:
+        """Open a payout for each user whose balance is due; tell whether more users are waiting for a look."""
+        rows = await self._book.database.fetch(
+            "SELECT id FROM users WHERE payout_check_at <= :now ORDER BY payout_check_at LIMIT :limit",
+            now=self._clock.now(),
+            limit=CHECKS_MAX,
+        )
+        for row in rows:
+            await self._book.decide(lambda pubkey=row["id"]: self._decide_open(pubkey))
+        return len(rows) == CHECKS_MAX
+
+    async def _decide_open(self, pubkey: str) -> Plan | None:
+        row = await self._book.row("users", pubkey)
+        assert row is not None, f"no row of user {pubkey}"
+        balance = await self._book.balance(user(pubkey))
+        total = floor_to_sat(Msat(balance))
+        reserve = reserve_msat(self._rules, total)
+        amount = floor_to_sat(Msat(max(0, total - reserve)))
+        threshold = self._rules.threshold_msat if row["threshold_msat"] is None else row["threshold_msat"]
+        target = await self.target_of(pubkey)
+        idle = (
+            balance < threshold
+            or amount == 0
+            or target is None
+            or row["withdrawals"] != "open"
+            or await self._has_open_payout(pubkey)
+        )
+        number = row["payouts"] + (0 if idle else 1)
+        values = {"payout_check_at": None, "payouts": number}
+        looked = Update("users", pubkey, values, expect={"version": row["version"]})
+        if idle or target is None:
+            return Plan(f"users/{pubkey}/looked/{row['version']}", changes=(looked,))
+        return self._plan_open(f"{pubkey}/{number}", pubkey, target, amount, reserve, looked)
+
+    def _plan_open(
+        self, payout_id: str, pubkey: str, target: str, amount: Msat, reserve: Msat, looked: Update
+    ) -> Plan:
+        now = self._clock.now()
+        values = {
+            "pubkey": pubkey,
+            "state": PayoutState.OPEN.value,
+            "amount_msat": amount,
+            "reserve_msat": reserve,
+            "paid_msat": 0,
+            "fee_msat": 0,
+            "target": target,
+            "attempts": 0,
+            "attempt": "",
+            "reason": "",
+            "next_at": now,
+            "created_at": now,
+            "updated_at": now,
+        }
+        held = Transfer(user(pubkey), hold(_cause(payout_id)), Msat(amount + reserve), "hold")
+        return Plan(f"{_cause(payout_id)}/open", (held,), (looked, Insert("payouts", payout_id, values)))
+
+    async def _has_open_payout(self, pubkey: str) -> bool:
+        sql = "SELECT 1 FROM payouts WHERE pubkey = :pubkey AND next_at IS NOT NULL LIMIT 1"
+        return bool(await self._book.database.fetch(sql, pubkey=pubkey))
+
+    async def target_of(self, pubkey: str) -> str | None:
+        """Return where `pubkey` wants to be paid: registered with us, else kind 10133, else the profile's lud16."""
+        found = await self._book.database.rows_by_id(
+            "targets", [f"{pubkey}/{source}" for source in TARGET_SOURCES]
+        )
+        for source in TARGET_SOURCES:
+            row = found.get(f"{pubkey}/{source}")
+            if row is not None and row["target"]:
+                return None if row["target"] == KEEP else str(row["target"])
+        return None
+
+    # Going on
+
+    async def run(self, *, concurrency: int) -> None:
+        """Bring on every payout that is due, for ever, so many at once; one that hangs makes room for the next."""
+        news, slots, running = self._book.watch("payouts"), asyncio.Semaphore(concurrency), set[str]()
+
+        async def bring_on(payout_id: str) -> None:
+            step = tasks.create_task(self._step_or_wait(payout_id))
+            step.add_done_callback(lambda _: running.discard(payout_id))
+            await asyncio.wait({step}, timeout=SLOW_SECONDS)
+            slots.release()
+
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                news.clear()
+                for payout_id in await self._due():
+                    if payout_id not in running:
+                        await slots.acquire()
+                        running.add(payout_id)
+                        tasks.create_task(bring_on(payout_id))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), ROUND_SECONDS)
+
+    async def _due(self) -> list[str]:
+        """Return the ids of payouts that have something to do now, longest waiting first."""
+        rows = await self._book.database.fetch(
+            "SELECT id, attempt FROM payouts WHERE next_at <= :now ORDER BY next_at LIMIT :limit",
+            now=self._clock.now(),
+            limit=DUE_MAX,
+        )
+        return [row["id"] for row in rows if row["attempt"] not in self._calling]
+
+    async def _step_or_wait(self, payout_id: str) -> None:
+        try:
+            await self.step(payout_id)
+        except Unavailable as error:  # the node: what is sent stays sent, and is asked about in the next round
+            log.warning("payout_unavailable", payout=payout_id, reason=str(error))
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def step(self, payout_id: str) -> None:
+        """Bring one payout on by one step: prepare an attempt, send it, or ask what became of it."""
+        payout = await self._book.row("payouts", payout_id)
+        assert payout is not None, f"no payout {payout_id}"
+        match PayoutState(payout["state"]):
+            case PayoutState.OPEN | PayoutState.WAITING:
+                await self._prepare(payout)
+            case PayoutState.PAYING:
+                attempt = await self._book.row("attempts", payout["attempt"])
+                assert attempt is not None, f"payout {payout_id} names an attempt that is not there"
+                if AttemptState(attempt["state"]) is AttemptState.PREPARED:
+                    await self._send(payout, attempt)
+                else:
+                    await self._inquire(payout, attempt)
+            case PayoutState.PAID | PayoutState.STOPPED:
+                pass
+
+    async def _prepare(self, payout: Row) -> None:
+        owner, target = await self._book.row("users", payout["pubkey"]), await self.target_of(payout["pubkey"])
+        if target is None or owner is None or owner["withdrawals"] != "open":
+            await self._stop(payout, "there is no payout target" if target is None else "withdrawals are closed")
+            return
+        try:
+            invoice = await self._request_invoice(target, Msat(payout["amount_msat"]))
+        except Unavailable as error:
+            await self._wait(payout, f"the target does not answer: {error}")
+            return
+        except Rejected as error:
+            await self._refused_target(payout, str(error))
+            return
+        number, now = payout["attempts"] + 1, self._clock.now()
+        attempt = {
+            "payout": payout["id"],
+            "number": number,
+            "state": AttemptState.PREPARED.value,
+            "bolt11": invoice.bolt11,
+            "expires_at": invoice.expires_at,
+            "reason": "",
+            "sent_at": 0,
+            "doubt": "",
+            "doubt_since": 0,
+            "created_at": now,
+        }
+        changes = (
+            self._changed(
+                payout, PayoutStep.PREPARE, attempts=number, attempt=invoice.payment_hash, target=target, next_at=now
+            ),
+            Insert("attempts", invoice.payment_hash, attempt),
+        )
+        answer = await self._book.apply(Plan(f"{_cause(payout['id'])}/attempt/{number}", changes=changes))
+        if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:
+            await self._refused_target(payout, "the target gave an invoice that was used before")
+
+    async def _send(self, payout: Row, attempt: Row) -> None:
+        now = self._clock.now()
+        values = {"state": ATTEMPT.after(AttemptState.PREPARED, AttemptStep.SEND).value, "sent_at": now}
+        if attempt["expires_at"] <= now:  # nothing has left: this invoice can be put aside
+            await self._fail_attempt(payout, attempt, "the invoice expired before it was sent")
+            return
+        changes = (
+            Update("attempts", attempt["id"], values, expect={"version": attempt["version"]}),
+            Update(
+                "payouts",
+                payout["id"],
+                {"next_at": now + self._rules.poll_seconds},
+                expect={"version": payout["version"]},
+            ),
+        )
+        answer = await self._book.apply(Plan(f"payment/{attempt['id']}/sent", changes=changes))
+        if answer.done:
+            await self._call(payout, attempt)
+
+    async def _call(self, payout: Row, attempt: Row) -> None:
+        """Make the one call to the node; the attempt is `sent` and committed before."""
+        self._calling.add(attempt["id"])
+        log.info("payout_sent", payout=payout["id"], payment_hash=attempt["id"], amount_msat=payout["amount_msat"])
+        try:
+            report = await self._lightning.pay(
+                attempt["bolt11"], maxfee_msat=Msat(payout["reserve_msat"]), label=f"payout/{payout['id']}"
+            )
+        finally:
+            self._calling.discard(attempt["id"])
+        if report.state is PaymentState.SETTLED:
+            await self.settle(attempt["id"], report)
+        else:  # an error is never "not paid": the records are asked at once, and again until they answer
+            log.info("payout_unknown", payout=payout["id"], payment_hash=attempt["id"], reason=report.reason)
+            await self.settle(attempt["id"], await self._lightning.payment(attempt["id"]))
+
+    async def _inquire(self, payout: Row, attempt: Row) -> None:
+        await self.settle(attempt["id"], await self._lightning.payment(attempt["id"]))
+        after = await self._book.row("attempts", attempt["id"])
+        assert after is not None, f"no attempt {attempt['id']}"
+        if AttemptState(after["state"]) is AttemptState.SENT and self._may_call_again(after):
+            await self._send_again(payout, after)
+
+    async def _send_again(self, payout: Row, attempt: Row) -> None:
+        values = {"sent_at": self._clock.now(), "doubt": "", "doubt_since": 0}
+        change = Update("attempts", attempt["id"], values, expect={"version": attempt["version"]})
+        answer = await self._book.apply(Plan(f"payment/{attempt['id']}/again/{attempt['version']}", changes=(change,)))
+        if answer.done:
+            await self._call(payout, attempt)
+
+    def _may_call_again(self, attempt: Row) -> bool:
+        """Tell whether nothing was ever sent, as far as a synced node knows for long enough: same invoice again."""
+        now = self._clock.now()
+        return (
+            attempt["doubt"] == EMPTY
+            and now - attempt["doubt_since"] >= self._rules.empty_seconds
+            and now < attempt["expires_at"]
+        )
+
+    # Settling
+
+    async def settle(self, payment_hash: str, report: PaymentReport) -> None:
+        """Take what is known of a payment: the one finish for live answers, restarts and polling."""
+        synced, in_flight = True, False
+        if report.state in {PaymentState.FAILED, PaymentState.UNKNOWN}:
+            synced = (await self._lightning.info()).synced
+            in_flight = payment_hash in await self._lightning.htlc_hashes()
+        evidence = _evidence(report) if synced and not in_flight else ""
+        await self._book.decide(lambda: self._decide_settle(payment_hash, report, evidence))
+
+    async def _decide_settle(self, payment_hash: str, report: PaymentReport, evidence: str) -> Plan | None:
+        attempt = await self._book.row("attempts", payment_hash)
+        assert attempt is not None, f"no attempt {payment_hash}"
+        payout = await self._book.row("payouts", attempt["payout"])
+        assert payout is not None, f"attempt {payment_hash} has no payout"
+        if AttemptState(attempt["state"]) is not AttemptState.SENT:
+            if report.state is PaymentState.SETTLED and AttemptState(attempt["state"]) is AttemptState.FAILED:
+                log.error("paid_after_failure", payout=payout["id"], payment_hash=payment_hash)
+            return None
+        if report.state is PaymentState.SETTLED:
+            return self._plan_paid(payout, attempt, report)
+        since = attempt["doubt_since"] if evidence and evidence == attempt["doubt"] else self._clock.now()
+        if evidence and self._is_definite(attempt, evidence, since):
+            return self._plan_failed(payout, attempt, report.reason or "the node says that it failed")
+        return self._plan_doubt(payout, attempt, evidence, since if evidence else 0)
+
+    def _is_definite(self, attempt: Row, evidence: str, since: int) -> bool:
+        now = self._clock.now()
+        if evidence != attempt["doubt"]:
+            return False  # the first sight: a second one, after a pause, must say the same
+        if evidence == FAILED:
+            return now - since >= self._rules.confirm_seconds
+        seconds = self._rules.failed_after_expiry_seconds
+        return now - since >= seconds and now - attempt["expires_at"] >= seconds
+
+    def _plan_doubt(self, payout: Row, attempt: Row, evidence: str, since: int) -> Plan:
+        """Remember what the records say; the money stays held, and they are asked again."""
+        now = self._clock.now()
+        pause = self._rules.confirm_seconds if evidence == FAILED else self._rules.poll_seconds
+        changes = (
+            Update(
+                "attempts",
+                attempt["id"],
+                {"doubt": evidence, "doubt_since": since},
+                expect={"version": attempt["version"]},
+            ),
+            Update("payouts", payout["id"], {"next_at": now + pause}, expect={"version": payout["version"]}),
+        )
+        return Plan(f"payment/{attempt['id']}/doubt/{attempt['version']}", changes=changes)
+
+    def _plan_paid(self, payout: Row, attempt: Row, report: PaymentReport) -> Plan:
+        now, escrow, amount = self._clock.now(), hold(_cause(payout["id"])), Msat(payout["amount_msat"])
+        assert report.amount_sent_msat is not None, f"payment {attempt['id']} settled without an amount"
+        cost = Msat(report.amount_sent_msat)
+        fee = cost - amount
+        assert fee >= 0, f"payment {attempt['id']}: sent {cost} msat for {amount} msat"
+        charged = min(fee, payout["reserve_msat"])
+        transfers = [Transfer(escrow, NODE_LIGHTNING, amount, "payout")]
+        if charged:
+            transfers.append(Transfer(escrow, NODE_LIGHTNING, Msat(charged), "fee"))
+        if fee > charged:  # the node broke its limit: the platform bears it, the books stay the node's
+            log.error("fee_above_reserve", payout=payout["id"], fee_msat=fee, reserve_msat=payout["reserve_msat"])
+            transfers.append(Transfer(EXPENSE_LIGHTNING, NODE_LIGHTNING, Msat(fee - charged), "fee above the reserve"))
+        if payout["reserve_msat"] > charged:
+            unused = Msat(payout["reserve_msat"] - charged)
+            transfers.append(Transfer(escrow, user(payout["pubkey"]), unused, "reserve not needed"))
+        paid = {"state": ATTEMPT.after(AttemptState.SENT, AttemptStep.PAY).value}
+        changes = (
+            Update("attempts", attempt["id"], paid, expect={"version": attempt["version"]}),
+            self._changed(payout, PayoutStep.PAY, paid_msat=amount, fee_msat=charged, next_at=None, reason=""),
+            Put("users", payout["pubkey"], {"payout_check_at": now}),
+        )
+        log.info("payout_paid", payout=payout["id"], payment_hash=attempt["id"], amount_msat=amount, fee_msat=charged)
+        return Plan(f"payment/{attempt['id']}/settled", tuple(transfers), changes)
+
+    def _plan_failed(self, payout: Row, attempt: Row, reason: str) -> Plan:
+        log.info("payout_attempt_failed", payout=payout["id"], payment_hash=attempt["id"], reason=reason)
+        failed = {
+            "state": ATTEMPT.after(AttemptState(attempt["state"]), AttemptStep.FAIL).value,
+            "reason": reason[:200],
+        }
+        changes = (
+            Update("attempts", attempt["id"], failed, expect={"version": attempt["version"]}),
+            self._waiting(payout, reason, payout["attempts"]),
+        )
+        return Plan(f"payment/{attempt['id']}/failed", changes=changes)
+
+    async def _fail_attempt(self, payout: Row, attempt: Row, reason: str) -> None:
+        await self._book.apply(self._plan_failed(payout, attempt, reason))
+
+    # Waiting and stopping
+
+    async def _wait(self, payout: Row, reason: str) -> None:
+        log.info("payout_waits", payout=payout["id"], reason=reason)
+        tries = payout["attempts"] + 1
+        waiting = self._waiting(payout, reason, tries)
+        await self._book.apply(Plan(f"{_cause(payout['id'])}/attempt/{tries}", changes=(waiting,)))
+
+    def _waiting(self, payout: Row, reason: str, tries: int) -> Update:
+        rules = self._rules
+        pause = min(rules.retry_seconds << min(tries - 1, 20), rules.retry_seconds_max)
+        next_at = self._clock.now() + pause
+        return self._changed(payout, PayoutStep.WAIT, attempts=tries, reason=reason[:200], next_at=next_at)
+
+    async def _refused_target(self, payout: Row, reason: str) -> None:
+        """A target that refuses is asked again later, then given up: the money is balance again."""
+        if payout["attempts"] + 1 >= self._rules.attempts_max:
+            await self._stop(payout, reason)
+        else:
+            await self._wait(payout, reason)
+
+    async def _stop(self, payout: Row, reason: str) -> None:
+        log.warning("payout_stopped", payout=payout["id"], reason=reason)
+        await self._book.apply(plan_stopped(payout, reason, self._clock.now()))
+
+    def _changed(self, payout: Row, step: PayoutStep, **values: str | int | None) -> Update:
+        state = PAYOUT.after(PayoutState(payout["state"]), step).value
+        return Update(
+            "payouts",
+            payout["id"],
+            {"state": state, "updated_at": self._clock.now(), **values},
+            expect={"version": payout["version"]},
+        )
+
+
+KEEP = "keep"  # a target that means: leave it as balance
+TARGET_SOURCES = ("registered", "10133", "profile")  # in the order in which they are obeyed
+FAILED, EMPTY = "failed", "empty"  # what a synced node's records can say that may end an attempt
+
+
+def plan_stopped(payout: Row, reason: str, now: int) -> Plan:
+    """Return the Plan that gives a payout up before anything of it was sent: its money is balance again."""
+    state = PAYOUT.after(PayoutState(payout["state"]), PayoutStep.STOP).value
+    values = {"state": state, "reason": reason[:200], "next_at": None, "updated_at": now}
+    held = Msat(payout["amount_msat"] + payout["reserve_msat"])
+    back = Transfer(hold(_cause(payout["id"])), user(payout["pubkey"]), held, "stopped")
+    changes: tuple[Change, ...] = (Update("payouts", payout["id"], values, expect={"version": payout["version"]}),)
+    return Plan(f"{_cause(payout['id'])}/stop", (back,), changes)
+
+
+def _cause(payout_id: str) -> str:
+    return f"payout/{payout_id}"
+
+
+def _evidence(report: PaymentReport) -> str:
+    return FAILED if report.state is PaymentState.FAILED else EMPTY if report.reason == NO_RECORD else ""
+
+
+NO_RECORD = "no record"  # the reason with which the port reports an empty list

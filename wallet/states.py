@@ -1,0 +1,68 @@
+"""The lives of a payout and of its attempts, as tables (design §6)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from relaybot.lifecycle import Lifecycle
+
+
+class PayoutState(Enum):
+    """Where a payout stands. Its money is held in all states but the last two."""
+
+    OPEN = "open"
+    PAYING = "paying"  # an attempt is prepared or sent
+    WAITING = "waiting"  # the last attempt definitely failed, or none could be made: later again
+    PAID = "paid"
+    STOPPED = "stopped"  # given up: the money is the user's balance again
+
+
+class PayoutStep(Enum):
+    """What can happen to a payout."""
+
+    PREPARE = "prepare"
+    WAIT = "wait"
+    PAY = "pay"
+    STOP = "stop"
+
+
+class AttemptState(Enum):
+    """Where an attempt stands. Unknown is SENT, and stays SENT until the node's records end it."""
+
+    PREPARED = "prepared"  # invoice and payment hash are stored; nothing has left
+    SENT = "sent"  # stored before the call: from here on it may have been paid
+    PAID = "paid"
+    FAILED = "failed"
+
+
+class AttemptStep(Enum):
+    """What can happen to an attempt."""
+
+    SEND = "send"
+    PAY = "pay"
+    FAIL = "fail"
+
+
+PAYOUT = Lifecycle(
+    "payout",
+    {
+        (PayoutState.OPEN, PayoutStep.PREPARE): PayoutState.PAYING,
+        (PayoutState.OPEN, PayoutStep.WAIT): PayoutState.WAITING,
+        (PayoutState.OPEN, PayoutStep.STOP): PayoutState.STOPPED,
+        (PayoutState.PAYING, PayoutStep.PAY): PayoutState.PAID,
+        (PayoutState.PAYING, PayoutStep.WAIT): PayoutState.WAITING,
+        (PayoutState.WAITING, PayoutStep.PREPARE): PayoutState.PAYING,
+        (PayoutState.WAITING, PayoutStep.WAIT): PayoutState.WAITING,
+        (PayoutState.WAITING, PayoutStep.STOP): PayoutState.STOPPED,
+    },
+)
+
+ATTEMPT = Lifecycle(
+    "attempt",
+    {
+        (AttemptState.PREPARED, AttemptStep.SEND): AttemptState.SENT,
+        (AttemptState.PREPARED, AttemptStep.FAIL): AttemptState.FAILED,
+        (AttemptState.SENT, AttemptStep.PAY): AttemptState.PAID,
+        (AttemptState.SENT, AttemptStep.FAIL): AttemptState.FAILED,
+    },
+)
