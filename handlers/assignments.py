@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -27,7 +28,7 @@ from splits.compute import Part, compute
 from splits.resolved import ResolvedSplit
 from wallet.accounts import hold
 from wallet.charges import plan_capture
-from wallet.ledger import Change, Insert, Plan, Put
+from wallet.ledger import Change, Insert, Plan, Put, Values
 from wallet.money import Msat
 
 log = structlog.get_logger()
@@ -76,7 +77,7 @@ async def on_feedback(bot: Bot, event: Event) -> Decision:
     if said.status == "processing" and JobState(job["state"]) is JobState.ASSIGNED:
         lease = await bot.book.row("assignments", job["assignment"])
         assert lease is not None, f"job {job['id']} names an assignment that is not there"
-        changes = (
+        changes: tuple[Change, ...] = (
             changed_job(bot, job, JobStep.CLAIM, due_at=lease["lease_until"]),
             *events_owed(bot.clock.now(), feedback(bot, job, "processing", "a compute node has begun")),
         )
@@ -85,7 +86,7 @@ async def on_feedback(bot: Bot, event: Event) -> Decision:
 
 
 async def on_result(bot: Bot, event: Event) -> Decision:
-    """Take a node's result (6000–6999): within its lease it is captured, else it pays nobody."""
+    """Take a node's result (6000 to 6999): within its lease it is captured, else it pays nobody."""
     job = await _leased_job(bot, event)
     if isinstance(job, str):
         return job
@@ -93,17 +94,25 @@ async def on_result(bot: Bot, event: Event) -> Decision:
     # NIP-90: the result's kind is the request's plus 1000.
     if event.kind != request.kind + nip90.RESULT_OFFSET:
         return "refused: the result's kind is not the request's plus 1000"
-    result = nip90.parse_result(event, bot.service)
-    if len(result.content) > bot.config.jobs.result_bytes_max:
-        return await plan_released(bot, job, "the compute node's result is too large")
-    if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
-        log.warning("amount_above_bid", job=job["id"], worker=event.pubkey, asked_msat=result.amount_msat)
-    return await _plan_captured(bot, job, event.pubkey, result)
+    try:
+        return await _plan_captured(bot, job, event.pubkey, _usable_result(bot, event))
+    except Rejected as refusal:  # the node's error: it is not paid, and the customer is not charged
+        log.warning("result_refused", job=job["id"], worker=event.pubkey, reason=refusal.reason)
+        return await plan_released(bot, job, f"the compute node's result cannot be used: {refusal.reason}")
+
+
+def _usable_result(bot: Bot, event: Event) -> nip90.Result:
+    result, allowed = nip90.parse_result(event, bot.service), bot.config.jobs.result_bytes_max
+    if len(result.content.encode()) > allowed:
+        raise Rejected("invalid", "it is too large", allowed=f"{allowed} bytes")
+    return result
 
 
 async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) -> Plan:
     now, agent, cause = bot.clock.now(), bot_agent(bot, job), cause_of(job["id"])
     request = parse_event(job["request"])
+    if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
+        log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
     parts = await _parts(bot, job, worker, result)
     charged = sum(part.amount_msat for part in parts)
     scheme = nip90.encryption_of(request)
@@ -214,7 +223,7 @@ def _plan_assigned(bot: Bot, job: Row, request: Event, worker: str) -> Plan:
     now, agent, number = bot.clock.now(), bot_agent(bot, job), job["attempt"] + 1
     lease_until = now + bot.config.jobs.lease_seconds
     child = _child_request(bot, agent, request, worker, lease_until)
-    assignment = {
+    assignment: Values = {
         "job": job["id"],
         "number": number,
         "worker": worker,
@@ -222,10 +231,8 @@ def _plan_assigned(bot: Bot, job: Row, request: Event, worker: str) -> Plan:
         "created_at": now,
     }
     claim_by = min(now + bot.config.jobs.claim_seconds, lease_until)
-    changes = (
-        changed_job(
-            bot, job, JobStep.ASSIGN, attempt=number, assignment=child.id, worker=worker, due_at=claim_by
-        ),
+    changes: tuple[Change, ...] = (
+        changed_job(bot, job, JobStep.ASSIGN, attempt=number, assignment=child.id, worker=worker, due_at=claim_by),
         Insert("assignments", child.id, assignment),
         Put("workers", worker, {"assigned_at": now}),
         *events_owed(now, child),
@@ -272,7 +279,7 @@ async def release_due(bot: Bot) -> bool:
         "SELECT id FROM jobs WHERE due_at <= :now ORDER BY due_at LIMIT :limit", now=bot.clock.now(), limit=BATCH_MAX
     )
     for row in due:
-        await bot.book.decide(lambda job_id=row["id"]: _decide_due(bot, job_id))
+        await bot.book.decide(partial(_decide_due, bot, row["id"]))
     return len(due) == BATCH_MAX
 
 

@@ -16,7 +16,7 @@ from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
 from splits.resolved import ResolvedSplit
 from wallet.book import Book
-from wallet.ledger import Insert, Put
+from wallet.ledger import Insert, Put, Values
 from wallet.lightning import Lightning
 
 Chance = Callable[[int], bytes]  # that many random bytes
@@ -52,10 +52,13 @@ class Bot:
     clock: Clock
     chance: Chance
 
-    def message(self, to: str, text: str) -> Insert:
-        """Return the outbox row of a private message (NIP-17) from the service to the pubkey `to`."""
+    def message(self, to: str, text: str, *, reply_to: str | None = None) -> Insert:
+        """Return the outbox row of a private message (NIP-17) from the service to the pubkey `to`.
+
+        `reply_to` is the id of the rumor it answers.
+        """
         now = self.clock.now()
-        rumor = nip17.build_message(self.service.pubkey, [to], text, now=now)
+        rumor = nip17.build_message(self.service.pubkey, [to], text, now=now, reply_to=reply_to)
         wrap = nip59.wrap(
             rumor,
             self.service,
@@ -71,7 +74,7 @@ class Bot:
         return now - int.from_bytes(self.chance(4), "big") % TWO_DAYS
 
 
-def new_user(now: int) -> dict[str, str | int | None]:
+def new_user(now: int) -> Values:
     """Return the columns of a user who was not known before."""
     return {
         "referrer": None,

@@ -19,7 +19,7 @@ from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
 from wallet.accounts import user
-from wallet.ledger import Change, Insert, Plan, Put, Update
+from wallet.ledger import Change, Insert, Plan, Put, Update, Values
 from wallet.lnurl import parse_lightning_address
 from wallet.money import Msat, format_sat, parse_amount
 from wallet.payouts import KEEP
@@ -64,7 +64,8 @@ async def on_wrap(bot: Bot, event: Event) -> Decision:
     asked = Asked(rumor.pubkey, rumor.id, rumor.created_at, words[1:])
     reply = await _run(bot, words[0].lower(), asked)
     # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
-    return Plan(f"dm/{rumor.id}", changes=(*reply.changes, bot.message(rumor.pubkey, reply.text)))
+    answer = bot.message(rumor.pubkey, reply.text, reply_to=rumor.id)
+    return Plan(f"dm/{rumor.id}", changes=(*reply.changes, answer))
 
 
 async def _run(bot: Bot, name: str, asked: Asked) -> Reply:
@@ -114,14 +115,12 @@ async def _payout(bot: Bot, asked: Asked) -> Reply:
             return Reply(await _payout_state(bot, asked.sender))
         case ["threshold", sats]:
             threshold = _sats(sats)
-            row = Put(
-                "users", asked.sender, {"threshold_msat": threshold}, fresh=new_user(bot.clock.now())
-            )
+            row = Put("users", asked.sender, {"threshold_msat": threshold}, fresh=new_user(bot.clock.now()))
             look = check_payouts([asked.sender], bot.clock.now())
             return Reply(f"You are paid when your balance reaches {format_sat(threshold)}.", (row, *look))
         case [target]:
             target = KEEP if target.lower() == KEEP else str(parse_lightning_address(target))
-            values = {
+            values: Values = {
                 "pubkey": asked.sender,
                 "source": "registered",
                 "target": target,
@@ -163,7 +162,7 @@ async def _refer(bot: Bot, asked: Asked) -> Reply:
         raise Rejected("invalid", f"a referrer is named within {bot.config.referrals.window_days} days")
     await _check_no_circle(bot, asked.sender, referrer)
     name = nip19.encode_npub(referrer)
-    fresh = {**new_user(now), "referrer": referrer}
+    fresh: Values = {**new_user(now), "referrer": referrer}
     change: Change = (
         Insert("users", asked.sender, fresh)
         if row is None

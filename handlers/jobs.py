@@ -25,7 +25,7 @@ from relaybot.nostr import nip90
 from relaybot.nostr.event import Event, encode_event, parse_event
 from wallet.accounts import hold, user
 from wallet.charges import plan_hold, plan_release
-from wallet.ledger import Change, Insert, Plan, Put, Update
+from wallet.ledger import Change, Insert, Plan, Put, Update, Values
 from wallet.lightning import Invoice
 from wallet.money import Msat, format_sat
 
@@ -38,7 +38,7 @@ def cause_of(job_id: str) -> str:
 
 
 async def on_request(bot: Bot, event: Event) -> Decision:
-    """Take a job request (kinds 5000–5999): hold its price, or ask for it; refuse it with a reason."""
+    """Take a job request (kinds 5000 to 5999): hold its price, or ask for it; refuse it with a reason."""
     agent = _addressed_agent(bot, event)
     if agent is None:
         return "a request to somebody else"
@@ -91,7 +91,7 @@ def changed_job(bot: Bot, job: Row, *steps: JobStep | str, **values: str | int |
     )
 
 
-def feedback(bot: Bot, job: Row, status: str, text: str) -> Event:
+def feedback(bot: Bot, job: Row, status: nip90.Status, text: str) -> Event:
     """Return the agent's 7000 on `job`, encrypted if the request was."""
     return _feedback(bot, bot_agent(bot, job), parse_event(job["request"]), status, text)
 
@@ -193,7 +193,7 @@ async def _ask(bot: Bot, agent: Agent, event: Event, price: Msat) -> Plan:
 
 def new_invoice(invoice: Invoice, *, purpose: str, owner: str, job: str, now: int) -> Insert:
     """Return the row of an invoice that credits `owner` when it is paid."""
-    values = {
+    values: Values = {
         "purpose": purpose,
         "owner": owner,
         "job": job,
@@ -211,7 +211,7 @@ def _new_job(
     bot: Bot, agent: Agent, event: Event, step: JobStep, *, price: Msat, due_at: int, invoice: str = ""
 ) -> tuple[Change, ...]:
     now = bot.clock.now()
-    values = {
+    values: Values = {
         "agent": agent.id,
         "customer": event.pubkey,
         "request": encode_event(event),
@@ -237,12 +237,10 @@ def _refuse(bot: Bot, agent: Agent, event: Event, reason: str) -> Decision:
     if not event.tags_named("p"):
         return f"refused, untold: {reason}"
     now = bot.clock.now()
-    return Plan(
-        f"{cause_of(event.id)}/refuse", changes=events_owed(now, _feedback(bot, agent, event, "error", reason))
-    )
+    return Plan(f"{cause_of(event.id)}/refuse", changes=events_owed(now, _feedback(bot, agent, event, "error", reason)))
 
 
-def _feedback(bot: Bot, agent: Agent, request: Event, status: str, text: str) -> Event:
+def _feedback(bot: Bot, agent: Agent, request: Event, status: nip90.Status, text: str) -> Event:
     return nip90.build_feedback(
         agent.keypair,
         request=request,
@@ -253,7 +251,5 @@ def _feedback(bot: Bot, agent: Agent, request: Event, status: str, text: str) ->
     )
 
 
-def _encryption(bot: Bot, scheme: str | None) -> nip90.Encryption | None:
+def _encryption(bot: Bot, scheme: nip90.Scheme | None) -> nip90.Encryption | None:
     return nip90.Encryption(scheme, bot.chance(32)) if scheme is not None else None
-
-

@@ -8,7 +8,7 @@ from handlers.bot import Bot, check_payouts
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr.event import Event
-from wallet.ledger import Plan, Put
+from wallet.ledger import Plan, Put, Values
 from wallet.lnurl import parse_lightning_address
 
 PROFILE_BYTES_MAX = 32_768  # a kind 0 larger than this is not read
@@ -43,7 +43,7 @@ async def plan_target(bot: Bot, event: Event, source: str, target: str) -> Decis
     row = await bot.book.row("targets", row_id)
     if row is not None and row["stated_at"] > event.created_at:
         return "an older statement"
-    values = {
+    values: Values = {
         "pubkey": event.pubkey,
         "source": source,
         "target": target,
@@ -57,7 +57,5 @@ async def plan_target(bot: Bot, event: Event, source: str, target: str) -> Decis
 async def is_followed(bot: Bot, pubkey: str) -> bool:
     """Tell whether the payout targets of `pubkey` matter to us: a named contributor, a node, a user."""
     return (
-        pubkey in bot.contributors
-        or pubkey in bot.workers_allowed
-        or await bot.book.row("users", pubkey) is not None
+        pubkey in bot.contributors or pubkey in bot.workers_allowed or await bot.book.row("users", pubkey) is not None
     )

@@ -8,9 +8,9 @@ from handlers.bot import Bot
 from relaybot.inbox import Decision
 from relaybot.nostr import nip89
 from relaybot.nostr.event import Event
-from wallet.ledger import Plan, Put
+from wallet.ledger import Plan, Put, Values
 
-_UNKNOWN = {
+_UNKNOWN: Values = {
     "kinds": "[]",
     "announced_at": 0,
     "announced_until": 0,
@@ -36,7 +36,7 @@ async def on_announcement(bot: Bot, event: Event) -> Decision:
     row = await bot.book.row("workers", event.pubkey)
     if row is not None and row["announced_at"] > event.created_at:
         return "an older announcement"
-    values = {
+    values: Values = {
         "kinds": json.dumps(sorted(announcement.kinds)),
         "announced_at": event.created_at,
         "announced_until": announcement.expiration,
@@ -52,5 +52,5 @@ async def on_heartbeat(bot: Bot, event: Event) -> Decision:
     row = await bot.book.row("workers", event.pubkey)
     if row is not None and row["beat_at"] > event.created_at:
         return "an older heartbeat"
-    values = {"status": beat.status, "beat_at": event.created_at, "beat_until": beat.expiration}
+    values: Values = {"status": beat.status, "beat_at": event.created_at, "beat_until": beat.expiration}
     return Plan(f"worker/{event.id}", changes=(Put("workers", event.pubkey, values, fresh=_UNKNOWN),))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+from websockets.frames import CloseCode
 from websockets.uri import parse_uri
 
 from relaybot.errors import Rejected, Unavailable
@@ -49,8 +50,8 @@ Pause = Callable[[float], Awaitable[None]]
 class ConnectionLimits:
     """What one relay may take of us, each with its reason."""
 
-    frame_bytes_max: int = 524_288  # a job result of 256 KiB, encrypted and escaped
-    queue_events_max: int = 256  # with frames of the full size: 128 MiB
+    frame_bytes_max: int = 1_048_576  # a result carries its request too, both encrypted: 0.7 MiB at most
+    queue_events_max: int = 128  # with frames of the full size: 128 MiB
     open_seconds: float = 10.0  # TCP, TLS and the handshake
     ping_seconds: float = 20.0  # between pings, and for their answers: a dead relay is noticed in 40 s
     publish_seconds: float = 10.0  # until OK
@@ -122,7 +123,10 @@ class RelayConnection:
         while True:
             try:
                 async with self._open() as socket:
-                    await self._serve(socket)
+                    try:
+                        await self._serve(socket)
+                    finally:
+                        await socket.close(CloseCode.GOING_AWAY)
             except (OSError, WebSocketException) as error:  # TimeoutError is an OSError
                 log.warning("relay_unreachable", relay=self.url, reason=type(error).__name__)
             self._failures += 1

@@ -18,7 +18,7 @@ from relaybot.clock import Clock
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.event import Event, encode_event, parse_event
 from wallet.book import Book
-from wallet.ledger import Insert, Plan, Update, Verdict
+from wallet.ledger import Insert, Plan, Update, Values, Verdict
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class Inbox:
 
     async def receive(self, event: Event, source: str) -> None:
         """Store `event` durably, if it is new; `source` is the relay it came from."""
-        values = {
+        values: Values = {
             "kind": event.kind,
             "event": encode_event(event),
             "source": source,
@@ -88,7 +88,7 @@ class Inbox:
             except Unavailable as error:
                 log.warning("event_waits", event_id=event.id, kind=event.kind, reason=str(error))
             else:
-                if answer.verdict is Verdict.ALREADY:  # done by another event, or another process: only the mark is left
+                if answer.verdict is Verdict.ALREADY:  # done by another event or process: only the mark is left
                     await self._book.apply(Plan(f"inbox/{event.id}/done", changes=(_done(event, "done before"),)))
                 if answer.done:
                     return

@@ -19,7 +19,7 @@ from relaybot.errors import Unavailable
 from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.messages import Ok
 from wallet.book import Book
-from wallet.ledger import Insert, Plan, Update
+from wallet.ledger import Insert, Plan, Update, Values
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ Publish = Callable[[Event], Awaitable[Ok]]
 
 def owed(event: Event, now: int) -> Insert:
     """Return the outbox row of `event`, to be part of the Plan that makes it true."""
-    values = {
+    values: Values = {
         "event": encode_event(event),
         "relays": "[]",
         "state": "pending",
@@ -56,7 +56,8 @@ class Outbox:
     async def step(self) -> bool:
         """Send every event that is due once; tell whether more are waiting."""
         rows = await self._book.database.fetch(
-            "SELECT * FROM outbox WHERE state = 'pending' AND next_at <= :now ORDER BY next_at, created_at LIMIT :limit",
+            "SELECT * FROM outbox WHERE state = 'pending' AND next_at <= :now"
+            " ORDER BY next_at, created_at LIMIT :limit",
             now=self._clock.now(),
             limit=BATCH_MAX,
         )
@@ -88,7 +89,7 @@ class Outbox:
         if state == "given-up":
             log.error("publish_given_up", event_id=event.id, kind=event.kind, tries=tries, reason="; ".join(notes))
         pause = min(2 ** min(tries, 12), PAUSE_SECONDS_MAX)
-        values = {
+        values: Values = {
             "relays": json.dumps(settled),
             "state": state,
             "tries": tries,

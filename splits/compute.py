@@ -118,7 +118,7 @@ def _wanted(share: Share, whole: int, cut: _Cut, facts: _Facts) -> tuple[int, st
         case Rule.PER:
             assert share.meter is not None, f"{share.path} has no meter"
             return cut(share.meter.cost(share.value, facts.usage)), cut.note
-        case Rule.PERCENT | Rule.PERCENT_OF_REST:
+        case Rule.PERCENT | Rule.PERCENT_OF_REST:  # pragma: no branch  (the type checker knows no other)
             msat, floored = divmod(whole * share.value, WHOLE)
             return msat, "rounded down" if floored else ""
 

@@ -22,12 +22,15 @@ from wallet.money import MAX_MSAT, Msat, parse_amount
 
 Millionths = NewType("Millionths", int)  # 5 % is 50,000: exact to 0.0001 %, and no fraction anywhere
 
+LISTED_MAX = 64  # entries of one list; a split of more people than that is several splits
+
 WHOLE = Millionths(1_000_000)
 WORKER, OWNER, PLATFORM = "$worker", "$owner", "$platform"
 
 Role = Literal["compute", "model", "data", "algorithm", "api", "app", "educator", "referrer", "platform"]
 
 _PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,4}))?\s*%", re.ASCII)
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _PER = re.compile(r"([1-9]\d{0,11}) ([a-z][a-z0-9_]{0,31})", re.ASCII)
 
 T = TypeVar("T")
@@ -72,10 +75,22 @@ def _per(value: object) -> object:
     return Per(int(found[1]), found[2])
 
 
+def _id(value: object) -> object:
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise _refused("up to 64 small letters, digits and hyphens, such as resolve-github-pr")
+    return value
+
+
+def _some(values: tuple[T, ...]) -> tuple[T, ...]:
+    if not values:
+        raise _refused("at least one")
+    return values
+
+
 Amount = Annotated[Msat, BeforeValidator(_amount)]
 Percent = Annotated[Millionths, BeforeValidator(_percent)]
 Metered = Annotated[Per, BeforeValidator(_per)]
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+Id = Annotated[str, BeforeValidator(_id)]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=100)]  # who it is, `resolve.py` finds out
 Words = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Text = Annotated[str, StringConstraints(max_length=2_000)]  # a paragraph; it is published with each announcement
@@ -143,11 +158,18 @@ class ShareModel(Written):
         return self
 
 
+Shares = Annotated[tuple[ShareModel, ...], Field(max_length=LISTED_MAX)]
+Skills = Annotated[tuple[Id, ...], Field(max_length=LISTED_MAX)]
+
+
 class SplitModel(Written):
     """A share that is split further: its own shares, and who keeps what they leave of it."""
 
-    shares: Annotated[tuple[ShareModel, ...], Field(min_length=1, max_length=64)]
+    shares: Annotated[Shares, AfterValidator(_some)]
     rest: Person
+
+
+ShareModel.model_rebuild()  # now that SplitModel is known
 
 
 class SkillModel(Written):
@@ -156,8 +178,8 @@ class SkillModel(Written):
     name: Words
     about: Text = ""
     owner: Person | None = None
-    skills: Annotated[tuple[Id, ...], Field(max_length=64)] = ()
-    shares: Annotated[tuple[ShareModel, ...], Field(max_length=64)] = ()
+    skills: Skills = ()
+    shares: Shares = ()
 
 
 class AgentModel(Written):
@@ -165,11 +187,11 @@ class AgentModel(Written):
 
     name: Words
     about: Text = ""
-    kinds: Annotated[tuple[JobKind, ...], Field(min_length=1, max_length=64)]
+    kinds: Annotated[tuple[JobKind, ...], Field(max_length=LISTED_MAX), AfterValidator(_some)]
     open: bool = False
     price: Annotated[PriceModel, BeforeValidator(_price)]
     owner: Person | None = None
-    skills: Annotated[tuple[Id, ...], Field(max_length=64)] = ()
+    skills: Skills = ()
     payer_referrer: Amount | None = None
-    shares: Annotated[tuple[ShareModel, ...], Field(max_length=64)] = ()
+    shares: Shares = ()
     rest: Person = PLATFORM

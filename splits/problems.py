@@ -21,6 +21,8 @@ FOUND_LETTERS_MAX = 80  # enough to recognise a value; a whole file pasted into 
 _SECRET_NAME = re.compile(r"secret|nsec|password|mnemonic|private", re.IGNORECASE)
 _NSEC = re.compile(r"nsec1\w*", re.IGNORECASE)
 _LONG_HEX = re.compile(r"\b([0-9a-fA-F]{8})[0-9a-fA-F]{24,}\b")  # a key: nobody can tell a public from a secret one
+_PREAMBLE = re.compile(r"^(?:Input|String|Tuple) should (?:be |have )?(.*?)(?: after validation, not \w+)?$")
+_SHAPES = {"dict_type": "a mapping", "model_type": "a mapping", "tuple_type": "a list"}  # where pydantic speaks of JSON
 _URL_PASSWORD = re.compile(r"://[^/@\s]*@")
 
 
@@ -28,9 +30,11 @@ class BadConfigs(RelaybotError):
     """One or more configuration values are refused; `problems` holds each of them."""
 
     def __init__(self, problems: Iterable[BadConfig]) -> None:
-        """Keep each problem once, in the order found; a later one at the same place with the same words is dropped."""
-        unique = {(problem.path, problem.allowed): problem for problem in reversed(list(problems))}
-        self.problems = tuple(reversed(unique.values()))
+        """Keep each problem once, in the order found: skills used twice bring theirs twice."""
+        unique: dict[tuple[str, str], BadConfig] = {}
+        for problem in problems:
+            unique.setdefault((problem.path, problem.allowed), problem)
+        self.problems = tuple(unique.values())
         super().__init__(self.problems)
 
     def __str__(self) -> str:
@@ -59,7 +63,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], *, prefix: str =
 
 def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> BadConfig:
     where = tuple(part for part in details["loc"] if part != "[key]")
-    path = path_of(where, prefix=prefix)
+    path = path_of(where, prefix=prefix) or "the whole"
     match details["type"]:
         case "extra_forbidden":
             return BadConfig(path, "an unknown key", "one of " + ", ".join(_known_keys(model, where[:-1])))
@@ -67,7 +71,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> BadC
             return BadConfig(path, "nothing", "a value: this key is required")
         case _:
             found = where[-1] if len(where) < len(details["loc"]) else redacted(path, details["input"])
-            return BadConfig(path, found, details["msg"].removeprefix("Input should be "))
+            return BadConfig(path, found, _SHAPES.get(details["type"]) or _PREAMBLE.sub(r"\1", details["msg"]))
 
 
 def path_of(where: Iterable[str | int], *, prefix: str = "") -> str:

@@ -29,6 +29,7 @@ class Transfer:
 
     def __post_init__(self) -> None:
         """Refuse what could never be booked."""
+        assert type(self.amount_msat) is int, f"transfer of a {type(self.amount_msat).__name__}"
         assert 0 < self.amount_msat <= MAX_MSAT, f"transfer of {self.amount_msat} msat"
         assert self.debit != self.credit, f"transfer from {self.debit} to itself"
 
@@ -181,6 +182,8 @@ def _book(state: State, balances: dict[Account, int], key: str, number: int, tra
     if floor is not None and debit_after < floor:
         return Answer(Verdict.REFUSED, f"{transfer.debit} lacks {floor - debit_after} msat")
     credit_after = after(transfer.credit, transfer.amount_msat)
+    if max(-debit_after, credit_after) > MAX_MSAT:  # H4: what is added up must fit int64 too
+        return Answer(Verdict.REFUSED, f"{key}/{number} leaves more than there is bitcoin on one account")
     return Entry(f"{key}/{number}", key, transfer, debit_after, credit_after)
 
 
@@ -217,5 +220,5 @@ def _broken_guard(change: Change, row: Mapping[str, Value] | None) -> str | None
         case Update(expect=columns) | Expect(columns=columns):
             if row is None:
                 return "is not there"
-            moved = [name for name, value in (columns or {}).items() if row[name] != value]
+            moved = [name for name, value in (columns or {}).items() if row.get(name) != value]  # left out is NULL
             return f"{moved[0]} has moved" if moved else None

@@ -13,15 +13,16 @@ from relaybot.errors import Rejected
 Msat = NewType("Msat", int)
 
 MSAT_PER_SAT = 1_000
+INT64_BITS = 64
 MAX_MSAT = Msat(21_000_000 * 100_000_000 * MSAT_PER_SAT)  # every bitcoin there will ever be; fits int64
 
-_AMOUNT = re.compile(r"(?P<digits>\d{1,3}(?:,\d{3})+|\d{1,19})\s*(?P<unit>msat|sats?|btc)", re.ASCII | re.IGNORECASE)
+_AMOUNT = re.compile(r"(?P<digits>\d{1,3}(?:,\d{3}){1,6}|\d{1,19})\s*(?P<unit>msat|sats?|btc)", re.ASCII | re.IGNORECASE)
 _UNITS = {"msat": 1, "sat": MSAT_PER_SAT, "sats": MSAT_PER_SAT, "btc": 100_000_000 * MSAT_PER_SAT}
 
 
 def from_sat(sat: int) -> Msat:
     """Return whole `sat` as msat; Rejected outside 0 … 21 million bitcoin."""
-    return checked(sat * MSAT_PER_SAT)
+    return checked(checked(sat) * MSAT_PER_SAT)
 
 
 def checked(msat: int) -> Msat:
@@ -29,7 +30,8 @@ def checked(msat: int) -> Msat:
     if isinstance(msat, bool) or not isinstance(msat, int):
         raise Rejected("invalid", "amount is not an integer", found=type(msat).__name__)
     if not 0 <= msat <= MAX_MSAT:
-        raise Rejected("invalid", "amount out of range", found=msat, allowed=f"0..{MAX_MSAT}")
+        found = msat if msat.bit_length() < INT64_BITS else "more than 64 bits"  # Python shows no endless number
+        raise Rejected("invalid", "amount out of range", found=found, allowed=f"0..{MAX_MSAT}")
     return Msat(msat)
 
 

@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -31,7 +32,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from wallet.accounts import EXPENSE_LIGHTNING, NODE_LIGHTNING, hold, user
 from wallet.book import Book
-from wallet.ledger import Change, Insert, Plan, Put, Transfer, Update
+from wallet.ledger import Change, Insert, Plan, Put, Transfer, Update, Values
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
 from wallet.money import Msat, floor_to_sat
 from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutState, PayoutStep
@@ -44,6 +45,7 @@ ROUND_SECONDS = 1.0  # between two looks for what is due
 SLOW_SECONDS = 5.0  # a call that takes longer no longer counts against the concurrency
 PPM = 1_000_000
 
+LookUp = Callable[[str], Awaitable[None]]  # (pubkey): ask the relays where this user wants to be paid
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
 
 
@@ -72,13 +74,21 @@ class Payouts:
     """The life of payouts. `open_due` and `step` are called by the service's loops."""
 
     def __init__(
-        self, book: Book, lightning: Lightning, clock: Clock, rules: PayoutRules, request_invoice: RequestInvoice
+        self,
+        book: Book,
+        lightning: Lightning,
+        clock: Clock,
+        rules: PayoutRules,
+        *,
+        request_invoice: RequestInvoice,
+        look_up: LookUp,
     ) -> None:
         self._book = book
         self._lightning = lightning
         self._clock = clock
         self._rules = rules
         self._request_invoice = request_invoice
+        self._look_up = look_up
         self._calling: set[str] = set()  # payment hashes with a call under way in this process
 
     # Opening
@@ -91,7 +101,9 @@ class Payouts:
             limit=CHECKS_MAX,
         )
         for row in rows:
-            await self._book.decide(lambda pubkey=row["id"]: self._decide_open(pubkey))
+            if await self.target_of(row["id"]) is None:
+                await self._look_up(row["id"])  # what is found comes in by the inbox, and asks for another look
+            await self._book.decide(partial(self._decide_open, row["id"]))
         return len(rows) == CHECKS_MAX
 
     async def _decide_open(self, pubkey: str) -> Plan | None:
@@ -115,13 +127,12 @@ class Payouts:
         looked = Update("users", pubkey, values, expect={"version": row["version"]})
         if idle or target is None:
             return Plan(f"users/{pubkey}/looked/{row['version']}", changes=(looked,))
-        return self._plan_open(f"{pubkey}/{number}", pubkey, target, amount, reserve, looked)
+        return self._plan_open(looked, target, amount=amount, reserve=reserve)
 
-    def _plan_open(
-        self, payout_id: str, pubkey: str, target: str, amount: Msat, reserve: Msat, looked: Update
-    ) -> Plan:
-        now = self._clock.now()
-        values = {
+    def _plan_open(self, looked: Update, target: str, *, amount: Msat, reserve: Msat) -> Plan:
+        now, pubkey = self._clock.now(), looked.id
+        payout_id = f"{pubkey}/{looked.values['payouts']}"
+        values: Values = {
             "pubkey": pubkey,
             "state": PayoutState.OPEN.value,
             "amount_msat": amount,
@@ -145,9 +156,7 @@ class Payouts:
 
     async def target_of(self, pubkey: str) -> str | None:
         """Return where `pubkey` wants to be paid: registered with us, else kind 10133, else the profile's lud16."""
-        found = await self._book.database.rows_by_id(
-            "targets", [f"{pubkey}/{source}" for source in TARGET_SOURCES]
-        )
+        found = await self._book.database.rows_by_id("targets", [f"{pubkey}/{source}" for source in TARGET_SOURCES])
         for source in TARGET_SOURCES:
             row = found.get(f"{pubkey}/{source}")
             if row is not None and row["target"]:
@@ -224,7 +233,7 @@ class Payouts:
             await self._refused_target(payout, str(error))
             return
         number, now = payout["attempts"] + 1, self._clock.now()
-        attempt = {
+        attempt: Values = {
             "payout": payout["id"],
             "number": number,
             "state": AttemptState.PREPARED.value,
@@ -248,7 +257,7 @@ class Payouts:
 
     async def _send(self, payout: Row, attempt: Row) -> None:
         now = self._clock.now()
-        values = {"state": ATTEMPT.after(AttemptState.PREPARED, AttemptStep.SEND).value, "sent_at": now}
+        values: Values = {"state": ATTEMPT.after(AttemptState.PREPARED, AttemptStep.SEND).value, "sent_at": now}
         if attempt["expires_at"] <= now:  # nothing has left: this invoice can be put aside
             await self._fail_attempt(payout, attempt, "the invoice expired before it was sent")
             return
@@ -289,7 +298,7 @@ class Payouts:
             await self._send_again(payout, after)
 
     async def _send_again(self, payout: Row, attempt: Row) -> None:
-        values = {"sent_at": self._clock.now(), "doubt": "", "doubt_since": 0}
+        values: Values = {"sent_at": self._clock.now(), "doubt": "", "doubt_since": 0}
         change = Update("attempts", attempt["id"], values, expect={"version": attempt["version"]})
         answer = await self._book.apply(Plan(f"payment/{attempt['id']}/again/{attempt['version']}", changes=(change,)))
         if answer.done:
@@ -298,7 +307,7 @@ class Payouts:
     def _may_call_again(self, attempt: Row) -> bool:
         """Tell whether nothing was ever sent, as far as a synced node knows for long enough: same invoice again."""
         now = self._clock.now()
-        return (
+        return bool(
             attempt["doubt"] == EMPTY
             and now - attempt["doubt_since"] >= self._rules.empty_seconds
             and now < attempt["expires_at"]
@@ -338,7 +347,7 @@ class Payouts:
         if evidence == FAILED:
             return now - since >= self._rules.confirm_seconds
         seconds = self._rules.failed_after_expiry_seconds
-        return now - since >= seconds and now - attempt["expires_at"] >= seconds
+        return bool(now - since >= seconds and now - attempt["expires_at"] >= seconds)
 
     def _plan_doubt(self, payout: Row, attempt: Row, evidence: str, since: int) -> Plan:
         """Remember what the records say; the money stays held, and they are asked again."""
@@ -410,7 +419,7 @@ class Payouts:
         return self._changed(payout, PayoutStep.WAIT, attempts=tries, reason=reason[:200], next_at=next_at)
 
     async def _refused_target(self, payout: Row, reason: str) -> None:
-        """A target that refuses is asked again later, then given up: the money is balance again."""
+        """Ask a target that refuses again later, then give it up: the money is balance again."""
         if payout["attempts"] + 1 >= self._rules.attempts_max:
             await self._stop(payout, reason)
         else:
@@ -438,7 +447,7 @@ FAILED, EMPTY = "failed", "empty"  # what a synced node's records can say that m
 def plan_stopped(payout: Row, reason: str, now: int) -> Plan:
     """Return the Plan that gives a payout up before anything of it was sent: its money is balance again."""
     state = PAYOUT.after(PayoutState(payout["state"]), PayoutStep.STOP).value
-    values = {"state": state, "reason": reason[:200], "next_at": None, "updated_at": now}
+    values: Values = {"state": state, "reason": reason[:200], "next_at": None, "updated_at": now}
     held = Msat(payout["amount_msat"] + payout["reserve_msat"])
     back = Transfer(hold(_cause(payout["id"])), user(payout["pubkey"]), held, "stopped")
     changes: tuple[Change, ...] = (Update("payouts", payout["id"], values, expect={"version": payout["version"]}),)

@@ -22,7 +22,7 @@ from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
 from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, Class, owner
 from wallet.book import Book
-from wallet.ledger import Insert, Plan
+from wallet.ledger import Insert, Plan, Values
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ async def publish_day(book: Book, keypair: KeyPair, rules: Rules, day: str, *, n
         cells, last_seq = await read_cells(reader, after_seq=last_seq, end=period.end)
     summary, carry = close_day(Contributions(period, cells), carried, rules)
     event = build_summary(keypair, summary, now)
-    row = {"event": event.id, "carry": carry.to_json(), "last_seq": last_seq, "created_at": now}
+    row: Values = {"event": event.id, "carry": carry.to_json(), "last_seq": last_seq, "created_at": now}
     answer = await book.apply(Plan(f"summary/{day}", changes=(Insert("summaries", day, row), owed(event, now))))
     log.info("day_published", day=day, event_id=event.id, answer=answer.verdict.value)
     return answer.done

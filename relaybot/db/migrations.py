@@ -7,7 +7,8 @@ that changed after it was applied, or a database newer than the program, stops t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -47,11 +48,33 @@ async def migrate(connection: aiosqlite.Connection, migrations: Sequence[Migrati
         "CREATE TABLE IF NOT EXISTS migrations"
         " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)"
     )
-    done = {
-        row["number"]: row["checksum"]
-        for row in await connection.execute_fetchall("SELECT number, checksum FROM migrations")
-    }
-    known = {migration.number: migration for migration in migrations}
+    applied = []
+    while (number := await _apply_next(connection, migrations, now)) is not None:
+        applied.append(number)
+    return applied
+
+
+async def _apply_next(connection: aiosqlite.Connection, migrations: Sequence[Migration], now: int) -> int | None:
+    """Apply the first missing migration and return its number; None if none is missing."""
+    await connection.execute("BEGIN IMMEDIATE")  # before looking: two processes may start at once
+    try:
+        rows = await connection.execute_fetchall("SELECT number, checksum FROM migrations")
+        done = {row["number"]: row["checksum"] for row in rows}
+        _compare(done, {migration.number: migration for migration in migrations})
+        missing = next((migration for migration in migrations if migration.number not in done), None)
+        if missing is not None:
+            for statement in _statements(missing.sql):
+                await connection.execute(statement)
+            values = (missing.number, missing.name, missing.checksum, now)
+            await connection.execute("INSERT INTO migrations VALUES (?, ?, ?, ?)", values)
+        await connection.commit()
+    except BaseException:
+        await connection.rollback()
+        raise
+    return missing.number if missing is not None else None
+
+
+def _compare(done: Mapping[int, str], known: Mapping[int, Migration]) -> None:
     for number, checksum in done.items():
         if number not in known:
             raise WrongSchema(
@@ -59,11 +82,13 @@ async def migrate(connection: aiosqlite.Connection, migrations: Sequence[Migrati
             )
         if known[number].checksum != checksum:
             raise WrongSchema(f"migration {number} was changed after it was applied: restore the released file")
-    missing = [migration for migration in migrations if migration.number not in done]
-    for migration in missing:
-        await connection.executescript(
-            f"BEGIN IMMEDIATE;\n{migration.sql}\n"
-            f"INSERT INTO migrations VALUES ({migration.number}, '{migration.name}', '{migration.checksum}', {now});\n"
-            "COMMIT;"
-        )
-    return [migration.number for migration in missing]
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """Split at the semicolons that end a statement: not those in comments, strings or triggers."""
+    statement = ""
+    for part in sql.split(";"):
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiosqlite
@@ -24,6 +24,17 @@ READERS = 2  # two cores: more readers would only queue behind each other
 BUSY_SECONDS = 30  # how long a second process may hold the write lock before we give up
 
 
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Say Unavailable where the world is at fault (locked, full, read-only, a failing disk); a wrong statement is ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            raise
+        raise Unavailable(f"database: {error}") from error
+
+
 class SqliteReader:
     """Statements on one aiosqlite connection."""
 
@@ -31,8 +42,9 @@ class SqliteReader:
         self._connection = connection
 
     async def fetch(self, sql: str, **values: Value) -> Sequence[Row]:
-        """Return all rows of a SELECT."""
-        rows = await self._connection.execute_fetchall(sql, values)
+        """Return all rows of a SELECT. Unavailable if the disk refuses."""
+        with _errors():
+            rows = await self._connection.execute_fetchall(sql, values)
         return [dict(row) for row in rows]
 
     async def rows_by_id(self, table: str, ids: Iterable[str]) -> dict[str, Row]:
@@ -100,24 +112,25 @@ class SqliteDatabase:
             await connection.execute("BEGIN")
             yield SqliteReader(connection)
         finally:
-            await connection.rollback()
-            self._readers.put_nowait(connection)
+            try:
+                await connection.rollback()
+            finally:  # also if this task is cancelled: the rollback is queued before the next reader's statement
+                self._readers.put_nowait(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Begin; commit durably when the block ends, roll back if it raises. Unavailable if the disk refuses."""
         async with self._writing:
-            try:
-                await self._writer.execute("BEGIN IMMEDIATE")
-                yield SqliteTransaction(self._writer)
-                self._probe("commit:before")
-                await self._writer.commit()
-                self._probe("commit:after")
-            except BaseException as error:
-                await self._writer.rollback()
-                if isinstance(error, sqlite3.OperationalError):  # locked, full, read-only: nothing was written
-                    raise Unavailable(f"database: {error}") from error
-                raise
+            with _errors():
+                try:
+                    await self._writer.execute("BEGIN IMMEDIATE")
+                    yield SqliteTransaction(self._writer)
+                    self._probe("commit:before")
+                    await self._writer.commit()
+                    self._probe("commit:after")
+                except BaseException:
+                    await self._writer.rollback()
+                    raise
 
     async def close(self) -> None:
         """Close all connections."""
@@ -130,14 +143,18 @@ async def open_sqlite(
 ) -> SqliteDatabase:
     """Open or create the file at `path`, bring its schema up to date, and return the database."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = await _connect(path)
-    await migrate(writer, migrations, now=now)
-    readers = [await _connect(path, read_only=True) for _ in range(READERS)]
+    async with AsyncExitStack() as opened:  # an open connection has a thread, which would keep the process alive
+        with _errors():
+            writer = await _connect(path, opened)
+            await migrate(writer, migrations, now=now)
+            readers = [await _connect(path, opened, read_only=True) for _ in range(READERS)]
+        opened.pop_all()
     return SqliteDatabase(writer, readers, probe)
 
 
-async def _connect(path: Path, *, read_only: bool = False) -> aiosqlite.Connection:
+async def _connect(path: Path, opened: AsyncExitStack, *, read_only: bool = False) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+    opened.push_async_callback(connection.close)
     connection.row_factory = sqlite3.Row
     await connection.execute("PRAGMA journal_mode = WAL")
     await connection.execute("PRAGMA synchronous = FULL")

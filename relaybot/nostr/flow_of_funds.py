@@ -94,6 +94,9 @@ def day_period(day: str) -> Period:
     return Period(start, start + DAY_SECONDS)
 
 
+_LAST_DAY = day_period("9999-12-31")
+
+
 def unit_of(cell: CellName, round_msat: int) -> int:
     """Return what the figure of `cell` is a multiple of: one job, or the rounding unit."""
     return 1 if cell == JOBS_COUNT else round_msat
@@ -212,7 +215,8 @@ def _check(summary: DaySummary, published_at: int) -> None:
 def _check_period(summary: DaySummary, published_at: int) -> None:
     """Hold a real day to be told whole, and after its end; a demonstration may tell a part of it."""
     period = summary.period
-    if not 0 < period.start < period.end <= min(published_at, day_period("9999-12-31").end):
+    known_until = published_at + summary.demo  # the second that is running may belong to a demonstration
+    if not 0 < period.start < period.end <= min(known_until, _LAST_DAY.end):
         raise _wrong("period", (period.start, period.end))
     if not summary.demo and period != day_period(period.day):
         raise _wrong("period", (period.start, period.end))

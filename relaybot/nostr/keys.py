@@ -7,10 +7,12 @@ On coincurve. A secret never leaves this module but as bytes asked for by name, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 from coincurve import PrivateKey, PublicKeyXOnly
 from coincurve._libsecp256k1 import ffi, lib
+from coincurve.context import GLOBAL_CONTEXT
 
 from relaybot.errors import Rejected
 from relaybot.nostr import nip19
@@ -30,22 +32,22 @@ def _copy_x(output: object, x: object, _y: object, _data: object) -> int:
 class KeyPair:
     """A secret key and its public key in hex."""
 
-    __slots__ = ("_context", "_keypair", "_secret", "_shared", "pubkey")
+    __slots__ = ("_keypair", "_secret", "_shared", "pubkey")
 
     def __init__(self, secret: bytes) -> None:
-        # validate_secret of coincurve pads short secrets: ours are whole or refused
+        # coincurve pads short secrets: ours are whole or refused
         if len(secret) != _SECRET_BYTES:
             raise Rejected("invalid", "a secret key has 32 bytes", found=len(secret))
         try:
             private = PrivateKey(secret)
         except ValueError:
             raise Rejected("invalid", "secret key is outside the curve's order") from None
-        self._secret = private.secret
-        self._context = private.context.ctx
+        self._secret = secret
         # Deriving the key pair is two thirds of a signature's cost: once is enough.
         self._keypair = ffi.new("secp256k1_keypair *")
-        assert lib.secp256k1_keypair_create(self._context, self._keypair, secret), "checked secret was refused"
-        self._shared = lru_cache(maxsize=SHARED_SECRETS_MAX)(self._multiply)
+        made = lib.secp256k1_keypair_create(GLOBAL_CONTEXT.ctx, self._keypair, secret)
+        assert made, "a checked secret was refused"
+        self._shared = lru_cache(maxsize=SHARED_SECRETS_MAX)(partial(_shared_x, secret))
         self.pubkey: str = private.public_key_xonly.format().hex()
 
     @classmethod
@@ -74,7 +76,7 @@ class KeyPair:
         """Return the 64-byte BIP-340 signature of a 32-byte digest."""
         assert len(digest) == _SECRET_BYTES, f"a digest has 32 bytes, not {len(digest)}"
         signature = ffi.new("unsigned char[64]")
-        signed = lib.secp256k1_schnorrsig_sign32(self._context, signature, digest, self._keypair, ffi.NULL)
+        signed = lib.secp256k1_schnorrsig_sign32(GLOBAL_CONTEXT.ctx, signature, digest, self._keypair, ffi.NULL)
         assert signed, "a valid key pair did not sign"
         return bytes(ffi.buffer(signature))
 
@@ -82,16 +84,11 @@ class KeyPair:
         """Return the x coordinate of this secret times `pubkey`, unhashed (NIP-04, NIP-44); Rejected for no key."""
         return self._shared(pubkey)
 
-    def _multiply(self, pubkey: str) -> bytes:
-        point = ffi.new("secp256k1_pubkey *")
-        compressed = b"\x02" + bytes.fromhex(pubkey) if is_hex(pubkey, HEX32_LENGTH) else b""
-        if not lib.secp256k1_ec_pubkey_parse(self._context, point, compressed, len(compressed)):
-            raise Rejected("invalid", "pubkey is not a point of the curve")
-        shared = ffi.new("unsigned char[32]")
-        # secp256k1_ecdh works in constant time, which a plain multiplication of a point does not.
-        done = lib.secp256k1_ecdh(self._context, shared, point, self._secret, _copy_x, ffi.NULL)
-        assert done, "a valid secret did not multiply"
-        return bytes(ffi.buffer(shared))
+    def as_pynostr(self) -> Any:
+        """Return the same key as a pynostr `PrivateKey`, for NIP-04; its `str()` is the secret, never show it."""
+        from pynostr.key import PrivateKey as PynostrKey  # noqa: PLC0415 - brings requests along: 0.2 s, rarely needed
+
+        return PynostrKey(self._secret)
 
 
 def verify(event: Event) -> bool:
@@ -105,3 +102,15 @@ def verify(event: Event) -> bool:
 @lru_cache(maxsize=VERIFY_KEYS_MAX)
 def _xonly(pubkey: str) -> PublicKeyXOnly:
     return PublicKeyXOnly(bytes.fromhex(pubkey))
+
+
+def _shared_x(secret: bytes, pubkey: str) -> bytes:
+    point = ffi.new("secp256k1_pubkey *")
+    compressed = b"\x02" + bytes.fromhex(pubkey) if is_hex(pubkey, HEX32_LENGTH) else b""
+    if not lib.secp256k1_ec_pubkey_parse(GLOBAL_CONTEXT.ctx, point, compressed, len(compressed)):
+        raise Rejected("invalid", "pubkey is not a point of the curve")
+    shared = ffi.new("unsigned char[32]")
+    # secp256k1_ecdh works in constant time, which a plain multiplication of a point does not.
+    done = lib.secp256k1_ecdh(GLOBAL_CONTEXT.ctx, shared, point, secret, _copy_x, ffi.NULL)
+    assert done, "a valid secret did not multiply"
+    return bytes(ffi.buffer(shared))

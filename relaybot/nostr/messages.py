@@ -110,16 +110,17 @@ def parse_client_message(frame: bytes | str) -> ClientMessage:
     if data.startswith(_EVENT_START) and data.endswith(b"]"):
         return _client_event(data[len(_EVENT_START) : -1])
     parts = _split(data)
-    match _verb(parts), len(parts):
+    verb = _verb(parts)
+    match verb, len(parts):
         case "EVENT", 2:
             return _client_event(bytes(parts[1]))
         case "REQ", count if count >= _REQ_PARTS_MIN:
             return _req(parts)
         case "CLOSE", 2:
             return Close(_subscription_id(parse_json(bytes(parts[1]))))
-        case "EVENT" | "REQ" | "CLOSE" as verb, _:
+        case "EVENT" | "REQ" | "CLOSE", _:
             raise Rejected("invalid", f"{verb} has a wrong number of elements")
-        case verb, _:
+        case _:
             raise Rejected("invalid", "unknown message", found=verb[:20])
 
 

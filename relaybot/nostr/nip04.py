@@ -28,7 +28,10 @@ def encrypt(text: str, keypair: KeyPair, pubkey: str, iv: bytes) -> str:
     """Return `text` for the holder of `pubkey`; `iv` is 16 random bytes, never used twice."""
     assert len(iv) == IV_BYTES, f"an initialisation vector has 16 bytes, not {len(iv)}"
     padder = PKCS7(AES256.block_size).padder()
-    padded = padder.update(text.encode()) + padder.finalize()
+    try:
+        padded = padder.update(text.encode()) + padder.finalize()
+    except UnicodeEncodeError:
+        raise Rejected("invalid", "lone surrogate in the text to encrypt") from None
     # NIP-04: the key is the shared x coordinate itself
     ciphertext = Cipher(AES256(keypair.shared_x(pubkey)), CBC(iv)).encryptor().update(padded)
     return f"{b64encode(ciphertext).decode()}?iv={b64encode(iv).decode()}"

@@ -166,10 +166,14 @@ def _kinds(event: Event) -> frozenset[int]:
     texts = [tag[1] if len(tag) > 1 else "" for tag in event.tags_named("k")]
     if len(texts) > KINDS_MAX:
         raise Rejected("invalid", "k: too many kinds", found=len(texts), allowed=KINDS_MAX)
-    known = {str(kind): kind for kind in range(KIND_MAX + 1)}
-    if not all(text in known for text in texts):
+    if not all(_is_kind(text) for text in texts):
         raise Rejected("invalid", "k: not a kind")
-    return frozenset(known[text] for text in texts)
+    return frozenset(map(int, texts))
+
+
+def _is_kind(text: str) -> bool:
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(KIND_MAX))
+    return digits and int(text) <= KIND_MAX
 
 
 def _service(event: Event) -> str:

@@ -73,7 +73,7 @@ class Channels:
             "SELECT sum(amount_msat) FROM htlcs WHERE channel = ? AND sender = ? AND state = 'live'", (row["id"], node)
         )
         reserve = row["capacity_msat"] * _RESERVE_PER_CENT // 100
-        return max(0, _balance(row, node) - reserve - in_flight)
+        return max(0, _balance(row, node) - int(reserve) - in_flight)
 
     def receivable_msat(self, node: str) -> int:
         """Return what `node` can receive over all its channels together."""
@@ -322,7 +322,7 @@ def _describe_htlc(htlc: Row, node: str) -> dict[str, Any]:
 
 def _totals(htlcs: list[Row], node: str) -> dict[str, int]:
     """Return the counters of a channel: all that was offered, and what of it was fulfilled, each way."""
-    totals = {}
+    totals: dict[str, int] = {}
     for way in ("in", "out"):
         offered = [each["amount_msat"] for each in htlcs if _direction(each, node) == way]
         fulfilled = [

@@ -13,7 +13,7 @@ from typing import Any
 
 from relaybot.clock import Clock
 from relaybot.simulator import params
-from relaybot.simulator.channels import Channels
+from relaybot.simulator.channels import Channels, page
 from relaybot.simulator.params import BAD_PARAMETERS, Fault, Params
 from relaybot.simulator.signing import DESCRIPTION_BYTES_MAX, InvoiceText, build_bolt11
 from relaybot.simulator.store import Row, Store
@@ -22,7 +22,13 @@ from relaybot.simulator.waiting import Changes
 EXPIRY_SECONDS_DEFAULT = 604_800
 EXPIRY_SECONDS_MAX = 2**31  # what a node that counts in 32 bits can still add to a time
 
-_INDEXES = ("created", "updated")
+_MATCHING = {
+    "label": "SELECT * FROM invoices WHERE node = ? AND label = ?",
+    "payment_hash": "SELECT * FROM invoices WHERE node = ? AND payment_hash = ?",
+    "invstring": "SELECT * FROM invoices WHERE node = ? AND bolt11 = ?",
+}
+_BY_CREATION = "SELECT * FROM invoices WHERE node = ? AND created_index >= ? ORDER BY created_index LIMIT ?"
+_BY_UPDATE = "SELECT * FROM invoices WHERE node = ? AND updated_index >= ? ORDER BY updated_index LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,31 +177,21 @@ class Invoices:
         if len(filters) > 1:
             one_of = "{label}, {invstring}, {payment_hash} or {offer_id}"
             raise Fault(BAD_PARAMETERS, f"Can only specify one of {one_of}")
-        index = params.one_of(given, "index", _INDEXES)
-        start, limit = params.integer(given, "start", 0), params.integer(given, "limit")
-        if index is None and limit is not None:
-            raise Fault(BAD_PARAMETERS, "Can only specify {limit} with {index}")
+        start, limit = page(given)
         self.expire()
-        column = f"{index or 'created'}_index"
-        where, value = self._filter(filters, given)
-        rows = self._store.rows(
-            f"SELECT * FROM invoices WHERE node = ? AND {where} AND {column} >= ? ORDER BY {column} LIMIT ?",  # noqa: S608 — from our own words
-            (self._node, value, start, -1 if limit is None else limit),
-        )
+        if filters:
+            rows = self._matching(filters[0], given)
+        else:
+            sql = _BY_UPDATE if given.get("index") == "updated" else _BY_CREATION
+            rows = self._store.rows(sql, (self._node, start, limit))
         return {"invoices": [describe(row) for row in rows]}
 
-    def _filter(self, filters: list[str], given: Params) -> tuple[str, str | None]:
-        match filters:
-            case ["label"]:
-                return "label = ?", params.text(given, "label")
-            case ["payment_hash"]:
-                return "payment_hash = ?", params.payment_hash(given)
-            case ["invstring"]:
-                return "bolt11 = ?", params.text(given, "invstring")
-            case ["offer_id"]:
-                return "NULL = ?", None  # the simulator makes no offers, so none has invoices
-            case _:
-                return "? IS NULL", None
+    def _matching(self, name: str, given: Params) -> list[Row]:
+        """Return the invoices of one filter; of an offer there are none, for the simulator makes no offers."""
+        if name == "offer_id":
+            return []
+        value = params.payment_hash(given) if name == "payment_hash" else params.text(given, name)
+        return self._store.rows(_MATCHING[name], (self._node, value))
 
     async def waitanyinvoice(self, given: Params) -> dict[str, Any]:
         """`waitanyinvoice`: the first settlement above an index, deleted ones skipped."""

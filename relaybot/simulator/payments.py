@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relaybot.clock import Clock
 from relaybot.simulator.channels import Channels
@@ -107,7 +107,7 @@ class Payments:
         if paid is None:
             code = script.code if script.outcome is Outcome.FAIL else 203
             raise Fault(code, _WORDS[code])
-        return Paid(**{name: getattr(paid, name) for name in Paid.__slots__ if name != "fresh"}, fresh=True)
+        return replace(paid, fresh=True)
 
     def completed(self, node: str, payment_hash: str) -> Paid | None:
         """Return the completed payment of this hash, if there is one."""
@@ -131,14 +131,17 @@ class Payments:
 
     def wallet_of(self, order: Order) -> str | None:
         """Return the simulated person whose invoice this is."""
-        row = self._store.row("SELECT label FROM invoices WHERE bolt11 = ?", (order.bolt11,))
+        row = self._store.row(
+            "SELECT label FROM invoices WHERE payment_hash = ? AND bolt11 = ?", (order.payment_hash, order.bolt11)
+        )
         prefix, _, rest = ("" if row is None else str(row["label"])).partition("/")
         return rest.partition("/")[0] if prefix == "wallet" and rest else None
 
     def release(self, *, payment_hash: str | None, ending: Ending | None) -> int:
         """Let held payments go on, all or those of one hash, to their own ending or to another; return how many."""
         rows = self._store.rows(
-            "SELECT groupid, ending FROM attempts WHERE open = 1 AND held = 1 AND payment_hash = coalesce(?, payment_hash)",
+            "SELECT groupid, ending FROM attempts"
+            " WHERE open = 1 AND held = 1 AND payment_hash = coalesce(?, payment_hash)",
             (payment_hash,),
         )
         for row in rows:
@@ -224,7 +227,7 @@ class Payments:
                 if script.outcome is not Outcome.ORPHAN:
                     self._write_htlcs(groupid, partid, order.payment_hash, hops)
             if script.outcome is Outcome.ERROR_WHILE_PENDING:
-                self._fail_parts("groupid = ? AND partid > 1", groupid)
+                self._fail_parts(groupid, after=1)
         self._changes.ring()
         if not held:
             self._start(groupid, script.seconds)
@@ -267,7 +270,7 @@ class Payments:
             if attempt["ending"] == Ending.SETTLE.value and self._settled(attempt):
                 self._store.run("UPDATE htlcs SET state = 'settled' WHERE groupid = ? AND state = 'live'", (groupid,))
             else:
-                self._fail_parts("groupid = ?", groupid)
+                self._fail_parts(groupid)
         self._changes.ring()
 
     def _settled(self, attempt: Row) -> bool:
@@ -298,10 +301,14 @@ class Payments:
         )
         return [Hop(row["channel"], row["sender"], row["receiver"], row["amount_msat"]) for row in rows]
 
-    def _fail_parts(self, where: str, groupid: int) -> None:
-        """Fail the parts that are pending, and free what their HTLCs reserved."""
-        self._store.run(f"UPDATE htlcs SET state = 'failed' WHERE {where} AND state = 'live'", (groupid,))  # noqa: S608 — our own words
-        for part in self._store.rows(f"SELECT * FROM parts WHERE {where} AND status = 'pending'", (groupid,)):  # noqa: S608 — our own words
+    def _fail_parts(self, groupid: int, *, after: int = 0) -> None:
+        """Fail the pending parts with a partid above `after`, and free what their HTLCs reserved."""
+        self._store.run(
+            "UPDATE htlcs SET state = 'failed' WHERE groupid = ? AND partid > ? AND state = 'live'", (groupid, after)
+        )
+        for part in self._store.rows(
+            "SELECT * FROM parts WHERE groupid = ? AND partid > ? AND status = 'pending'", (groupid, after)
+        ):
             self._end_part(part, "failed", None)
 
     def _end_part(self, part: Row, status: str, preimage: str | None) -> None:

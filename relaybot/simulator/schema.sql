@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS invoices (
     PRIMARY KEY (node, label), UNIQUE (node, payment_hash)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS invoices_paid ON invoices (node, pay_index);
+CREATE INDEX IF NOT EXISTS invoices_hash ON invoices (payment_hash);
 CREATE TABLE IF NOT EXISTS attempts (  -- one call of pay or xpay that sent something
     groupid INTEGER PRIMARY KEY, node TEXT NOT NULL, payment_hash TEXT NOT NULL, bolt11 TEXT NOT NULL,
     label TEXT, destination TEXT NOT NULL, amount_msat INTEGER NOT NULL, created_at INTEGER NOT NULL,

@@ -5,6 +5,7 @@ The one way to make `Html` of a plain string is `el`; nothing here knows any pag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TypeAlias
 
@@ -17,7 +18,7 @@ class Html(str):
     __slots__ = ()
 
 
-Child: TypeAlias = "str | int | list[Child] | tuple[Child, ...] | None"
+Child: TypeAlias = "str | int | Sequence[Child] | None"
 
 
 def el(name: str, /, *children: Child, **attributes: str | int | bool | None) -> Html:

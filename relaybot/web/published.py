@@ -78,6 +78,11 @@ class PublishedAccounts:
         self._days[summary.day] = PublishedDay(summary, event.id, event.created_at)
         return known is None
 
+    @property
+    def count(self) -> int:
+        """Return how many days are published; days are never changed or taken away."""
+        return len(self._days)
+
     def days(self) -> Sequence[PublishedDay]:
         """Return all days, oldest first."""
         return sorted(self._days.values(), key=lambda published: published.day)

@@ -48,7 +48,7 @@ def cell_name(cell: CellName) -> str:
 
 def full_name(cell: CellName) -> str:
     """Return a cell's name where its group does not stand above it."""
-    return f"{GROUPS[cell[0]].lower()}: {_NAMES[cell].lower()}"
+    return f"{GROUPS[cell[0]].lower()}: {_NAMES[cell]}"
 
 
 def long_day(day: str) -> str:
@@ -81,6 +81,12 @@ def figure_of(cell: CellName, figure: int | None) -> Html:
     if cell == JOBS_COUNT and figure is not None:
         return el("span", f"{figure:,}", class_="amount")
     return amount(figure)
+
+
+def percent(part: int, whole: int) -> str:
+    """Return a share for people: `7 %`, and `< 1 %` rather than nothing."""
+    share = (200 * part + whole) // (2 * whole)
+    return f"{share} %" if share else "< 1 %"
 
 
 def withheld() -> Html:

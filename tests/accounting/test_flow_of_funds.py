@@ -89,6 +89,9 @@ def test_a_demonstration_says_so_and_may_tell_a_part_of_a_day() -> None:
     event = build_summary(BOOKS, summary, part.end)
     assert "k" in str(event.tag("demo"))
     assert parse_summary(event) == summary
+    assert parse_summary(build_summary(BOOKS, summary, part.end - 1)) == summary  # the second that is running
+    with pytest.raises(Rejected, match="field=period"):
+        build_summary(BOOKS, summary, part.end - 2)
 
 
 def test_tags_of_later_versions_are_passed_over() -> None:

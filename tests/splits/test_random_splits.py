@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from splits.compute import Part, compute
 from splits.model import WHOLE
+from splits.problems import BadConfigs
 from splits.resolved import ResolvedSplit, Rule
 from tests.splits.written import PEOPLE, agent, pubkey, random_agent, resolved
 
@@ -96,6 +97,42 @@ def test_the_parts_sum_to_the_charge_for_splits_that_hypothesis_looks_for(chance
     assert ResolvedSplit.from_json(split.to_json()) == split
     for charge, _ in zip(charges(chance, split), range(8), strict=False):
         check(compute(split, charge_msat=charge, **random_facts(chance)), charge)
+
+
+def careless_shares(chance: Random, depth: int) -> list[dict[str, Any]]:
+    """Return shares that nobody made to fit."""
+    shares: list[dict[str, Any]] = []
+    for _ in range(chance.randint(1, 3)):
+        amount, limit = f"{chance.randint(1, 12)} msat", f"{chance.randint(1, 12)} msat"
+        share = chance.choice(
+            (
+                {"amount": amount},
+                {"per": "2 tokens", "amount": amount, "at_most": limit},
+                {"percent": f"{chance.randint(1, 70)}%"},
+                {"percent": f"{chance.randint(1, 100)}%", "at_most": limit},
+                {"percent_of_rest": f"{chance.randint(1, 70)}%"},
+            )
+        )
+        if depth < 2 and chance.random() < 0.3:
+            shares.append(share | {"split": {"shares": careless_shares(chance, depth + 1), "rest": "bob"}})
+        else:
+            shares.append(share | {"to": "alice"} | chance.choice(({}, {}, {"referrer": amount})))
+    return shares
+
+
+def test_whatever_is_not_refused_when_loaded_can_be_paid_at_every_charge() -> None:
+    chance = Random(2)
+    accepted = 0
+    for _ in range(3_000):
+        price = chance.randint(1, 40)
+        try:
+            split = resolved(agent(*careless_shares(chance, 0), price=f"{price} msat"))
+        except BadConfigs:
+            continue
+        accepted += 1
+        for charge in (*range(price + 2), 10 * price, 1_000_003):
+            check(compute(split, charge_msat=charge, **random_facts(chance)), charge)
+    assert 500 < accepted < 2_500
 
 
 @settings(max_examples=100, deadline=None)

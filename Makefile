@@ -1,0 +1,43 @@
+# Every command a contributor needs. `make demo` and `make test` set everything up by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo run test check format bench lock clean
+
+setup: $(STAMP)  ## make the virtual environment with the locked dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+demo: setup  ## play the worked example with real events, and leave everything running
+	$(BIN)/relaybot demo
+
+run: setup  ## run the service with config.yaml as it is
+	$(BIN)/relaybot run
+
+test: setup  ## run all tests
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -n 2 --dist=worksteal
+
+check: setup  ## format, lint, types, the order of the floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## put the code into its one form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## measure the book and whole jobs on this machine
+	$(BIN)/python -m tests.bench
+
+lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock
+
+clean:  ## remove what the commands above made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* build *.egg-info

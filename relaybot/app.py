@@ -1,0 +1,390 @@
+"""The service, wired by hand: what is made, in which order, and which tasks keep it going.
+
+All tasks live in one TaskGroup. If one fails by a fault of ours, all stop and the process
+ends; it is safe to start again at any moment, for nothing is remembered outside the book.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+
+import structlog
+
+from handlers import announcements, assignments, commands, jobs, settlements, targets, workers
+from handlers.assignments import assign_held, release_due
+from handlers.bot import Agent, Bot
+from relaybot.accounting.closing import Rules
+from relaybot.accounting.publishing import publish_due
+from relaybot.clock import Clock, SystemClock
+from relaybot.config import Config
+from relaybot.connection import RelayConnection
+from relaybot.db.migrations import load_migrations
+from relaybot.db.sqlite import SqliteDatabase, open_sqlite
+from relaybot.errors import Rejected
+from relaybot.inbox import Inbox
+from relaybot.keyring import Keyring, open_keyring, read_key
+from relaybot.loops import repeat
+from relaybot.nostr import nip19
+from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.filters import Filter
+from relaybot.nostr.flow_of_funds import KIND as SUMMARY_KIND
+from relaybot.nostr.messages import Ok
+from relaybot.outbox import Outbox, Publish
+from relaybot.outgoing import Outgoing, OutgoingLimits
+from relaybot.probe import Probe, no_probe, probed
+from relaybot.reader import TARGETS, Reader
+from relaybot.relay.events import EventStore
+from relaybot.relay.hub import Hub
+from relaybot.relay.server import RelayServer
+from relaybot.relay.settings import RelayLimits, RelaySettings
+from relaybot.simulator.network import SimulatedNetwork
+from relaybot.web.app import build_app
+from relaybot.web.published import PublishedAccounts
+from relaybot.web.site import AgentCard, Site
+from splits.resolved import split_hash
+from wallet.book import Book
+from wallet.cln import CoreLightning
+from wallet.lightning import DecodedInvoice, Lightning
+from wallet.lnurl import parse_pay_target, request_invoice
+from wallet.money import Msat, format_sat
+from wallet.payouts import LookUp, PayoutRules, Payouts
+
+log = structlog.get_logger()
+
+OWN_RELAY = "own"  # the embedded relay's name among the relays we read and write
+STOP_SECONDS = 10  # for each part to end by itself
+CURSOR_SECONDS = 60  # how often it is noted up to when a relay was read
+CURRENCY = {"bitcoin": "bc", "testnet": "tb", "testnet4": "tb", "signet": "tbs", "regtest": "bcrt"}  # BOLT 11
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the running service is found."""
+
+    relay: str
+    web: str
+    service: str  # hex pubkey
+    books: str
+    agents: Mapping[str, str]  # agent id → hex pubkey
+
+
+Ready = Callable[[Addresses], None]
+
+
+async def serve(
+    config: Config, env: Mapping[str, str], *, ready: Ready, probe: Probe = no_probe, clock: Clock | None = None
+) -> None:
+    """Run the service until it is cancelled; `ready` is called once everything answers."""
+    clock = clock or SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        database = await open_book_database(config, clock, probe)
+        stack.push_async_callback(database.close)
+        keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
+        lightning = await stack.enter_async_context(open_lightning(config, clock, probe))
+        book = Book(database, clock)
+        bot = build_bot(config, keyring, book, lightning, clock)
+        async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
+            committing = foundation.create_task(book.run(), name="book")
+            await _run(config, bot, keyring, ready=ready, probe=probe)
+            committing.cancel()
+
+
+async def open_book_database(config: Config, clock: Clock, probe: Probe = no_probe) -> SqliteDatabase:
+    """Open the database of the book, brought up to date."""
+    return await open_sqlite(config.database, load_migrations(), now=clock.now(), probe=probe)
+
+
+@contextlib.asynccontextmanager
+async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[Lightning]:
+    """Connect to the node; start the simulated one inside this process if the config says so."""
+    settings = config.lightning
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.backend == "simulated":
+            log.warning("lightning_simulated", note="no real money moves; set lightning.backend for a real node")
+            if settings.embedded:
+                network = SimulatedNetwork(settings.data, clock=clock, http_port=settings.simulator_port)
+                await network.start()
+                stack.push_async_callback(network.close)
+        node = CoreLightning(settings.socket)
+        stack.push_async_callback(node.close)
+        yield node if probe is no_probe else probed(node, probe)
+
+
+def build_bot(config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock) -> Bot:
+    """Return what the handlers work with."""
+    agents = {}
+    for agent_id, model in config.agents.items():
+        given = model.nsec_file
+        key = read_key(given, f"agents.{agent_id}.nsec_file") if given is not None else keyring.key(f"agent/{agent_id}")
+        split = config.splits[agent_id]
+        agents[key.pubkey] = Agent(
+            id=agent_id,
+            name=model.name,
+            about=model.about,
+            keypair=key,
+            kinds=frozenset(model.kinds),
+            takes_open_requests=model.open,
+            split=split,
+            split_hash=split_hash(split),
+        )
+    return Bot(
+        config=config,
+        service=keyring.key("service"),
+        agents=agents,
+        contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
+        workers_allowed=frozenset(config.workers.allowed),
+        book=book,
+        lightning=lightning,
+        clock=clock,
+        chance=secrets.token_bytes,
+    )
+
+
+async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, probe: Probe) -> None:
+    books = keyring.key("books")
+    published = PublishedAccounts(books.pubkey)
+    settings = _relay_settings(config, keyring)
+    inbox = _inbox(bot)
+    reader = Reader(bot, inbox)
+    is_ready = asyncio.Event()
+    pages = build_app(published, _site(config, bot), ready=is_ready.is_set) if config.web.enabled else None
+    others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
+    async with contextlib.AsyncExitStack() as stack:
+        store = await EventStore.open(config.relay.database, settings.limits)
+        stack.push_async_callback(store.close)
+        hub = Hub(store, settings.limits, bot.clock, before_ok=partial(reader.receive, relay=OWN_RELAY))
+        stack.push_async_callback(_in_time, hub.close)
+        server = RelayServer(hub, settings, pages)
+        host, port = await server.start(config.relay.host, config.relay.port)
+        stack.push_async_callback(_in_time, server.close)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, hub)}
+        relays |= {url: connection.publish for url, connection in others.items()}
+        look_up = partial(_look_up_target, store, others, reader)
+        standing = _standing_tasks(bot, keyring, inbox, relays, look_up, probe=probe)
+        standing |= {f"relay {url}": connection.run() for url, connection in others.items()}
+        for name, work in standing.items():
+            tasks.create_task(work, name=name)
+        summaries = Filter(kinds=frozenset({SUMMARY_KIND}), authors=frozenset({books.pubkey}))
+        await hub.subscribe([summaries], partial(_show_day, published))
+        await _read_own_relay(hub, reader)
+        for url, connection in others.items():
+            await _read_relay(bot, url, connection, reader)
+        for relay in (OWN_RELAY, *others):
+            tasks.create_task(_note_progress(bot, relay, reader), name=f"progress {relay}")
+        await announcements.announce(bot, config.relay.public_url)
+        is_ready.set()
+        ready(_addresses(bot, books.pubkey, host, port))
+
+
+def _addresses(bot: Bot, books: str, host: str, port: int) -> Addresses:
+    return Addresses(
+        relay=f"ws://{host}:{port}",
+        web=f"http://{host}:{port}/",
+        service=bot.service.pubkey,
+        books=books,
+        agents={agent.id: pubkey for pubkey, agent in bot.agents.items()},
+    )
+
+
+async def _in_time(close: Callable[[], Awaitable[None]]) -> None:
+    """Close something, but do not wait for ever: nothing is lost by a hard end."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await close()
+
+
+def _standing_tasks(
+    bot: Bot, keyring: Keyring, inbox: Inbox, relays: Mapping[str, Publish], look_up: LookUp, *, probe: Probe
+) -> dict[str, Coroutine[None, None, None]]:
+    """Return everything that goes on for ever, by name."""
+    config, outbox = bot.config, Outbox(bot.book, bot.clock, relays)
+    payouts = _payouts(config, bot, look_up, probe)
+
+    def news(*tables: str) -> asyncio.Event:
+        return bot.book.watch(*tables)
+
+    return {
+        "inbox": inbox.run(),
+        "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
+        "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
+        "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
+        "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
+        "payout checks": repeat("payout checks", payouts.open_due, wake=news("users", "targets"), seconds=5),
+        "payouts": payouts.run(concurrency=config.payouts.concurrency),
+        "accounts": repeat("accounts", partial(_publish_due, config, bot, keyring), wake=news(), seconds=60),
+    }
+
+
+def _payouts(config: Config, bot: Bot, look_up: LookUp, probe: Probe) -> Payouts:
+    limits = OutgoingLimits(
+        seconds_max=config.outgoing.timeout_seconds,
+        bytes_max=config.outgoing.bytes_max,
+        requests_max=config.outgoing.requests_max,
+    )
+    outgoing = Outgoing(hosts=config.pinned_hosts, limits=limits)
+    fetch = outgoing if probe is no_probe else probed(outgoing, probe)
+    return Payouts(
+        bot.book,
+        bot.lightning,
+        bot.clock,
+        _payout_rules(config),
+        request_invoice=partial(_request_invoice, bot, fetch),
+        look_up=look_up,
+    )
+
+
+def _inbox(bot: Bot) -> Inbox:
+    """Return the inbox with every handler: this table is what the bot does."""
+    handlers = {
+        range(1): targets.on_profile,
+        range(5, 6): jobs.on_cancel,
+        range(1059, 1060): commands.on_wrap,
+        range(5000, 6000): jobs.on_request,
+        range(6000, 7000): assignments.on_result,
+        range(7000, 7001): assignments.on_feedback,
+        range(10133, 10134): targets.on_payto,
+        range(11998, 11999): workers.on_heartbeat,
+        range(31990, 31991): workers.on_announcement,
+    }
+    return Inbox(bot.book, bot.clock, {kinds: partial(handler, bot) for kinds, handler in handlers.items()})
+
+
+async def _read_own_relay(hub: Hub, reader: Reader) -> None:
+    """Read the embedded relay without a socket: what is stored is read again, what is new comes by `before_ok`."""
+    stored: list[Event] = []
+    await hub.subscribe(reader.filters(await reader.read_until(OWN_RELAY)), stored.append, durable=True)
+    for event in stored:
+        await reader.receive(event, OWN_RELAY)
+
+
+async def _read_relay(bot: Bot, url: str, connection: RelayConnection, reader: Reader) -> None:
+    since = await reader.read_until(url)
+
+    async def caught_up() -> None:
+        nonlocal since
+        since = bot.clock.now()
+        await reader.remember(url, since)
+
+    await connection.subscribe(
+        "bot", lambda: reader.filters(since), partial(reader.receive, relay=url), on_eose=caught_up
+    )
+
+
+async def _look_up_target(
+    store: EventStore, others: Mapping[str, RelayConnection], reader: Reader, pubkey: str
+) -> None:
+    """Ask all relays where `pubkey` wants to be paid: it may have said so before we knew of it."""
+    wanted = Filter(kinds=TARGETS, authors=frozenset({pubkey}))
+    async for raws in store.query([wanted]):
+        for raw in raws:
+            await reader.receive(parse_event(raw), OWN_RELAY)
+    for url, connection in others.items():
+        name = f"target {pubkey[:16]}"
+        await connection.subscribe(
+            name, lambda: [wanted], partial(reader.receive, relay=url), on_eose=partial(connection.unsubscribe, name)
+        )
+
+
+async def _note_progress(bot: Bot, relay: str, reader: Reader) -> None:
+    while True:
+        await reader.remember(relay, bot.clock.now())
+        await asyncio.sleep(CURSOR_SECONDS)
+
+
+def _show_day(published: PublishedAccounts, event: Event) -> None:
+    """Take a published day onto the page."""
+    try:
+        published.add(event)
+    except Rejected as refusal:  # an event of an older version of ours, say
+        log.warning("summary_not_shown", event_id=event.id, reason=str(refusal))
+
+
+async def _publish(hub: Hub, event: Event) -> Ok:
+    return await hub.publish(encode_event(event).encode(), event)
+
+
+async def _publish_due(config: Config, bot: Bot, keyring: Keyring) -> bool:
+    return await publish_due(
+        bot.book,
+        keyring.key("books"),
+        accounting_rules(config),
+        bot.clock,
+        delay_seconds=config.accounting.delay_seconds,
+    )
+
+
+async def _request_invoice(bot: Bot, fetch: Outgoing, target: str, amount_msat: Msat) -> DecodedInvoice:
+    node = await bot.lightning.info()
+    return await request_invoice(
+        fetch,
+        parse_pay_target(target),
+        amount_msat=amount_msat,
+        node_network=CURRENCY[node.network],
+        own_node_id=node.node_id,
+        now=bot.clock.now(),
+    )
+
+
+def accounting_rules(config: Config) -> Rules:
+    """Return the rules by which accounts are published."""
+    settings = config.accounting
+    return Rules(settings.k, settings.dominance_percent, settings.round, demo=settings.allow_open_day)
+
+
+def _payout_rules(config: Config) -> PayoutRules:
+    settings = config.payouts
+    return PayoutRules(
+        threshold_msat=settings.threshold,
+        fee_ppm_max=settings.fee_percent_max,
+        fee_minimum_msat=settings.fee_minimum,
+        retry_seconds=settings.retry_seconds,
+        retry_seconds_max=settings.retry_seconds_max,
+        poll_seconds=settings.poll_seconds,
+        confirm_seconds=settings.confirm_seconds,
+        empty_seconds=settings.empty_seconds,
+        failed_after_expiry_seconds=settings.failed_after_expiry_seconds,
+        attempts_max=settings.attempts_max,
+    )
+
+
+def _relay_settings(config: Config, keyring: Keyring) -> RelaySettings:
+    relay = config.relay
+    limits = {one.name: getattr(relay, one.name) for one in fields(RelayLimits) if hasattr(relay, one.name)}
+    return RelaySettings(
+        name=config.service.name,
+        description=relay.description,
+        contact=relay.contact,
+        self_pubkey=keyring.key("relay").pubkey,
+        limits=RelayLimits(**limits),
+    )
+
+
+def _site(config: Config, bot: Bot) -> Site:
+    simulated = config.lightning.backend == "simulated"
+    cards = tuple(
+        AgentCard(
+            id=agent.id,
+            name=agent.name,
+            about=agent.about,
+            price=format_sat(agent.split.price_max),
+            kinds=tuple(sorted(agent.kinds)),
+            npub=nip19.encode_npub(pubkey),
+        )
+        for pubkey, agent in bot.agents.items()
+    )
+    return Site(
+        name=config.service.name,
+        about=config.service.about,
+        npub=nip19.encode_npub(bot.service.pubkey),
+        relay_url=config.relay.public_url,
+        lightning="simulated: no real money moves" if simulated else "Core Lightning",
+        simulated=simulated,
+        agents=cards,
+    )

@@ -1,0 +1,165 @@
+"""The configuration: one file, environment variables over it, checked whole before anything starts.
+
+What comes out is frozen and parsed: amounts are Msat, keys are hex, paths are absolute,
+splits are resolved and proved to fit. Everything that is wrong is told at once. The
+sections stand in `relaybot/settings/`, the language of splits in `splits/`. Nothing here
+reads the process's environment: it is an argument.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BaseModel, Field, ValidationError
+
+from relaybot.errors import BadConfig
+from relaybot.settings.environment import override
+from relaybot.settings.sections import (
+    Accounting,
+    AgentSettings,
+    DirectMessages,
+    Jobs,
+    Keys,
+    LightningSettings,
+    Limits,
+    Log,
+    Outgoing,
+    Payouts,
+    Referrals,
+    Relay,
+    Service,
+    Web,
+    Workers,
+)
+from relaybot.settings.values import DataPath, Pubkey, RelayUrl, Surroundings
+from relaybot.settings.yaml_text import parse_yaml
+from splits.model import SkillModel, Table, Written
+from splits.problems import BadConfigs, problems_of
+from splits.resolve import resolve_all
+from splits.resolved import ResolvedSplit
+from wallet.money import format_sat
+
+SIMULATED_WALLETS = "wallets.test"  # the host of the Lightning Addresses in the simulator's world
+
+_MARKET = frozenset({"people", "skills", "agents"})
+_ORDERED = (
+    ("relay", "ping_seconds", "idle_seconds", str),
+    ("payouts", "retry_seconds", "retry_seconds_max", str),
+    ("limits", "topup_min", "topup_max", format_sat),
+    ("limits", "topup_max", "balance_max", format_sat),
+)
+
+
+class Config(Written):
+    """All sections. It is made by `load_config` and `parse_config` only."""
+
+    service: Service
+    keys: Keys
+    relay: Relay
+    relays: Annotated[tuple[RelayUrl, ...], Field(max_length=64)] = ()  # each costs a connection and every event again
+    web: Web
+    database: DataPath = Path("book.sqlite3")
+    lightning: LightningSettings
+    people: Table[Pubkey] = Field(default_factory=dict, validate_default=True)
+    skills: Table[SkillModel] = Field(default_factory=dict, validate_default=True)
+    agents: Table[AgentSettings] = Field(default_factory=dict, validate_default=True)
+    jobs: Jobs
+    workers: Workers
+    payouts: Payouts
+    outgoing: Outgoing
+    referrals: Referrals
+    dm: DirectMessages
+    accounting: Accounting
+    limits: Limits
+    log: Log
+
+    @cached_property
+    def splits(self) -> Mapping[str, ResolvedSplit]:
+        """The split of each agent, by its id."""
+        return MappingProxyType(resolve_all(self.agents, self.skills, self.people))
+
+    @property
+    def pinned_hosts(self) -> Mapping[str, str]:
+        """Where requests to certain names go: `outgoing.hosts`, and the simulator's wallets while it plays the node."""
+        if self.lightning.backend != "simulated":
+            return self.outgoing.hosts
+        return {SIMULATED_WALLETS: f"http://127.0.0.1:{self.lightning.simulator_port}"} | dict(self.outgoing.hosts)
+
+
+def load_config(path: Path, env: Mapping[str, str]) -> Config:
+    """Read the file at `path` and the `RELAYBOT_…` variables of `env`; BadConfigs with everything that is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfigs([BadConfig(str(path), type(error).__name__, "a file that can be read, in UTF-8")]) from None
+    try:
+        data = parse_yaml(text, name=str(path))
+    except BadConfig as problem:
+        raise BadConfigs([problem]) from None
+    return parse_config({} if data is None else data, config_dir=path.resolve().parent, env=env)
+
+
+def parse_config(data: object, *, config_dir: Path, env: Mapping[str, str] = MappingProxyType({})) -> Config:
+    """Return the configuration that `data` and `env` spell; BadConfigs with everything that is wrong.
+
+    `service.data_dir` is relative to `config_dir`, every other path to `service.data_dir`.
+    """
+    if not isinstance(data, dict):
+        raise BadConfigs([BadConfig("the whole", type(data).__name__, "a mapping of sections")])
+    overridden = override(data, env)
+    given = {key: value for key, value in overridden.data.items() if value is not None}  # an empty section
+    config, problems = _read(given, _surroundings(given, config_dir))
+    problems = overridden.problems + [overridden.traced(problem) for problem in problems]
+    if config is None or problems:
+        raise BadConfigs(problems)
+    return config
+
+
+def _read(given: dict[str, object], surroundings: Surroundings) -> tuple[Config | None, list[BadConfig]]:
+    """Return the configuration, or what is wrong: value by value, then among the sections that are right so far."""
+    sections: dict[str, object] = {name: {} for name, key in Config.model_fields.items() if _is_section(key.annotation)}
+    try:
+        config = Config.model_validate_json(json.dumps(sections | given, default=str), context=surroundings)
+    except ValidationError as error:
+        wrong = {str(details["loc"][0]) for details in error.errors() if details["loc"]}
+        wrong |= _MARKET if wrong & _MARKET else set()
+        right = {key: value for key, value in given.items() if wrong and key not in wrong}
+        more = _read(right, surroundings)[1] if len(right) < len(given) else []
+        return None, problems_of(error, Config) + more
+    return config, list(_contradictions(config))
+
+
+def _contradictions(config: Config) -> Iterator[BadConfig]:
+    """Yield what is wrong between values that are right one by one."""
+    for section, low, high, show in _ORDERED:
+        least, most = getattr(getattr(config, section), low), getattr(getattr(config, section), high)
+        if most < least:
+            yield BadConfig(f"{section}.{high}", show(most), f"at least {section}.{low}, which is {show(least)}")
+    if config.outgoing.hosts and config.lightning.backend != "simulated":
+        hosts = ", ".join(config.outgoing.hosts)
+        yield BadConfig("outgoing.hosts", hosts, "none with a real node: money goes where the world's names lead")
+    try:
+        assert config.splits.keys() == config.agents.keys(), "an agent without a split"
+    except BadConfigs as errors:
+        yield from errors.problems
+
+
+def _surroundings(data: Mapping[str, object], config_dir: Path) -> Surroundings:
+    """Return what values refer to, as far as it can be told before they are checked."""
+    service, people = data.get("service"), data.get("people")
+    data_dir = service.get("data_dir") if isinstance(service, dict) else None
+    default = Service.model_fields["data_dir"].default
+    return {
+        "config_dir": config_dir,
+        "data_dir": config_dir / (data_dir if isinstance(data_dir, str) else default),
+        "people": people if isinstance(people, dict) else {},
+    }
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

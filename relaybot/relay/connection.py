@@ -1,0 +1,388 @@
+"""One TCP connection: the request that opens it, then frames in and frames out.
+
+How bytes become messages is websocket.py's, what messages mean is session.py's, where
+events go is hub.py's. A connection that asks for no websocket on `/`
+is handed over to the HTTP server with the bytes it has sent. Each is written to at most
+once per turn of the loop, and everything a peer can pile up is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import assert_never, cast
+
+import structlog
+from websockets.frames import CloseCode
+
+from relaybot.nostr.event import Event
+from relaybot.nostr.messages import Ok, build_closed, build_eose, build_ok
+from relaybot.relay.feeds import Feed
+from relaybot.relay.frames import EventFrames, event_frame, event_prefix, text_frame
+from relaybot.relay.hub import Hub
+from relaybot.relay.nip11 import RELAY_PATH
+from relaybot.relay.policies import ConnectionFacts
+from relaybot.relay.session import Action, RefuseSubscription, Send, Session, StoreEvent, Subscribe, Unsubscribe
+from relaybot.relay.settings import RelayLimits
+from relaybot.relay.websocket import HEAD_END, Websocket, asks_for_websocket
+
+log = structlog.get_logger()
+
+ROOM_BYTES = 262_144  # unsent bytes above which stored events wait for the reader
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Connections:
+    """What all connections of one server share, and the list of those that are open."""
+
+    def __init__(self, hub: Hub, limits: RelayLimits, http: Callable[[], asyncio.Protocol]) -> None:
+        """Take what connections need; `http` makes the protocol for those that are no websockets."""
+        self.hub = hub
+        self.limits = limits
+        self.http = http
+        self.open: set[Connection] = set()
+        self.all_gone = asyncio.Event()
+        self.all_gone.set()
+        self.stopping = False  # from here on nobody is listened to again
+        self.frames = EventFrames()
+        self._loop = asyncio.get_running_loop()
+        self._to_flush: list[Connection] = []
+
+    def time(self) -> float:
+        """Return the loop's time, in seconds."""
+        return self._loop.time()
+
+    def enter(self, connection: Connection) -> None:
+        """Count a connection in."""
+        self.open.add(connection)
+        self.all_gone.clear()
+
+    def leave(self, connection: Connection) -> None:
+        """Count a connection out: it is lost, or belongs to the HTTP server now."""
+        self.open.discard(connection)
+        if not self.open:
+            self.all_gone.set()
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Write what `connection` has to send after this turn of the loop."""
+        self._to_flush.append(connection)
+        if len(self._to_flush) == 1:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        connections, self._to_flush = self._to_flush, []
+        for connection in connections:
+            connection.flush()
+
+
+class Connection(asyncio.Protocol):
+    """One client, from its first byte to its last."""
+
+    __slots__ = (
+        "_all",
+        "_closing_since",
+        "_deaf",
+        "_facts",
+        "_head",
+        "_heard_at",
+        "_opened_at",
+        "_out",
+        "_pinged_at",
+        "_room",
+        "_session",
+        "_stalled_since",
+        "_subscriptions",
+        "_transport",
+        "_unanswered",
+        "_websocket",
+    )
+
+    def __init__(self, all_connections: Connections) -> None:
+        self._all = all_connections
+        self._transport = cast("asyncio.Transport", None)  # until connection_made, the first call there is
+        self._facts = ConnectionFacts(address="")
+        self._head: bytearray | None = bytearray()  # the request so far; None when it is complete
+        self._websocket: Websocket | None = None
+        self._session = Session(all_connections.limits)
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._out: list[bytes] = []
+        self._room: asyncio.Event | None = None  # set when there is room again; None while there is
+        self._unanswered = 0
+        self._deaf = False  # we have stopped reading
+        self._opened_at = self._heard_at = self._pinged_at = all_connections.time()
+        self._stalled_since = 0.0
+        self._closing_since: float | None = None  # from here on nothing is sent
+
+    # ---- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; uvloop and asyncio have set TCP_NODELAY."""
+        self._transport = cast("asyncio.Transport", transport)
+        if len(self._all.open) >= self._all.limits.connections_max:
+            self._transport.write(_BUSY)
+            self._transport.close()
+            return
+        self._all.enter(self)
+        self._transport.set_write_buffer_limits(high=ROOM_BYTES)
+        peer = transport.get_extra_info("peername")
+        self._facts = ConnectionFacts(address=peer[0] if peer else "")
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: of the request first, of frames later."""
+        self._heard_at = self._all.time()
+        if self._websocket is not None:
+            self._receive(self._websocket, data)
+        elif self._head is not None:
+            self._head += data
+            self._read_head(self._head)
+
+    def eof_received(self) -> None:
+        """Let the transport close: who has said all has nothing to wait for."""
+        if self._websocket is not None:
+            self._websocket.receive_eof()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """End everything of this connection."""
+        for sub_id in list(self._subscriptions):
+            self._end_subscription(sub_id)
+        self._out.clear()
+        if self._closing_since is None:
+            self._closing_since = self._all.time()
+        self._all.leave(self)
+
+    def pause_writing(self) -> None:
+        """Let stored events wait: the reader is slower than we are."""
+        self._room = asyncio.Event()
+        self._stalled_since = self._all.time()
+
+    def resume_writing(self) -> None:
+        """Go on with stored events."""
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    # ---- what the server calls
+
+    def flush(self) -> None:
+        """Write what has gathered, in one piece."""
+        if self._closing_since is not None:
+            self._out.clear()
+        if not self._out:
+            return
+        self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+        self._out.clear()
+        unsent = self._transport.get_write_buffer_size()
+        if unsent > self._all.limits.unsent_bytes_max:
+            self._drop("too slow a reader", unsent=unsent)
+
+    def check_times(self, now: float) -> None:
+        """Ask who is silent whether they are there; let go of who is silent too long."""
+        limits = self._all.limits
+        if self._closing_since is not None:
+            if now - self._closing_since > limits.close_seconds:
+                self._transport.abort()
+        elif self._websocket is None:
+            if now - self._opened_at > limits.handshake_seconds:
+                self._transport.abort()
+        elif self._room is not None and now - self._stalled_since > limits.stalled_seconds:
+            self._drop("too slow a reader", unsent=self._transport.get_write_buffer_size())
+        elif self._deaf:
+            self._heard_at = now  # the silence is ours
+        elif now - self._heard_at > limits.idle_seconds:
+            self._drop("silent for too long")
+        elif now - max(self._heard_at, self._pinged_at) > limits.ping_seconds:
+            self._pinged_at = now
+            self._websocket.ping()
+            self._write_websocket(self._websocket)
+
+    def stop_reading(self) -> None:
+        """Take no more messages: the relay is stopping."""
+        if not self._deaf and not self._transport.is_closing():
+            self._deaf = True
+            self._transport.pause_reading()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Begin the closing handshake; before it is opened, a connection is just ended."""
+        if self._closing_since is not None:
+            return
+        if self._websocket is None:
+            self._transport.abort()
+            return
+        self._websocket.close(code, reason)
+        self._write_websocket(self._websocket)
+        self._listen()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
+    # ---- bytes in
+
+    def _read_head(self, head: bytearray) -> None:
+        end = head.find(HEAD_END) + len(HEAD_END)
+        if end >= len(HEAD_END):
+            self._head = None
+            if asks_for_websocket(bytes(head[:end]), RELAY_PATH):
+                self._websocket = Websocket(bytes(head[:end]), self._all.limits.message_bytes_max)
+                self._receive(self._websocket, bytes(head[end:]))
+            else:
+                self._hand_over(bytes(head))
+        elif len(head) > self._all.limits.request_bytes_max:
+            self._head = None
+            self._closing_since = self._all.time()
+            self._transport.write(_TOO_LARGE)
+            self._transport.close()
+
+    def _hand_over(self, received: bytes) -> None:
+        """Let the HTTP server have the connection, as if it had accepted it."""
+        protocol = self._all.http()
+        self._all.leave(self)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        protocol.data_received(received)
+
+    def _receive(self, websocket: Websocket, data: bytes) -> None:
+        for message in websocket.receive(data):
+            if self._closing_since is None:
+                self._do(self._session.receive(message))
+        self._write_websocket(websocket)
+        if self._unanswered >= self._all.limits.unanswered_max:
+            self.stop_reading()
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case StoreEvent(raw=raw, event=event):
+                self._unanswered += 1
+                self._all.hub.submit(raw, event, self._facts, self._answer)
+            case Subscribe(sub_id=sub_id, filters=filters):
+                self._end_subscription(sub_id)
+                self._unanswered += 1
+                subscription = self._subscriptions[sub_id] = _Subscription(self, sub_id)
+                subscription.feed = self._all.hub.open(filters, subscription)
+            case Unsubscribe(sub_id=sub_id):
+                self._end_subscription(sub_id)
+            case RefuseSubscription(sub_id=sub_id, message=message):
+                self._end_subscription(sub_id)
+                self.send_text(build_closed(sub_id, message))
+            case Send(text=text):
+                self.send_text(text)
+            case _:
+                assert_never(action)
+
+    def _answer(self, ok: Ok) -> None:
+        self.send_text(build_ok(ok.event_id, ok.accepted, ok.message))
+        self.answered()
+
+    def _end_subscription(self, sub_id: str) -> None:
+        subscription = self._subscriptions.pop(sub_id, None)
+        if subscription is not None:
+            subscription.end(self._all.hub)
+
+    # ---- frames out
+
+    def send_text(self, text: str) -> None:
+        """Send one message."""
+        self.send(text_frame(text.encode()))
+
+    def send(self, frame: bytes) -> None:
+        """Send one frame, soon."""
+        self._out.append(frame)
+        if len(self._out) == 1:
+            self._all.flush_soon(self)
+
+    def send_live(self, prefix: bytes, raw: bytes) -> None:
+        """Send a new event, which others may get at the same time."""
+        self.send(self._all.frames.frame(prefix, raw))
+
+    async def send_stored(self, prefix: bytes, raws: Sequence[bytes]) -> None:
+        """Send stored events, waiting for the reader where there is no room."""
+        size = 0
+        for raw in raws:
+            frame = event_frame(prefix, raw)
+            self.send(frame)
+            size += len(frame)
+            if size > ROOM_BYTES:
+                size = 0
+                self.flush()
+                await self._wait_for_room()
+        await self._wait_for_room()
+
+    def answered(self) -> None:
+        """Count one message as dealt with; read on, if that is why we had stopped."""
+        self._unanswered -= 1
+        if self._deaf and self._unanswered <= self._all.limits.unanswered_max // 2 and not self._all.stopping:
+            self._listen()
+
+    def subscription_closed(self, sub_id: str, message: str) -> None:
+        """Tell the client that its subscription has ended."""
+        self._subscriptions.pop(sub_id, None)
+        self._session.ended(sub_id)
+        self.send_text(build_closed(sub_id, message))
+
+    async def _wait_for_room(self) -> None:
+        while self._room is not None:
+            await self._room.wait()
+
+    def _listen(self) -> None:
+        if self._deaf and not self._transport.is_closing():
+            self._deaf = False
+            self._transport.resume_reading()
+
+    # ---- closing
+
+    def _drop(self, reason: str, **figures: object) -> None:
+        log.info("relay_connection_dropped", reason=reason, address=self._facts.address, **figures)
+        self.close(CloseCode.POLICY_VIOLATION, reason)
+
+    def _write_websocket(self, websocket: Websocket) -> None:
+        """Write what the websocket itself has to say, after what we had said before."""
+        for data in websocket.to_send():
+            self.flush()
+            if data:
+                self._transport.write(data)
+            elif not self._transport.is_closing():
+                # The peer closes; it may be sending still, and closing here would reset what we have just said.
+                self._transport.write_eof()
+        if not websocket.open and self._closing_since is None:
+            self._closing_since = self._all.time()
+            for sub_id in list(self._subscriptions):
+                self._end_subscription(sub_id)
+
+
+class _Subscription:
+    """The sink of one subscription of a client."""
+
+    __slots__ = ("_answered", "_connection", "_prefix", "_sub_id", "feed")
+
+    def __init__(self, connection: Connection, sub_id: str) -> None:
+        self._connection = connection
+        self._sub_id = sub_id
+        self._prefix = event_prefix(sub_id)
+        self._answered = False
+        self.feed: Feed | None = None
+
+    async def stored(self, raws: Sequence[bytes]) -> None:
+        await self._connection.send_stored(self._prefix, raws)
+
+    def eose(self) -> None:
+        self._connection.send_text(build_eose(self._sub_id))
+        self._note_answer()
+
+    def live(self, raw: bytes, _event: Event) -> None:
+        self._connection.send_live(self._prefix, raw)
+
+    def closed(self, message: str) -> None:
+        self._connection.subscription_closed(self._sub_id, message)
+        self._note_answer()
+
+    def end(self, hub: Hub) -> None:
+        """End it from the client's side."""
+        if self.feed is not None:
+            hub.end(self.feed)
+        self._note_answer()
+
+    def _note_answer(self) -> None:
+        if not self._answered:
+            self._answered = True
+            self._connection.answered()

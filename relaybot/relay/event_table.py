@@ -1,0 +1,108 @@
+"""How events lie in their SQLite file: tables, index keys, and the settings of a connection.
+
+Index keys are short (8 or 16 bytes) because the leaves that random keys touch are what a
+commit writes; what a short key could confuse is compared in full. docs/adr/0003 has the
+measurements. What is asked and what is written stands in queries.py and event_writes.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from typing import TypeAlias
+
+from relaybot.nostr.event import Event, is_addressable, is_replaceable
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE event (
+    seq        INTEGER PRIMARY KEY,  -- order of arrival; never used twice while the relay runs
+    id         BLOB    NOT NULL,
+    pubkey     BLOB    NOT NULL,
+    rank       INTEGER NOT NULL,     -- first 8 bytes of id, ordered as id is
+    author     INTEGER NOT NULL,     -- first 8 bytes of pubkey
+    kind       INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    raw        BLOB    NOT NULL      -- the event's JSON, on one line
+);
+CREATE INDEX event_rank   ON event (rank);
+CREATE INDEX event_time   ON event (created_at DESC, rank);
+CREATE INDEX event_kind   ON event (kind, created_at DESC, rank);
+CREATE INDEX event_author ON event (author, kind, created_at DESC, rank);
+CREATE TABLE tag (
+    key        BLOB    NOT NULL,     -- tag_key(name, value); address_key(event) of replaceable events
+    kind       INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    rank       INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,
+    PRIMARY KEY (key, kind, created_at DESC, rank, seq)
+) WITHOUT ROWID;
+"""
+
+# Every commit is on the disk before anybody is told (synchronous=FULL syncs the WAL).
+WRITER_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA cache_size=-65536",  # KiB: the inner pages and hot leaves of all indexes
+    "PRAGMA wal_autocheckpoint=4000",  # pages: a hot leaf is copied back once for many commits
+)
+READER_PRAGMAS = (
+    "PRAGMA query_only=1",
+    "PRAGMA cache_size=-16384",  # KiB, for each reader
+    "PRAGMA mmap_size=1073741824",  # bytes: pages are read where they lie
+    "PRAGMA temp_store=MEMORY",
+)
+
+STATEMENTS_CACHED = 512  # prepared statements a connection keeps; shapes of filters are few
+
+_SIGN = 1 << 63  # SQLite's integers are signed
+_KEY_BYTES = 16
+_ADDRESS = "address"  # no tag's name: those in the index are single letters
+_LETTERS = frozenset(string.ascii_letters)  # NIP-01: single-letter tags are indexed
+
+EventRow: TypeAlias = tuple[int, bytes, bytes, int, int, int, int, bytes]
+TagRow: TypeAlias = tuple[bytes, int, int, int, int]
+
+
+def short_key(identity: str) -> int:
+    """Return the first 8 bytes of an id or a public key in hex, as an integer in the same order."""
+    return int(identity[:16], 16) - _SIGN
+
+
+def tag_key(name: str, value: str) -> bytes:
+    """Return the index key of one tag value, of whatever length."""
+    return hashlib.blake2b(f"{name}:{value}".encode(), digest_size=_KEY_BYTES).digest()
+
+
+def address_key(address: str) -> bytes:
+    """Return the key under which the newest event of an address is found."""
+    return tag_key(_ADDRESS, address)
+
+
+def has_address(event: Event) -> bool:
+    """Tell whether later events of the same address take this one's place."""
+    return is_replaceable(event.kind) or is_addressable(event.kind)
+
+
+def event_row(event: Event, raw: bytes, seq: int) -> EventRow:
+    """Return the row of table event."""
+    return (
+        seq,
+        bytes.fromhex(event.id),
+        bytes.fromhex(event.pubkey),
+        short_key(event.id),
+        short_key(event.pubkey),
+        event.kind,
+        event.created_at,
+        raw,
+    )
+
+
+def tag_rows(event: Event, seq: int) -> list[TagRow]:
+    """Return the rows of table tag: first values of single-letter tags (NIP-01), each once, and the address."""
+    keys = {tag_key(tag[0], tag[1]) for tag in event.tags if len(tag) > 1 and tag[0] in _LETTERS}
+    if has_address(event):
+        keys.add(address_key(event.address()))
+    rank = short_key(event.id)
+    return [(key, event.kind, event.created_at, rank, seq) for key in keys]

@@ -1,0 +1,251 @@
+"""The event store: a SQLite file of its own, one writer, several readers.
+
+Writing is done by one thread that commits whatever has gathered while it was committing
+before (group commit); readers are aiosqlite connections, so a long query holds up neither
+the loop nor the writer. docs/adr/0003-relay-store.md has the reasons and measurements.
+What is kept is decided in event_writes.py, how filters become SQL in queries.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
+
+import aiosqlite
+import structlog
+
+from relaybot.errors import BadConfig, Unavailable
+from relaybot.nostr.filters import Filter
+from relaybot.relay import queries
+from relaybot.relay.event_table import READER_PRAGMAS, SCHEMA, SCHEMA_VERSION, STATEMENTS_CACHED, WRITER_PRAGMAS
+from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
+from relaybot.relay.settings import RelayLimits
+
+log = structlog.get_logger()
+
+Done: TypeAlias = Callable[[list[Outcome]], None]
+
+READERS = 2  # long queries leave one for the short ones; the machine aimed at has two cores
+COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood does not wait for the last
+ONE_STEP_EVENTS_MAX = 100  # answers that are fetched whole: at most 13 MB, usually 60 KB
+PAGE_BYTES_MAX = 524_288  # of larger answers, held in memory at once
+LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
+
+
+class EventStore:
+    """Events on disk. Made by `open`, ended by `close`; all but `known` is called on the loop."""
+
+    def __init__(self, path: Path, readers: Sequence[aiosqlite.Connection], query_seconds: float) -> None:
+        """Start the writer on a file that `open` has prepared."""
+        self._path = path
+        self._readers = [_Reader(connection, query_seconds) for connection in readers]
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[tuple[Sequence[Arrival], Done] | None] = SimpleQueue()
+        self._writer = threading.Thread(target=self._write_until_closed, name="relay-writer")
+        self._local = threading.local()
+        self._local_connections: list[sqlite3.Connection] = []
+        self._writer.start()
+
+    @classmethod
+    async def open(cls, path: Path, limits: RelayLimits) -> EventStore:
+        """Open or create the file at `path`; BadConfig if it is of another version."""
+        await asyncio.to_thread(_prepare, path)
+        readers = [await _open_reader(path) for _ in range(READERS)]
+        return cls(path, readers, limits.query_seconds)
+
+    def write(self, arrivals: Sequence[Arrival], done: Done) -> None:
+        """Have `arrivals` stored; `done` is called on the loop with one outcome each, after the commit."""
+        self._jobs.put((arrivals, done))
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of `ids` that are stored. May be called from any thread; takes microseconds."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = _connect(self._path, READER_PRAGMAS)
+            self._local_connections.append(connection)
+        return known_ids(connection, ids)
+
+    async def query(self, filters: Sequence[Filter]) -> AsyncIterator[list[bytes]]:
+        """Yield, page by page, the JSON of what meets any of `filters`: newest first, ties by lowest id.
+
+        Each filter's limit counts for that filter; none means everything. Raises
+        Unavailable if a query takes too long or the file cannot be read.
+        """
+        plans = [(filter_, await self._choose(filter_)) for filter_ in filters]
+        expected = sum(_answers_max(filter_) for filter_ in filters)
+        if expected == 0:
+            return
+        if expected <= ONE_STEP_EVENTS_MAX:
+            statement = queries.build_raws(plans)
+            page = _lines(await self._value(statement.sql, statement.values))
+            if page:
+                yield page
+            return
+        listing = queries.build_listing(plans)
+        for seqs in _pages(await self._value(listing.sql, listing.values)):
+            page = _lines(await self._value(queries.PAGE_SQL, (f"[{','.join(seqs)}]",)))
+            if page:
+                yield page
+
+    async def close(self) -> None:
+        """Write what is waiting, then close the file. Nothing may be called afterwards."""
+        for reader in self._readers:
+            await reader.close()
+        for connection in self._local_connections:
+            connection.close()
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
+
+    # ---- reading
+
+    async def _choose(self, filter_: Filter) -> str | None:
+        """Return by which of its conditions the filter is looked up: the narrowest."""
+        choices = [] if filter_.ids is not None else queries.choices(filter_)
+        if len(choices) <= 1:
+            return choices[0] if choices else None
+        probe = queries.probe(filter_)
+        counts = await self._row(probe.sql, probe.values)
+        return min(zip(counts, range(len(choices)), choices, strict=True))[2]
+
+    async def _value(self, sql: str, values: Sequence[Any]) -> Any:
+        return (await self._row(sql, values))[0]
+
+    async def _row(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...]:
+        reader = min(self._readers, key=lambda reader: reader.waiting)
+        return await reader.row(sql, values)
+
+    # ---- writing, in the writer's thread
+
+    def _write_until_closed(self) -> None:
+        connection = _connect(self._path, WRITER_PRAGMAS)
+        writer = EventWriter(connection)
+        open_ = True
+        while open_:
+            jobs = [self._jobs.get()]
+            while sum(len(job[0]) for job in jobs if job) < COMMIT_EVENTS_MAX:
+                try:
+                    jobs.append(self._jobs.get_nowait())
+                except Empty:
+                    break
+            open_ = None not in jobs
+            self._write([job for job in jobs if job], writer)
+        connection.close()
+
+    def _write(self, jobs: Sequence[tuple[Sequence[Arrival], Done]], writer: EventWriter) -> None:
+        arrivals = [arrival for job, _ in jobs for arrival in job]
+        if not arrivals:
+            return
+        try:
+            outcomes = writer.write(arrivals)
+        except sqlite3.Error as error:
+            log.error("relay_store_failed", events=len(arrivals), error=str(error))  # noqa: TRY400 - an outside fault, no bug
+            outcomes = [Outcome.FAILED] * len(arrivals)
+        self._loop.call_soon_threadsafe(_tell, jobs, outcomes)
+
+
+class _Reader:
+    """One connection for reading; queries wait for each other, and each has a time limit."""
+
+    def __init__(self, connection: aiosqlite.Connection, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._free = asyncio.Lock()
+        self.waiting = 0
+
+    async def row(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the first row; Unavailable if it takes too long or cannot be read."""
+        self.waiting += 1
+        try:
+            async with self._free, asyncio.timeout(self._seconds):
+                return next(iter(await self._run(sql, values)))
+        except TimeoutError:
+            raise Unavailable("the query took too long") from None
+        except sqlite3.Error as error:
+            log.error("relay_query_failed", error=str(error))  # noqa: TRY400 - an outside fault, no bug
+            raise Unavailable("the events cannot be read now") from None
+        finally:
+            self.waiting -= 1
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def _run(self, sql: str, values: Sequence[Any]) -> Any:
+        try:
+            return await self._connection.execute_fetchall(sql, values)
+        except asyncio.CancelledError:
+            # too long, or the client has gone: the thread shall be free for others
+            await self._connection.interrupt()
+            raise
+
+
+def _tell(jobs: Sequence[tuple[Sequence[Arrival], Done]], outcomes: Sequence[Outcome]) -> None:
+    start = 0
+    for arrivals, done in jobs:
+        done(list(outcomes[start : start + len(arrivals)]))
+        start += len(arrivals)
+
+
+def _answers_max(filter_: Filter) -> int:
+    """Return how many events can be the answer, as far as the filter itself tells."""
+    bounds = [ONE_STEP_EVENTS_MAX + 1 if filter_.limit is None else filter_.limit]
+    conditions = (filter_.ids, filter_.authors, filter_.kinds, *filter_.tags.values())
+    if any(condition is not None and not condition for condition in conditions):
+        return 0
+    if filter_.ids is not None:
+        bounds.append(len(filter_.ids))
+    return min(bounds)
+
+
+def _lines(joined: bytes | None) -> list[bytes]:
+    return joined.split(b"\n") if joined else []
+
+
+def _pages(listed: str | None) -> list[list[str]]:
+    """Cut a listing (`seq size`, comma-separated) into pages of at most PAGE_BYTES_MAX."""
+    pages: list[list[str]] = []
+    room = 0
+    for item in listed.split(",") if listed else ():
+        seq, size = item.split(" ")
+        if int(size) > room:
+            pages.append([])
+            room = PAGE_BYTES_MAX
+        pages[-1].append(seq)
+        room -= int(size)
+    return pages
+
+
+def _connect(path: Path, pragmas: Sequence[str]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_CACHED
+    )
+    for pragma in pragmas:
+        connection.execute(pragma)
+    return connection
+
+
+async def _open_reader(path: Path) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(
+        path, timeout=LOCK_SECONDS, isolation_level=None, cached_statements=STATEMENTS_CACHED
+    )
+    for pragma in READER_PRAGMAS:
+        await connection.execute_fetchall(pragma)
+    return connection
+
+
+def _prepare(path: Path) -> None:
+    """Make the file and its tables if they are not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _connect(path, WRITER_PRAGMAS)
+    try:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif found != SCHEMA_VERSION:
+            raise BadConfig("relay.database", f"{path} of version {found}", f"version {SCHEMA_VERSION}")
+    finally:
+        connection.close()

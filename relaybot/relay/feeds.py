@@ -1,0 +1,92 @@
+"""One subscription's life: stored events, EOSE, then new ones, each event once.
+
+A feed is subscribed before it asks the store, so nothing falls between; what turns up in
+both is sent once. Where the events go is the Sink's business, finding the feeds that an
+event concerns is subscriptions.py's. Nothing here awaits anything but store and sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from relaybot.errors import Unavailable
+from relaybot.nostr.event import Event
+from relaybot.nostr.filters import Filter
+from relaybot.relay.events import EventStore
+
+
+class Sink(Protocol):
+    """Where a feed's events go: a connection, or a listener of this process."""
+
+    async def stored(self, raws: Sequence[bytes]) -> None:
+        """Take a page of stored events; wait here as long as there is no room."""
+
+    def eose(self) -> None:
+        """Learn that all stored events were handed over (EOSE)."""
+
+    def live(self, raw: bytes, event: Event) -> None:
+        """Take a new event."""
+
+    def closed(self, message: str) -> None:
+        """Learn that the relay ended the subscription (CLOSED)."""
+
+
+class TooSlow(Unavailable):
+    """More new events came than may wait for a reader of stored ones."""
+
+
+class Feed:
+    """Events that meet any of `filters`, on their way to one sink."""
+
+    __slots__ = ("_early", "_early_bytes", "_early_bytes_max", "_sent_early", "durable", "filters", "sink")
+
+    def __init__(self, filters: Sequence[Filter], sink: Sink, *, durable: bool, early_bytes_max: int) -> None:
+        """Begin before EOSE; `durable` events reach the hub's before_ok before their sender is told."""
+        self.filters = filters
+        self.sink = sink
+        self.durable = durable
+        # New events that came before EOSE: they wait until the stored ones are sent. None after EOSE.
+        self._early: dict[bytes, Event] | None = {}
+        self._early_bytes = 0
+        self._early_bytes_max = early_bytes_max
+        # Events that were read from the store before they were handed out as new ones.
+        self._sent_early: set[bytes] = set()
+
+    def offer(self, raw: bytes, event: Event) -> None:
+        """Take a new event; TooSlow if it cannot wait any more."""
+        if self._sent_early and raw in self._sent_early:
+            self._sent_early.remove(raw)
+        elif self._early is None:
+            self.sink.live(raw, event)
+        else:
+            self._early[raw] = event
+            self._early_bytes += len(raw)
+            if self._early_bytes > self._early_bytes_max:
+                raise TooSlow("the reader is too slow")
+
+    async def send_stored(self, store: EventStore, being_stored: AbstractSet[bytes]) -> None:
+        """Send what is stored, EOSE, and what came meanwhile.
+
+        `being_stored` holds, at any time, what is or will soon be stored and has not been
+        offered yet. Raises Unavailable if the store does not answer.
+        """
+        assert self._early is not None, "stored events are sent once"
+        async for page in store.query(self.filters):
+            if self._early or being_stored:
+                self._remember(page, being_stored)
+            await self.sink.stored(page)
+        early, self._early = self._early, None
+        self.sink.eose()
+        for raw, event in early.items():
+            self.sink.live(raw, event)
+
+    def _remember(self, page: Sequence[bytes], being_stored: AbstractSet[bytes]) -> None:
+        assert self._early is not None, "pages come before EOSE"
+        for raw in page:
+            if raw in self._early:
+                del self._early[raw]
+                self._early_bytes -= len(raw)
+            elif raw in being_stored:
+                self._sent_early.add(raw)

@@ -1,0 +1,130 @@
+"""One client's conversation with the relay, as a pure state machine: frame in, action out.
+
+Here NIP-01's answers and the limits of one connection are decided. What an action needs
+(store, other connections, sockets, time) is the shell's: see hub.py and connection.py.
+Further messages (AUTH, COUNT) are further cases of `receive`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from relaybot.errors import Rejected
+from relaybot.nostr.event import Event
+from relaybot.nostr.filters import Filter
+from relaybot.nostr.messages import (
+    ClientEvent,
+    Close,
+    RejectedEvent,
+    RejectedRequest,
+    Req,
+    build_notice,
+    build_ok,
+    parse_client_message,
+)
+from relaybot.relay.settings import RelayLimits
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEvent:
+    """Offer the event to the hub; its answer goes back as OK."""
+
+    raw: bytes
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Send what is stored, EOSE, then what comes; a subscription of this id ends first."""
+
+    sub_id: str
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """End the subscription, if it is open; NIP-01 wants no answer."""
+
+    sub_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseSubscription:
+    """Send CLOSED; a subscription of this id ends too, as the client now takes it for ended."""
+
+    sub_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this text."""
+
+    text: str
+
+
+Action: TypeAlias = StoreEvent | Subscribe | Unsubscribe | RefuseSubscription | Send
+
+
+class Session:
+    """What the relay remembers of one connection: the subscriptions that are open."""
+
+    __slots__ = ("_limits", "_open")
+
+    def __init__(self, limits: RelayLimits) -> None:
+        self._limits = limits
+        self._open: set[str] = set()
+
+    def receive(self, frame: bytes) -> Action:
+        """Return what is to be done about one frame of the client; never raises."""
+        try:
+            match parse_client_message(frame):
+                case ClientEvent(event=event, raw=raw):
+                    return StoreEvent(raw, event)
+                case Req(sub_id=sub_id, filters=filters):
+                    return self._subscribe(sub_id, filters)
+                case Close(sub_id=sub_id):
+                    self._open.discard(sub_id)
+                    return Unsubscribe(sub_id)
+        except RejectedEvent as rejected:
+            # NIP-01: OK names an event; without a readable id there is only NOTICE
+            said = str(rejected)
+            return Send(build_ok(rejected.event_id, False, said) if rejected.event_id else build_notice(said))
+        except RejectedRequest as rejected:
+            return self._refuse(rejected.sub_id, rejected)
+        except Rejected as rejected:
+            return Send(build_notice(str(rejected)))
+
+    def ended(self, sub_id: str) -> None:
+        """Note that the relay itself ended a subscription (CLOSED was sent)."""
+        self._open.discard(sub_id)
+
+    def _subscribe(self, sub_id: str, filters: tuple[Filter, ...]) -> Action:
+        limits = self._limits
+        if sub_id not in self._open and len(self._open) >= limits.subscriptions_max:
+            return self._refuse(sub_id, Rejected("error", "too many subscriptions", allowed=limits.subscriptions_max))
+        if len(filters) > limits.filters_max:
+            rejected = Rejected("invalid", "too many filters", found=len(filters), allowed=limits.filters_max)
+            return self._refuse(sub_id, rejected)
+        values = sum(_count_values(filter_) for filter_ in filters)
+        if values > limits.filter_values_max:
+            rejected = Rejected("invalid", "too many values in filters", found=values, allowed=limits.filter_values_max)
+            return self._refuse(sub_id, rejected)
+        self._open.add(sub_id)
+        return Subscribe(sub_id, tuple(self._with_limit(filter_) for filter_ in filters))
+
+    def _refuse(self, sub_id: str, rejected: Rejected) -> RefuseSubscription:
+        self._open.discard(sub_id)
+        return RefuseSubscription(sub_id, str(rejected))
+
+    def _with_limit(self, filter_: Filter) -> Filter:
+        # NIP-11: max_limit clamps, default_limit stands in
+        wanted = self._limits.limit_default if filter_.limit is None else filter_.limit
+        allowed = min(wanted, self._limits.limit_max)
+        return filter_ if allowed == filter_.limit else replace(filter_, limit=allowed)
+
+
+def _count_values(filter_: Filter) -> int:
+    lists = (filter_.ids, filter_.authors, filter_.kinds, *filter_.tags.values())
+    return sum(len(values) for values in lists if values is not None)

@@ -1,0 +1,203 @@
+"""The sections of config.yaml: every key with its type, its default, its unit and its reason.
+
+docs/config.md describes each for operators, config.yaml shows each with its default;
+tests hold the three together. Nothing here acts on a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from relaybot.settings.values import (
+    ConfigPath,
+    Contributor,
+    Count,
+    DataFile,
+    DataPath,
+    Origin,
+    Port,
+    RelayUrl,
+    Seconds,
+)
+from splits.model import AgentModel, Amount, Millionths, Percent, Text, Words, Written
+from wallet.money import Msat, from_sat
+
+Host = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+
+Hosts = Annotated[Mapping[HostName, Origin], AfterValidator(MappingProxyType)]
+
+
+class Service(Written):
+    """Who we are, and where our files lie."""
+
+    name: Words = "relaybot"
+    about: Text = "Ask an agent, pay in bitcoin, and everybody who contributed is paid"
+    data_dir: ConfigPath = Path("data")
+
+
+class Keys(Written):
+    """Where the master secret lies; RELAYBOT_SECRET takes its place."""
+
+    file: DataPath = Path("master.key")
+
+
+class Relay(Written):
+    """Our own relay: where it listens, what NIP-11 says of it, and what a stranger can make it hold."""
+
+    host: Host = "127.0.0.1"  # this machine only: the world is let in on purpose
+    port: Annotated[int, Field(ge=0, le=65_535)] = 7447  # 0 takes any free one
+    url: RelayUrl | None = None
+    description: Text = "The relay of a payment bot"
+    contact: Annotated[str, StringConstraints(max_length=200)] = ""
+    database: DataPath = Path("relay.sqlite3")
+
+    # What one frame may carry
+    message_bytes_max: Count = 131_072  # a contact list of 1,500 keys has about 110,000
+    content_characters_max: Count = 65_536  # long articles have less
+    tags_max: Count = 2_000  # each single-letter tag costs a row
+    future_seconds: Seconds = 900  # clocks of phones are minutes off
+
+    # What one connection may ask for, and keep waiting
+    subscriptions_max: Count = 64  # busy clients use about 30
+    filters_max: Count = 20  # in one REQ
+    filter_values_max: Count = 2_000  # in one REQ: a feed of 1,000 follows fits twice
+    limit_max: Count = 500  # stored events one filter returns; more is fetched with `until`
+    unanswered_max: Count = 512  # frames being worked on; beyond, reading from that connection stops
+    unsent_bytes_max: Count = 8_388_608  # what a slow reader leaves with us before it is dropped
+    query_seconds: Seconds = 5  # indexed queries need milliseconds
+
+    # How long a connection may be silent
+    handshake_seconds: Seconds = 10  # a request's head fits into one packet
+    ping_seconds: Seconds = 30  # middle boxes forget a connection after 60
+    idle_seconds: Seconds = 90  # three pings
+    stalled_seconds: Seconds = 60  # a reader that takes nothing for so long is gone
+
+    # What all of them may hold together
+    connections_max: Count = 5_000  # the limit of file descriptors (ulimit -n) must allow it
+
+    @property
+    def public_url(self) -> str:
+        """The address that others are told: `url`, else host and port as they are."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"ws://{host}:{self.port}"
+
+
+class Web(Written):
+    """The pages for browsers, on the relay's port."""
+
+    enabled: bool = True
+
+
+class LightningSettings(Written):
+    """The node, always spoken to as Core Lightning; by default the simulator plays it."""
+
+    backend: Literal["simulated", "core-lightning"] = "simulated"
+    socket: DataPath = Path("lightning/service/lightning-rpc")
+    embedded: bool = True  # nothing else to start; the demo and kill tests run it as a process of its own
+    simulator_port: Port = 7480  # of the web server of its wallets
+    data: DataPath = Path("lightning")
+
+
+class AgentSettings(AgentModel):
+    """An agent of our own: what any author can write of one, and its key."""
+
+    nsec_file: DataFile | None = None
+
+
+class Jobs(Written):
+    """How long each step of a job may take, and how large it may be."""
+
+    ttl_seconds: Seconds = 3_600  # a request without an `expiration`; older ones were asked before we came back
+    future_seconds: Seconds = 120  # less than the relay's: money hangs on it
+    payment_seconds: Seconds = 3_600  # the life of an invoice; people fetch their phone
+    claim_seconds: Seconds = 15  # a live node answers in one; then the next gets its chance
+    lease_seconds: Seconds = 600  # a model that writes for ten minutes is not heard of
+    queue_seconds: Seconds = 300  # the customer's money is held meanwhile
+    attempts_max: Count = 3  # nodes that get the same job; a job that broke three is likely at fault itself
+    input_bytes_max: Count = 32_768  # of a request's event: encrypted again for a node it fits into 65,536
+    result_bytes_max: Count = 32_768  # of a result's content, for the same reason
+    open_per_customer_max: Count = 20  # one customer does not fill the queue
+
+
+class Workers(Written):
+    """Which compute nodes get jobs."""
+
+    admission: Literal["closed", "open"] = "closed"  # a stranger's node reads its customers' inputs
+    allowed: Annotated[tuple[Contributor, ...], Field(max_length=10_000)] = ()
+    heartbeat_seconds_max: Annotated[int, Field(ge=300, le=86_400)] = 900  # it beats every 300: two may be lost
+    open_jobs_max: Count = 1  # jobs one node has at once; most have one graphics card
+
+
+class Payouts(Written):
+    """When contributors' balances are sent, what a route may cost, and how failures are waited out."""
+
+    enabled: bool = True
+    threshold: Amount = from_sat(100)  # below, a route's base fee eats a noticeable part
+    fee_percent_max: Percent = Millionths(10_000)  # 1 %: what the node itself would allow
+    fee_minimum: Amount = from_sat(5)  # and its least; small payments need it
+    concurrency: Annotated[int, Field(ge=1, le=100)] = 8  # steps at once; a node's own limit is about 40
+    retry_seconds: Seconds = 30  # doubled after each failure
+    retry_seconds_max: Seconds = 3_600
+    attempts_max: Count = 10  # of a target that refuses; then the money is balance again
+    poll_seconds: Seconds = 10  # between two looks at the node's records of one payment
+    confirm_seconds: Seconds = 10  # between the two looks that make a failure definite
+    empty_seconds: Seconds = 60  # records empty for so long: the same invoice is tried again
+    failed_after_expiry_seconds: Seconds = 600  # records empty for so long after its expiry: it failed
+
+
+class Outgoing(Written):
+    """Requests to hosts that strangers name (Lightning Addresses)."""
+
+    hosts: Annotated[Mapping[HostName, Origin], AfterValidator(MappingProxyType)] = Field(
+        default_factory=dict, validate_default=True
+    )
+    timeout_seconds: Seconds = 10  # for the whole request; a wallet's server answers in one
+    bytes_max: Count = 262_144  # LUD-06 metadata may carry a picture of 136,536 characters
+    requests_max: Count = 32  # at once; further ones wait
+
+
+class Referrals(Written):
+    """Who may still name a referrer."""
+
+    window_days: Annotated[int, Field(ge=0, le=3_650)] = 7  # after the first funding
+
+
+class DirectMessages(Written):
+    """Conversation by private message."""
+
+    enabled: bool = True
+    nip04: bool = False  # it shows everybody who talks with whom
+    strangers_per_day: Count = 10  # answers to one key without a balance; keys cost nothing
+
+
+class Accounting(Written):
+    """What of the flow of funds is published, and how coarse."""
+
+    publish: bool = True
+    k: Annotated[int, Field(ge=1, le=1_000)] = 5  # people a figure stands on at least
+    dominance_percent: Annotated[int, Field(ge=1, le=100)] = 80  # what one of them may have of it at most
+    round: Amount = Msat(1_000)  # figures are floored to it; what is over is carried
+    delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = 3_600  # after the day: late settlements are in
+    allow_open_day: bool = False  # summaries of a day that is not over: for the demo
+
+
+class Limits(Written):
+    """Bounds on what users can make us hold."""
+
+    inbox_max: Count = 10_000  # events waiting to be handled; more are left at the relay and read again
+    topup_min: Amount = from_sat(1)  # wallets cannot pay less
+    topup_max: Amount = from_sat(1_000_000)
+    balance_max: Amount = from_sat(10_000_000)
+
+
+class Log(Written):
+    """What is written about the running service."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"

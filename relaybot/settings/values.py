@@ -1,0 +1,104 @@
+"""What single values of the configuration may be, beyond those the language of splits has.
+
+Paths and names are looked up while they are read: the directory and the people they
+refer to come as pydantic's validation context (`Surroundings`). No file is opened here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypedDict
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from relaybot.errors import Rejected
+from relaybot.nostr.nip19 import parse_pubkey
+
+URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
+YEAR_SECONDS = 366 * 86_400
+
+
+class Surroundings(TypedDict):
+    """What values refer to: where relative paths begin, and who is called what."""
+
+    config_dir: Path
+    data_dir: Path
+    people: dict[str, object]
+
+
+def refused(allowed: str) -> PydanticCustomError:
+    """Return the error that says what is allowed instead."""
+    return PydanticCustomError("refused", "{allowed}", {"allowed": allowed})
+
+
+def _path(value: object) -> Path:
+    text = str(value) if isinstance(value, str | Path) else ""
+    if not text or "\0" in text or "://" in text or text.startswith(("~", "nsec1")):
+        raise refused("the path of a file or directory, without ~")
+    return Path(text)
+
+
+def _in_config_dir(value: object, info: ValidationInfo) -> Path:
+    return _surroundings(info)["config_dir"] / _path(value)
+
+
+def _in_data_dir(value: object, info: ValidationInfo) -> Path:
+    return _surroundings(info)["data_dir"] / _path(value)
+
+
+def _pubkey(value: object) -> str:
+    try:
+        return parse_pubkey(value if isinstance(value, str) else "")
+    except Rejected:
+        raise refused("an npub or 64 hex digits") from None
+
+
+def _person(value: object, info: ValidationInfo) -> str:
+    people = _surroundings(info)["people"]
+    named = isinstance(value, str) and value in people
+    try:
+        return _pubkey(people[str(value)] if named else value)
+    except PydanticCustomError:
+        raise refused("a name of people, an npub or 64 hex digits") from None
+
+
+def _surroundings(info: ValidationInfo) -> Surroundings:
+    assert info.context is not None, "the configuration is read by relaybot.config"
+    context: Surroundings = info.context
+    return context
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    allowed = f"an address such as {schemes[0]}://host:port, without a user, a query or a fragment"
+
+    def check(text: str) -> str:
+        try:
+            url = urlsplit(text)
+            good = url.scheme in schemes and url.hostname and (url.port or 1) > 0
+        except ValueError:
+            good = False
+        if (
+            not good
+            or len(text) > URL_LETTERS_MAX
+            or any(letter in text for letter in "@?#\\ ")
+            or not text.isprintable()
+        ):
+            raise refused(allowed)
+        return text
+
+    return check
+
+
+ConfigPath = Annotated[Path, PlainValidator(_in_config_dir), Field(validate_default=True)]
+DataFile = Annotated[Path, PlainValidator(_in_data_dir)]
+DataPath = Annotated[DataFile, Field(validate_default=True)]  # with a default, which is relative too
+Pubkey = Annotated[str, PlainValidator(_pubkey)]  # hex, once read
+Contributor = Annotated[str, PlainValidator(_person)]  # hex, once read
+RelayUrl = Annotated[str, AfterValidator(_url("ws", "wss"))]
+Origin = Annotated[str, AfterValidator(_url("http", "https"))]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Seconds = Annotated[int, Field(ge=1, le=YEAR_SECONDS)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

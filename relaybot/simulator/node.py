@@ -1,0 +1,230 @@
+"""One simulated node: who it is, and its commands by name.
+
+The commands' parameters stand in the table at the end of this file, in the order
+Core Lightning takes them; what they do stands in `invoices.py`, `channels.py`,
+`records.py` and `payments.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from relaybot.clock import Clock
+from relaybot.simulator import orders, params, records
+from relaybot.simulator.channels import BLOCK_HEIGHT, Channels
+from relaybot.simulator.invoices import Invoices
+from relaybot.simulator.params import Fault, Params, Signature
+from relaybot.simulator.payments import Paid, Payments
+from relaybot.simulator.signing import describe_bolt11
+from relaybot.simulator.store import Store
+from relaybot.simulator.waiting import Changes
+
+VERSION = "v26.06-simulated"
+UNKNOWN_COMMAND = -32601
+
+_SUBSYSTEMS = ("invoices", "sendpays", "channelmoves", "chainmoves", "forwards")
+_CHANGED_INVOICE = {
+    "created": "SELECT status, label FROM invoices WHERE node = ? AND created_index = ?",
+    "updated": "SELECT status, label FROM invoices WHERE node = ? AND updated_index = ?",
+}
+
+Command = Callable[[Params], Awaitable[dict[str, Any]]]
+
+
+class SimulatedNode:
+    """One node, answering commands."""
+
+    def __init__(
+        self,
+        name: str,
+        pubkey: str,
+        *,
+        directory: str,
+        invoices: Invoices,
+        channels: Channels,
+        payments: Payments,
+        store: Store,
+        clock: Clock,
+        changes: Changes,
+    ) -> None:
+        self.name = name
+        self.pubkey = pubkey
+        self.invoices = invoices
+        self._directory = directory
+        self._channels = channels
+        self._payments = payments
+        self._store = store
+        self._clock = clock
+        self._changes = changes
+        self._commands: dict[str, Command] = {
+            "getinfo": self._getinfo,
+            "invoice": invoices.invoice,
+            "listinvoices": invoices.listinvoices,
+            "waitanyinvoice": invoices.waitanyinvoice,
+            "waitinvoice": invoices.waitinvoice,
+            "delinvoice": invoices.delinvoice,
+            "pay": self._pay,
+            "xpay": self._xpay,
+            "listpays": self._listpays,
+            "listsendpays": self._listsendpays,
+            "listhtlcs": self._listhtlcs,
+            "listpeerchannels": self._listpeerchannels,
+            "listfunds": self._listfunds,
+            "listchannelmoves": self._listchannelmoves,
+            "listchainmoves": self._listchainmoves,
+            "decode": self._decode,
+            "wait": self._wait,
+        }
+        self._withdrawn: set[str] = set()
+
+    def withdraw_command(self, name: str) -> None:
+        """Forget a command, as the node does when the plugin that brought it has stopped."""
+        self._withdrawn.add(name)
+
+    async def answer(self, method: str, given: object) -> dict[str, Any]:
+        """Return the result of a command; Fault if it fails."""
+        command = self._commands.get(method)
+        if command is None or method in self._withdrawn:
+            raise Fault(UNKNOWN_COMMAND, f"Unknown command '{method}'")
+        return await command(params.bind(SIGNATURES[method], given))
+
+    async def _getinfo(self, given: Params) -> dict[str, Any]:
+        del given
+        mine = [edge for edge in self._channels.edges() if edge.sender == self.name]
+        row = self._store.row("SELECT synced FROM nodes WHERE name = ?", (self.name,))
+        syncing = row is not None and not row["synced"]
+        said: dict[str, Any] = {
+            "id": self.pubkey,
+            "alias": f"simulated-{self.name}",
+            "color": self.pubkey[:6],
+            "num_peers": len({edge.receiver for edge in mine if edge.connected}),
+            "num_pending_channels": 0,
+            "num_active_channels": sum(edge.connected for edge in mine),
+            "num_inactive_channels": sum(not edge.connected for edge in mine),
+            "address": [],
+            "binding": [],
+            "version": VERSION,
+            "blockheight": BLOCK_HEIGHT,
+            "network": "regtest",
+            "fees_collected_msat": self._store.number(
+                "SELECT sum(fees_msat) FROM moves WHERE node = ? AND tag = 'routed' AND credit_msat > 0", (self.name,)
+            ),
+            "lightning-dir": self._directory,
+            "our_features": {
+                "init": "800898880a8a59a1",
+                "node": "808898880a8a59a1",
+                "channel": "",
+                "invoice": "02000002024100",
+            },
+        }
+        return said | ({"warning_bitcoind_sync": "Bitcoind is not up-to-date with network."} if syncing else {})
+
+    async def _pay(self, given: Params) -> dict[str, Any]:
+        paid = await self._payments.pay(self.name, orders.read_pay(given, now=self._clock.now()))
+        return {
+            "payment_preimage": paid.preimage,
+            "amount_msat": paid.amount_msat,
+            "amount_sent_msat": paid.sent_msat,
+            "parts": paid.parts,
+            "destination": paid.destination,
+            "payment_hash": paid.payment_hash,
+            "status": "complete",
+            # The node answers a float for a payment it has just made, and an integer for one it remembers.
+            "created_at": float(paid.created_at) if paid.fresh else paid.created_at,
+        }
+
+    async def _xpay(self, given: Params) -> dict[str, Any]:
+        paid: Paid = await self._payments.pay(self.name, orders.read_xpay(given, now=self._clock.now()))
+        if not paid.fresh:  # pay succeeds again, xpay does not
+            raise Fault(219, "Already paid this invoice successfully")
+        return {
+            "payment_preimage": paid.preimage,
+            "amount_msat": paid.amount_msat,
+            "amount_sent_msat": paid.sent_msat,
+            "failed_parts": 0,
+            "successful_parts": paid.parts,
+        }
+
+    async def _listpays(self, given: Params) -> dict[str, Any]:
+        return records.listpays(self._store, self.name, given)
+
+    async def _listsendpays(self, given: Params) -> dict[str, Any]:
+        return records.listsendpays(self._store, self.name, given)
+
+    async def _listhtlcs(self, given: Params) -> dict[str, Any]:
+        return self._channels.listhtlcs(self.name, given)
+
+    async def _listpeerchannels(self, given: Params) -> dict[str, Any]:
+        return self._channels.listpeerchannels(self.name, given)
+
+    async def _listfunds(self, given: Params) -> dict[str, Any]:
+        params.flag(given, "spent")
+        return self._channels.listfunds(self.name)
+
+    async def _listchannelmoves(self, given: Params) -> dict[str, Any]:
+        return self._channels.listchannelmoves(self.name, given)
+
+    async def _listchainmoves(self, given: Params) -> dict[str, Any]:
+        del given
+        return {"chainmoves": []}  # the simulated chain stands still
+
+    async def _decode(self, given: Params) -> dict[str, Any]:
+        return describe_bolt11(params.text(given, "string") or "")
+
+    async def _wait(self, given: Params) -> dict[str, Any]:
+        """Wait until a counter has reached a value; at once for a value of 0."""
+        subsystem, name = given["subsystem"], params.one_of(given, "indexname", ("created", "updated", "deleted"))
+        if subsystem not in _SUBSYSTEMS:
+            raise Fault(params.BAD_PARAMETERS, f"subsystem: unknown subsystem: invalid token '\"{subsystem}\"'")
+        wanted, counter = params.integer(given, "nextvalue"), f"{subsystem}/{name}"
+        assert wanted is not None, "a required parameter is there"
+
+        def reached() -> int | None:
+            value = self._store.index(self.name, counter)
+            return value if value >= wanted else None
+
+        value = await self._changes.first(reached, seconds=None)
+        details = self._changed(str(subsystem), str(name), value) if wanted else None
+        said: dict[str, Any] = {"subsystem": subsystem, str(name): value}
+        return said | ({} if details is None else {"details": details, str(subsystem): details})
+
+    def _changed(self, subsystem: str, name: str, value: int | None) -> dict[str, Any] | None:
+        """Return what changed at this index, for the subsystems whose rows say something."""
+        sql = _CHANGED_INVOICE.get(name) if subsystem == "invoices" else None
+        row = None if sql is None else self._store.row(sql, (self.name, value))
+        return None if row is None else {"status": row["status"], "label": row["label"]}
+
+
+SIGNATURES = {
+    "getinfo": Signature(),
+    "invoice": Signature(
+        (
+            "amount_msat",
+            "label",
+            "description",
+            "expiry",
+            "fallbacks",
+            "preimage",
+            "exposeprivatechannels",
+            "cltv",
+            "deschashonly",
+        ),
+        required=3,
+    ),
+    "listinvoices": Signature(("label", "invstring", "payment_hash", "offer_id", "index", "start", "limit")),
+    "waitanyinvoice": Signature(("lastpay_index", "timeout")),
+    "waitinvoice": Signature(("label",), required=1),
+    "delinvoice": Signature(("label", "status", "desconly"), required=2),
+    "pay": orders.PAY,
+    "xpay": orders.XPAY,
+    "listpays": Signature(("bolt11", "payment_hash", "status", "index", "start", "limit")),
+    "listsendpays": Signature(("bolt11", "payment_hash", "status", "index", "start", "limit")),
+    "listhtlcs": Signature(("id", "index", "start", "limit")),
+    "listpeerchannels": Signature(("id", "short_channel_id", "channel_id")),
+    "listfunds": Signature(("spent",)),
+    "listchannelmoves": Signature(("index", "start", "limit")),
+    "listchainmoves": Signature(("index", "start", "limit")),
+    "decode": Signature(("string",), required=1),
+    "wait": Signature(("subsystem", "indexname", "nextvalue"), required=3),
+}

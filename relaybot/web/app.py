@@ -1,0 +1,120 @@
+"""The web application: routes, security headers, and pages for what is not found.
+
+Handlers are one line each; what they show is made in the page modules. The relay
+hands over a connection whose first request is no websocket and no NIP-11 question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from relaybot.web.agents import agents_page
+from relaybot.web.days import day_page, days_page
+from relaybot.web.home import home_page
+from relaybot.web.html import el
+from relaybot.web.layout import MARK, page, security_headers
+from relaybot.web.published import PublishedAccounts
+from relaybot.web.site import Site
+
+PAGE_SECONDS = 60  # a new day appears at most this late in a cache
+
+
+def build_app(accounts: PublishedAccounts, site: Site, *, ready: Callable[[], bool] = lambda: True) -> web.Application:
+    """Return the application over `accounts`; `/readyz` asks `ready` each time."""
+    app = web.Application(middlewares=[_error_pages(site)])
+    app.on_response_prepare.append(_add_headers)
+
+    home_text = _kept(accounts, lambda: home_page(accounts, site))
+    days_text = _kept(accounts, lambda: days_page(accounts, site))
+
+    async def home(_: web.Request) -> web.Response:
+        response = _html(home_text())
+        response.force_close()  # design §14: a kept-alive connection on `/` may be reused for a websocket upgrade
+        return response
+
+    async def days(_: web.Request) -> web.Response:
+        return _html(days_text())
+
+    async def day(request: web.Request) -> web.Response:
+        published = accounts.day(request.match_info["day"])
+        if published is None:
+            raise web.HTTPNotFound(text="No accounts were published for that day.")
+        return _html(day_page(published, accounts, site))
+
+    async def agents(_: web.Request) -> web.Response:
+        return _html(agents_page(site))
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text="ready\n") if ready() else web.Response(text="not ready\n", status=503)
+
+    app.add_routes(
+        [
+            web.get("/", home),
+            web.get("/accounts", days),
+            web.get("/accounts/{day}", day),
+            web.get("/agents", agents),
+            web.get("/icon.svg", _icon),
+            web.get("/healthz", _healthz),
+            web.get("/readyz", readyz),
+        ]
+    )
+    return app
+
+
+def _kept(accounts: PublishedAccounts, render: Callable[[], str]) -> Callable[[], str]:
+    """Return `render` so that it works anew only after a day was added."""
+    counted, text = -1, ""
+
+    def page_text() -> str:
+        nonlocal counted, text
+        if counted != accounts.count:
+            counted, text = accounts.count, render()
+        return text
+
+    return page_text
+
+
+async def _icon(_: web.Request) -> web.Response:
+    return web.Response(text=MARK, content_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(security_headers())
+    response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _error_pages(site: Site) -> Middleware:
+    """Return the middleware that answers a wrong path or method with a page."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPNotFound as error:
+            reason = error.text if "day" in request.match_info else "There is no such page."
+            return _html(_not_found(site, reason or ""), status=404)
+        except web.HTTPMethodNotAllowed as error:
+            allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
+            return web.Response(text="Only GET and HEAD are answered here.\n", status=405, headers=allow)
+
+    return answer
+
+
+def _not_found(site: Site, reason: str) -> str:
+    heading = el("div", el("h1", "Not found"), el("p", reason, class_="lede"), class_="opening")
+    links = el("p", el("a", "All published days", href="/accounts"), " · ", el("a", "Public accounts", href="/"))
+    return page(site, heading, links, title="Not found")
+
+
+def _html(text: str, status: int = 200) -> web.Response:
+    response = web.Response(text=text, content_type="text/html", status=status)
+    if status == 200:  # noqa: PLR2004 -- OK
+        response.headers["Cache-Control"] = f"public, max-age={PAGE_SECONDS}"
+    return response

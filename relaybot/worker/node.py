@@ -1,0 +1,213 @@
+"""A compute node: from an assignment to its result.
+
+Theory of operation. An assignment is an encrypted job request of the service to us, with a
+lease. In one step of the journal it is taken and its claim (7000 `processing`) is owed; a
+known one is passed over, whichever relay brings it. A bee works on it until shortly before
+the lease ends. In one more step the job is finished and its result (6xxx), or 7000 `error`,
+is owed, and the delivery sends what is owed until the relays have it.
+A crash before the first step: the assignment is read again. Between the two: the journal
+has it, and it is worked on again. After the second: the same event is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import structlog
+
+from relaybot.clock import Clock
+from relaybot.connection import Pause, RelayConnection
+from relaybot.errors import Rejected
+from relaybot.nostr.event import Event
+from relaybot.nostr.filters import Filter
+from relaybot.nostr.nip40 import parse_expiration
+from relaybot.nostr.nip89 import WorkerStatus
+from relaybot.nostr.nip90 import (
+    Encryption,
+    build_feedback,
+    build_result,
+    encryption_of,
+    parse_job_request,
+)
+from relaybot.worker.command import command_work
+from relaybot.worker.delivery import Delivery
+from relaybot.worker.journal import Journal
+from relaybot.worker.presence import Presence
+from relaybot.worker.settings import Chance, WorkerSettings
+from relaybot.worker.work import Work, WorkFailed
+
+log = structlog.get_logger()
+
+OVERLAP_SECONDS = 900  # read again at each connection: relays do not promise an order
+DELIVERY_SECONDS = 5.0  # of a lease are kept for the way of the result (half of a short one)
+NONCE_BYTES = 32
+
+
+async def run_worker(
+    settings: WorkerSettings,
+    *,
+    clock: Clock,
+    chance: Chance,
+    jitter: Callable[[], float],
+    pause: Pause = asyncio.sleep,
+) -> None:
+    """Be a compute node until cancelled. BadConfig if another process uses the same state directory.
+
+    `chance` gives random bytes, `jitter` numbers of 0 … 1, `pause` waits for seconds.
+    """
+    connections = [RelayConnection(url, jitter=jitter, pause=pause) for url in settings.relay_urls]
+    with closing(Journal(settings.state_dir, settings.relay_urls)) as journal:
+        await Node(settings, journal, connections, clock=clock, chance=chance, pause=pause).run()
+
+
+class Node:
+    """The parts of a compute node, wired."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        journal: Journal,
+        connections: Sequence[RelayConnection],
+        *,
+        clock: Clock,
+        chance: Chance,
+        pause: Pause,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._connections = connections
+        self._clock = clock
+        self._chance = chance
+        self._work = _work_of(settings)
+        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._running = 0
+        self._started_at = clock.now()
+        self._presence = Presence(settings, connections, status=self._status, clock=clock, pause=pause)
+        self._deliveries = [Delivery(journal, one, clock=clock, pause=pause) for one in connections]
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        for event in self._journal.unfinished():
+            self._queue.put_nowait(event)
+        async with asyncio.TaskGroup() as tasks:
+            for connection in self._connections:
+                await connection.subscribe("assignments", self._filters, self._on_assignment, self._tidy)
+                tasks.create_task(connection.run())
+            for delivery in self._deliveries:
+                tasks.create_task(delivery.run())
+            for _ in range(self._settings.concurrency):
+                tasks.create_task(self._bee())
+            tasks.create_task(self._presence.run())
+
+    def _filters(self) -> list[Filter]:
+        newest = self._journal.newest() or self._started_at
+        return [
+            Filter(
+                kinds=self._settings.kinds,
+                authors=frozenset({self._settings.service_pubkey}),
+                tags={"p": frozenset({self._settings.keypair.pubkey})},
+                since=max(0, min(newest, self._clock.now()) - OVERLAP_SECONDS),
+            )
+        ]
+
+    def _status(self) -> WorkerStatus:
+        return "busy" if self._running + self._queue.qsize() >= self._settings.concurrency else "idle"
+
+    async def _on_assignment(self, event: Event) -> None:
+        """Take an assignment on. The connection has checked its signature, author, kind and addressee."""
+        try:
+            expires_at = parse_expiration(event)
+        except Rejected as problem:
+            log.warning("assignment_malformed", assignment=event.id, reason=problem.reason)
+            return
+        if expires_at is None or expires_at <= self._clock.now():
+            log.info("assignment_expired", assignment=event.id)
+            return
+        if self._queue.qsize() >= self._settings.queue_max:
+            log.warning("assignment_left", assignment=event.id, reason="the queue is full")
+            return
+        claim = build_feedback(
+            self._settings.keypair,
+            request=event,
+            status="processing",
+            encrypt=self._encryption(event),
+            now=self._clock.now(),
+        )
+        if self._journal.take(event, expires_at=expires_at, claim=claim):
+            log.info("assignment_taken", assignment=event.id, kind=event.kind)
+            self._queue.put_nowait(event)
+            self._tell()
+
+    async def _tidy(self) -> None:
+        self._journal.forget(self._clock.now())
+
+    async def _bee(self) -> None:
+        while True:
+            event = await self._queue.get()
+            self._running += 1
+            outcome = await self._outcome(event)
+            self._journal.finish(event.id, outcome)
+            self._running -= 1
+            self._tell()
+            await asyncio.sleep(0)  # work that waits for nothing would keep the loop until the queue is empty
+
+    async def _outcome(self, event: Event) -> Event | None:
+        """Work on an assignment; return the event that ends it, None if its lease has ended meanwhile."""
+        try:
+            job = parse_job_request(event, self._settings.keypair)
+            assert job.expiration is not None, "an assignment without a lease was taken"
+            seconds = job.expiration - self._clock.now()
+            if seconds <= 0:
+                log.warning("assignment_too_late", assignment=event.id)
+                return None
+            async with asyncio.timeout(seconds - min(DELIVERY_SECONDS, seconds / 2)):
+                content = await self._work(job)
+            return self._result(event, content)
+        except TimeoutError:
+            return self._failure(event, "the time for the job was up")
+        except (WorkFailed, Rejected) as problem:
+            return self._failure(event, str(problem))
+        except Exception:  # of built-in work: a fault of ours, told to the operator and, in short, to the service
+            log.exception("work_broke", assignment=event.id)
+            return self._failure(event, "the node's own work broke")
+
+    def _result(self, event: Event, content: str) -> Event:
+        result = build_result(
+            self._settings.keypair,
+            request=event,
+            content=content,
+            encrypt=self._encryption(event),
+            now=self._clock.now(),
+        )
+        log.info("work_done", assignment=event.id, result=result.id)
+        return result
+
+    def _failure(self, event: Event, reason: str) -> Event:
+        log.warning("work_failed", assignment=event.id, reason=reason)
+        return build_feedback(
+            self._settings.keypair,
+            request=event,
+            status="error",
+            text=reason,
+            encrypt=self._encryption(event),
+            now=self._clock.now(),
+        )
+
+    def _encryption(self, request: Event) -> Encryption | None:
+        scheme = encryption_of(request)
+        return None if scheme is None else Encryption(scheme, self._chance(NONCE_BYTES))
+
+    def _tell(self) -> None:
+        """Something is owed, and the status may be another one."""
+        self._presence.changed()
+        for delivery in self._deliveries:
+            delivery.wake()
+
+
+def _work_of(settings: WorkerSettings) -> Work:
+    if settings.work is not None:
+        return settings.work
+    assert settings.command is not None, "settings have work or a command"
+    return command_work(settings.command, output_bytes_max=settings.output_bytes_max)

@@ -1,0 +1,94 @@
+"""What the tests of this area share: short directories for sockets, a clock, a network, adapters on its nodes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from relaybot.clock import SetClock
+from relaybot.simulator.network import ChannelPlan, SimulatedNetwork, Topology
+from tests.lightning.wire import Answers, ScriptedNode, SilentNode
+from wallet.cln import CoreLightning, NodeLimits
+
+NOW = 1_795_438_000
+
+# As the nodes of the recordings: two hops between the people and the far node, through the service.
+RIG = Topology(
+    nodes=("service", "wallets", "far"),
+    channels=(
+        ChannelPlan("service", "wallets", 16_000_000, 8_000_000),
+        ChannelPlan("service", "far", 16_000_000, 8_000_000),
+    ),
+    fee_base_msat=1,
+    fee_ppm=10,
+)
+
+Connect = Callable[..., CoreLightning]
+Script = Callable[[Answers], Awaitable[ScriptedNode]]
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock(NOW)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A directory with a short name: the path of a Unix socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="ln-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+async def network(data_dir: Path, clock: SetClock) -> AsyncIterator[SimulatedNetwork]:
+    """The default network: service — hub — wallets."""
+    network = SimulatedNetwork(data_dir, clock=clock)
+    await network.start()
+    yield network
+    await network.close()
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Make adapters that are closed at the end."""
+    async with AsyncExitStack() as closing:
+
+        def connect(socket: Path, limits: NodeLimits | None = None) -> CoreLightning:
+            adapter = CoreLightning(socket, limits=limits)
+            closing.push_async_callback(adapter.close)
+            return adapter
+
+        yield connect
+
+
+@pytest.fixture
+def node(network: SimulatedNetwork, connect: Connect) -> CoreLightning:
+    """The adapter on the service's node."""
+    return connect(network.sockets["service"])
+
+
+@pytest.fixture
+async def scripted(data_dir: Path) -> AsyncIterator[Script]:
+    """Start a node that answers what it is told; at `data_dir / "scripted"`."""
+    async with AsyncExitStack() as closing:
+
+        async def start(answers: Answers) -> ScriptedNode:
+            node = ScriptedNode(data_dir / "scripted", answers)
+            await node.start()
+            closing.push_async_callback(node.close)
+            return node
+
+        yield start
+
+
+@pytest.fixture
+async def silent(data_dir: Path) -> AsyncIterator[SilentNode]:
+    """A node that hears and never answers."""
+    node = SilentNode(data_dir / "silent", lambda _method, _params: None)
+    await node.start()
+    yield node
+    await node.close()

@@ -1,0 +1,102 @@
+"""The simulator answers as the real node did: the same keys, the same types, the same codes, the same words.
+
+Every recording of a method the simulator serves is brought about again and compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relaybot.clock import SetClock
+from relaybot.simulator.network import SimulatedNetwork
+from tests.lightning.conftest import RIG
+from tests.lightning.lab import Lab
+from tests.lightning.situations import NOT_SERVED, SITUATIONS
+from tests.lightning.wire import RECORDINGS, recording
+
+NAMES = sorted(path.stem for path in RECORDINGS.glob("*.json"))
+
+# Optional in the node's own schemas, and nothing a caller of ours may depend on.
+LEFT_OUT = frozenset(
+    {"warning_deadends", "alias", "close_to", "close_to_addr", "min_to_us_msat", "max_to_us_msat", "psbt"}
+)
+NOT_COMPARED = frozenset({"outputs", "state_changes", "binding"})  # the simulated chain holds nothing; no ports either
+
+# The code is the same; the words name what only the real node has: layers, reservations, its own channels.
+OTHER_WORDS = frozenset(
+    {
+        "pay-205-leaked-reservation",
+        "pay-205-remembered-constraint",
+        "pay-error-while-a-part-is-still-pending",
+        "pay-insufficient",
+        "pay-plugin-terminated",
+        "pay-recipient-offline",
+        "xpay-insufficient",
+    }
+)
+
+
+def not_served(name: str) -> str | None:
+    return next((reason for part, reason in NOT_SERVED.items() if part in name and name != "pay-offer-direct"), None)
+
+
+SERVED = [name for name in NAMES if not_served(name) is None]
+
+
+@pytest.fixture
+async def lab(data_dir: Path, clock: SetClock) -> AsyncIterator[Lab]:
+    network = SimulatedNetwork(data_dir, clock=clock, topology=RIG)
+    await network.start()
+    lab = Lab(network, clock)
+    yield lab
+    await lab.close()
+    await network.close()
+
+
+def test_every_recording_has_its_situation_or_a_reason_for_none() -> None:
+    assert sorted(SITUATIONS) == SERVED
+
+
+@pytest.mark.parametrize("name", SERVED)
+async def test_the_answer_has_the_recorded_shape(lab: Lab, name: str) -> None:
+    recorded, answer = recording(name), await SITUATIONS[name](lab)
+    if "error" in recorded:
+        assert "error" in answer, answer
+        compare(recorded["error"], answer["error"], "error")
+        assert answer["error"]["code"] == recorded["error"]["code"]
+        if name not in OTHER_WORDS:
+            assert plain(answer["error"]["message"]) == plain(recorded["error"]["message"])
+    else:
+        assert "result" in answer, answer
+        compare(recorded["result"], answer["result"], "result")
+
+
+def compare(recorded: Any, answer: Any, where: str) -> None:
+    """Fail unless both have the same keys and types; of lists the first rows are compared."""
+    assert type(answer) is type(recorded), f"{where}: {answer!r} in place of {recorded!r}"
+    if isinstance(recorded, dict):
+        assert set(answer) == set(recorded) - LEFT_OUT | (set(answer) & LEFT_OUT), where
+        for name in set(answer) & set(recorded) - NOT_COMPARED:
+            compare(recorded[name], answer[name], f"{where}.{name}")
+            if name in {"status", "state", "direction", "type", "code", "primary_tag", "network", "currency"}:
+                assert answer[name] == recorded[name], f"{where}.{name}"
+    elif isinstance(recorded, list):
+        assert bool(answer) == bool(recorded), f"{where}: {len(answer)} rows in place of {len(recorded)}"
+        if recorded:
+            compare(recorded[0], answer[0], f"{where}[0]")
+
+
+def plain(words: str) -> str:
+    """Return a message without what differs each time: keys, hashes, invoices, numbers, labels."""
+    words = re.sub(r"lnbc\w+", "INVOICE", words)
+    words = re.sub(r"\b[0-9a-f]{64,66}\b", "HEX", words)
+    return re.sub(r"'[\w-]*label[\w-]*'|\d+", "N", words)
+
+
+def test_positional_parameters_mean_the_same_as_named_ones() -> None:
+    assert recording("bad-params-too-many")["params"] == [1, 2, 3]  # the recorded proof that both are served

@@ -1,0 +1,1 @@
+"""The compute node, from its first word to its last result."""
