@@ -23,6 +23,7 @@ BATCH_MAX = 512  # Plans per commit: more would only make the first of them wait
 DECISIONS_MAX = 5  # how often a decision is made again because a guarded row has moved
 
 Decide = Callable[[], Awaitable[Plan | None]]
+Waiting = tuple[Plan, asyncio.Future[Answer]]
 
 
 class Book:
@@ -31,7 +32,7 @@ class Book:
     def __init__(self, database: Database, clock: Clock) -> None:
         self.database = database
         self._clock = clock
-        self._waiting: list[tuple[Plan, asyncio.Future[Answer]]] = []
+        self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._watchers: dict[str, list[asyncio.Event]] = defaultdict(list)
 
@@ -67,8 +68,6 @@ class Book:
     async def run(self) -> None:
         """Commit what arrives, for ever; a commit under way is finished before a cancellation goes on."""
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
                 commit = asyncio.ensure_future(self._commit(batch))
@@ -77,24 +76,37 @@ class Book:
                 except asyncio.CancelledError:
                     await commit
                     raise
+            self._arrived.clear()
+            await self._arrived.wait()
 
-    async def _commit(self, batch: Sequence[tuple[Plan, asyncio.Future[Answer]]]) -> None:
+    async def _commit(self, batch: Sequence[Waiting]) -> None:
+        plans = [plan for plan, _ in batch]
         try:
             async with self.database.transaction() as transaction:
-                state = await _load(transaction, [plan for plan, _ in batch])
-                answers = [judge(state, plan) for plan, _ in batch]
+                state = await _load(transaction, plans)
+                answers = [judge(state, plan) for plan in plans]
                 await _write(transaction, state, self._clock.now())
         except Unavailable as error:
             for _, done in batch:
                 if not done.done():
                     done.set_exception(Unavailable(*error.args))
-            return
-        for (_, done), answer in zip(batch, answers, strict=True):
-            if not done.done():
-                done.set_result(answer)
-        for table in {table for table, _ in state.changed}:
-            for event in self._watchers[table]:
-                event.set()
+        except Exception as error:  # noqa: BLE001  a Plan that cannot be written is a fault of ours: its caller hears it
+            await self._commit_alone(batch, error)
+        else:
+            for (_, done), answer in zip(batch, answers, strict=True):
+                if not done.done():
+                    done.set_result(answer)
+            for table in {table for table, _ in state.changed}:
+                for event in self._watchers[table]:
+                    event.set()
+
+    async def _commit_alone(self, batch: Sequence[Waiting], error: Exception) -> None:
+        """Commit one by one what failed together, so that a faulty Plan fails its own caller only."""
+        if len(batch) > 1:
+            for one in batch:
+                await self._commit([one])
+        elif not batch[0][1].done():
+            batch[0][1].set_exception(error)
 
     async def balance(self, account: Account) -> int:
         """Return the balance of `account` in msat; 0 if nothing was ever booked on it."""
@@ -164,13 +176,13 @@ async def _write(transaction: Transaction, state: State, now: int) -> None:
             for entry in state.entries
         ],
     )
-    changed: dict[str, list[dict[str, Value]]] = defaultdict(list)
+    changed: dict[tuple[str, tuple[str, ...]], list[dict[str, Value]]] = defaultdict(list)
     for table, row_id in sorted(state.changed):
         row = state.rows[table, row_id]
         assert row is not None, f"{table} {row_id} was changed into nothing"
-        changed[table].append(row)
-    for table, table_rows in changed.items():
-        await transaction.upsert(table, table_rows)
+        changed[table, tuple(row)].append(row)  # one statement writes rows of the same columns
+    for (table, _), rows in changed.items():
+        await transaction.upsert(table, rows)
 
 
 async def invariants(reader: Reader) -> list[str]:

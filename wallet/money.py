@@ -16,7 +16,9 @@ MSAT_PER_SAT = 1_000
 INT64_BITS = 64
 MAX_MSAT = Msat(21_000_000 * 100_000_000 * MSAT_PER_SAT)  # every bitcoin there will ever be; fits int64
 
-_AMOUNT = re.compile(r"(?P<digits>\d{1,3}(?:,\d{3}){1,6}|\d{1,19})\s*(?P<unit>msat|sats?|btc)", re.ASCII | re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"(?P<digits>\d{1,3}(?:,\d{3}){1,6}|\d{1,19})\s*(?P<unit>msat|sats?|btc)", re.ASCII | re.IGNORECASE
+)
 _UNITS = {"msat": 1, "sat": MSAT_PER_SAT, "sats": MSAT_PER_SAT, "btc": 100_000_000 * MSAT_PER_SAT}
 
 

@@ -26,7 +26,7 @@ BUSY_SECONDS = 30  # how long a second process may hold the write lock before we
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """Say Unavailable where the world is at fault (locked, full, read-only, a failing disk); a wrong statement is ours."""
+    """Say Unavailable where the world is at fault: locked, full, read-only, failing. A wrong statement is our fault."""
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -1,4 +1,7 @@
-"""The demo's work: it resolves an issue in words, always the same for the same issue, and fails when asked to."""
+"""The demo's work: it resolves an issue in words, and fails when asked to.
+
+The same issue always gets the same words, so that a story told twice ends the same.
+"""
 
 from __future__ import annotations
 

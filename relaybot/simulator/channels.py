@@ -18,6 +18,7 @@ from relaybot.simulator.store import Row, Store
 BLOCK_HEIGHT = 150  # the chain stands still
 _RESERVE_PER_CENT = 1  # BOLT 2: what a side must keep, as Core Lightning sets it
 _CLTV_DELTA = 6
+_DUST_MSAT = 546_000  # smaller HTLCs have no output of their own
 _UNLIMITED_MSAT = 2**64 - 1
 _STATES = {  # (state here, direction): the node's word for it
     ("live", "out"): "SENT_ADD_ACK_REVOCATION",
@@ -219,8 +220,9 @@ class Channels:
             "fee_base_msat": row["fee_base_msat"],
             "fee_proportional_millionths": row["fee_ppm"],
         }
+        peer = self._pubkey(_other(row, node))
         said = {
-            "peer_id": self._pubkey(_other(row, node)),
+            "peer_id": peer,
             "peer_connected": connected,
             "channel_type": {"bits": [12, 22], "names": ["static_remotekey/even", "anchors/even"]},
             "ignore_fee_limits": True,
@@ -232,7 +234,7 @@ class Channels:
             "lost_state": False,
             "feerate": {"perkw": 253, "perkb": 1012},
             "short_channel_id": short_id(row["id"]),
-            "direction": 0 if opened_here else 1,
+            "direction": 0 if self._pubkey(node) < peer else 1,
             "channel_id": channel_id(row["id"]),
             "funding_txid": _digest("funding", row["id"]),
             "funding_outnum": 0,
@@ -249,7 +251,7 @@ class Channels:
             "total_msat": capacity,
             "fee_base_msat": row["fee_base_msat"],
             "fee_proportional_millionths": row["fee_ppm"],
-            "dust_limit_msat": 546_000,
+            "dust_limit_msat": _DUST_MSAT,
             "their_max_htlc_value_in_flight_msat": _UNLIMITED_MSAT,
             "our_max_htlc_value_in_flight_msat": _UNLIMITED_MSAT,
             "their_reserve_msat": reserve,
@@ -317,7 +319,7 @@ def _describe_htlc(htlc: Row, node: str) -> dict[str, Any]:
         "expiry": BLOCK_HEIGHT + _CLTV_DELTA,
         "payment_hash": htlc["payment_hash"],
         "state": _state(htlc, node),
-    }
+    } | ({"local_trimmed": True} if htlc["amount_msat"] < _DUST_MSAT else {})
 
 
 def _totals(htlcs: list[Row], node: str) -> dict[str, int]:

@@ -50,7 +50,7 @@ class RpcServer:
         self.path = checked_socket_path(path)
         self._answer = answer
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
 
     async def start(self) -> None:
         """Listen. A socket left by a killed process is replaced."""
@@ -63,17 +63,16 @@ class RpcServer:
         """Stop listening; whoever waits hears the end of the stream."""
         if self._server is not None:
             self._server.close()
-        connections = list(self._connections)
-        for each in connections:
-            each.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        for transport in self._connections.values():
+            transport.abort()
+        await asyncio.gather(*self._connections, return_exceptions=True)
         self.path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until its caller hangs up."""
         task = asyncio.current_task()
         assert task is not None, "the server runs this in a task"
-        self._connections.add(task)
+        self._connections[task] = writer.transport
         requests: set[asyncio.Task[None]] = set()
         try:
             async for frame in _frames(reader):
@@ -84,7 +83,7 @@ class RpcServer:
         except ConnectionError:
             log.debug("simulator_caller_gone", socket=self.path.parent.name)
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             for request in requests:  # nobody hears their answers
                 request.cancel()
             writer.transport.abort()

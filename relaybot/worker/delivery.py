@@ -1,4 +1,7 @@
-"""Sends what a compute node owes to one relay, the same stored event every time, until that relay says OK."""
+"""Sends what a compute node owes to one relay: the same stored event every time, until that relay says OK.
+
+What is owed, and until when, stands in the journal; nothing is made or signed here.
+"""
 
 from __future__ import annotations
 

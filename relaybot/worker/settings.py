@@ -1,4 +1,7 @@
-"""What an operator decides about a compute node, checked once when it starts."""
+"""What an operator decides about a compute node, checked once when it starts.
+
+The command line and the demo fill it in; nothing here reads files or the environment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What the work of a compute node is to the node: a function from a job to a text, and how it fails."""
+"""What the work of a compute node is to the node: a function from a job to a text, and how it fails.
+
+A program of the operator's is one such function (`relaybot/worker/command.py`). None of
+them knows relays, leases or encryption.
+"""
 
 from __future__ import annotations
 

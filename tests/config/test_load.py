@@ -193,9 +193,8 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_a_wrong_name_hides_no_problem_elsewhere_and_makes_none() -> None:
-    told = refusals(
-        {"people": {"carol": "x", "dave": PEOPLE["dave"]}, "workers": {"allowed": ["dave"]}, "log": {"a": 1}}
-    )
+    people, agents = {"carol": "x", "dave": PEOPLE["dave"]}, {"a": agent(rest="carol")}
+    told = refusals({"people": people, "agents": agents, "workers": {"allowed": ["dave"]}, "log": {"a": 1}})
     assert set(told) == {"people.carol", "log.a"}
 
 

@@ -189,10 +189,7 @@ async def test_recorded_channels_give_what_can_be_spent_and_the_hashes_in_flight
     htlc = with_htlc[0]["htlcs"][0]
     over = {"payment_hash": "11" * 32, "state": "RCVD_REMOVE_ACK_REVOCATION"}
     closing = {"payment_hash": "22" * 32, "state": "SENT_ADD_ACK_REVOCATION"}
-    answers = {
-        "listpeerchannels": {"result": {"channels": with_htlc}},
-        "listhtlcs": {"result": {"htlcs": [over, closing]}},
-    }
+    results = {"listpeerchannels": {"channels": with_htlc}, "listhtlcs": {"htlcs": [over, closing]}}
     await scripted(lambda method, _params: {"result": results[method]})
     node = connect(data_dir / "scripted")
     assert await node.htlc_hashes() == {htlc["payment_hash"], "22" * 32}

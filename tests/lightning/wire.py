@@ -59,14 +59,30 @@ class ScriptedNode:
         self.heard: list[tuple[str, Mapping[str, Any]]] = []
         self.silent = asyncio.Event()  # set while a request is left without an answer
         self.hung_up = asyncio.Event()  # set when such a caller has gone
+        self.said: list[bytes] = []
+        self._connections: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, path=self.path)
+        self._server = await asyncio.start_unix_server(self._connected, path=self.path)
 
     async def close(self) -> None:
         assert self._server is not None
         self._server.close()
+        for transport in self._connections.values():
+            transport.abort()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer.transport
+        try:
+            await self._serve(reader, writer)
+        except ConnectionError:  # the caller has gone, as many do here
+            writer.close()
+        finally:
+            del self._connections[task]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await _request(reader)
@@ -94,10 +110,10 @@ class SilentNode(ScriptedNode):
     """A node that hears and never answers."""
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
         self.heard.append(("", {}))
+        self.said.append(await reader.read(65_536))
         self.silent.set()
-        while await reader.read(65_536):
-            pass
+        while chunk := await reader.read(65_536):
+            self.said.append(chunk)
         self.hung_up.set()
         writer.close()

@@ -88,6 +88,14 @@ def test_a_split_inside_a_share_must_fit_the_least_of_that_share() -> None:
     resolved(nested("500 msat", percent_of_rest="50%"))
 
 
+def test_a_split_of_the_rest_counts_on_what_all_others_leave_and_no_more() -> None:
+    inner = {"shares": [{"to": "alice", "amount": "251 msat"}], "rest": "bob"}
+    before = {"to": "dave", "amount": "300 msat", "referrer": "100 msat"}
+    of_rest = {"percent_of_rest": "50%", "split": inner}
+    assert paths(agent(before, of_rest, payer_referrer="100 msat")) == ["agents.a.shares[1].split.shares[0]"]
+    resolved(agent(before, of_rest, payer_referrer="98 msat"))
+
+
 def test_a_split_inside_a_metered_share_can_be_nothing_so_its_percents_are_summed_too() -> None:
     inner = {"shares": [{"to": "alice", "percent": "60%"}, {"to": "dave", "percent": "60%"}], "rest": "bob"}
     metered = {"per": "1 token", "amount": "1 msat", "at_most": "900 msat", "split": inner}
