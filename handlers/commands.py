@@ -97,6 +97,8 @@ async def _topup(bot: Bot, asked: Asked) -> Reply:
     if not limits.topup_min <= amount <= limits.topup_max:
         allowed = f"{format_sat(limits.topup_min)} to {format_sat(limits.topup_max)}"
         raise Rejected("invalid", f"a top-up is {allowed}")
+    if await bot.book.balance(user(asked.sender)) + amount > limits.balance_max:
+        raise Rejected("invalid", f"a balance is at most {format_sat(limits.balance_max)}")
     seconds = bot.config.jobs.payment_seconds
     invoice = await bot.lightning.create_invoice(
         label=f"topup/{asked.rumor}",

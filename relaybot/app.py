@@ -210,16 +210,20 @@ def _standing_tasks(
     def news(*tables: str) -> asyncio.Event:
         return bot.book.watch(*tables)
 
-    return {
+    standing = {
         "inbox": inbox.run(),
         "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
         "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
-        "payout checks": repeat("payout checks", payouts.open_due, wake=news("users", "targets"), seconds=5),
         "payouts": payouts.run(concurrency=config.payouts.concurrency),
-        "accounts": repeat("accounts", partial(_publish_due, config, bot, keyring), wake=news(), seconds=60),
     }
+    if config.payouts.enabled:  # else nothing new is opened; what is open goes on
+        checks = repeat("payout checks", payouts.open_due, wake=news("users", "targets"), seconds=5)
+        standing["payout checks"] = checks
+    if config.accounting.publish:
+        standing["accounts"] = repeat("accounts", partial(_publish_due, bot, keyring), wake=news(), seconds=60)
+    return standing
 
 
 def _payouts(config: Config, bot: Bot, look_up: LookUp, probe: Probe) -> Payouts:
@@ -253,7 +257,12 @@ def _inbox(bot: Bot) -> Inbox:
         range(11998, 11999): workers.on_heartbeat,
         range(31990, 31991): workers.on_announcement,
     }
-    return Inbox(bot.book, bot.clock, {kinds: partial(handler, bot) for kinds, handler in handlers.items()})
+    return Inbox(
+        bot.book,
+        bot.clock,
+        {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
+        waiting_max=bot.config.limits.inbox_max,
+    )
 
 
 async def _read_own_relay(hub: Hub, reader: Reader) -> None:
@@ -310,13 +319,13 @@ async def _publish(hub: Hub, event: Event) -> Ok:
     return await hub.publish(encode_event(event).encode(), event)
 
 
-async def _publish_due(config: Config, bot: Bot, keyring: Keyring) -> bool:
+async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
     return await publish_due(
         bot.book,
         keyring.key("books"),
-        accounting_rules(config),
+        accounting_rules(bot.config),
         bot.clock,
-        delay_seconds=config.accounting.delay_seconds,
+        delay_seconds=bot.config.accounting.delay_seconds,
     )
 
 

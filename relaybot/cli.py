@@ -64,7 +64,7 @@ def main() -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="relaybot")
 def cli() -> None:
-    """A Nostr relay and payment bot: agent jobs that pay everybody who contributed, in bitcoin, at once."""
+    """Run a Nostr relay and payment bot: agent jobs that pay everybody who contributed, in bitcoin, at once."""
 
 
 @cli.command()

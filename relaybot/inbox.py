@@ -33,8 +33,10 @@ Handler = Callable[[Event], Awaitable[Decision]]
 class Inbox:
     """Store events and hand them to `handlers`, by the first range of kinds that holds theirs."""
 
-    def __init__(self, book: Book, clock: Clock, handlers: Mapping[range, Handler]) -> None:
+    def __init__(self, book: Book, clock: Clock, handlers: Mapping[range, Handler], *, waiting_max: int) -> None:
         self._book = book
+        self._waiting_max = waiting_max
+        self._waiting = 0  # stored by this process and not handled yet
         self._clock = clock
         self._handlers = handlers
         self._taken: set[str] = set()  # ids being handled in this process
@@ -42,7 +44,9 @@ class Inbox:
         self._slots = asyncio.Semaphore(HANDLED_AT_ONCE)
 
     async def receive(self, event: Event, source: str) -> None:
-        """Store `event` durably, if it is new; `source` is the relay it came from."""
+        """Store `event` durably, if it is new; `source` is the relay it came from. Unavailable if too many wait."""
+        if self._waiting >= self._waiting_max:
+            raise Unavailable("too many events are waiting; try again later")
         values: Values = {
             "kind": event.kind,
             "event": encode_event(event),
@@ -51,7 +55,8 @@ class Inbox:
             "note": "",
             "received_at": self._clock.now(),
         }
-        await self._book.apply(Plan(f"inbox/{event.id}", changes=(Insert("inbox", event.id, values),)))
+        answer = await self._book.apply(Plan(f"inbox/{event.id}", changes=(Insert("inbox", event.id, values),)))
+        self._waiting += answer.verdict is Verdict.APPLIED
 
     async def run(self) -> None:
         """Handle what is new, for ever."""
@@ -79,6 +84,7 @@ class Inbox:
             await self._book.apply(Plan(f"inbox/{event.id}/failed", changes=(mark,)))
         finally:
             self._taken.discard(event.id)
+            self._waiting = max(0, self._waiting - 1)
             self._slots.release()
 
     async def _handle_until_done(self, event: Event) -> None:

@@ -49,8 +49,10 @@ class Reader:
             Filter(kinds=ANNOUNCEMENTS, tags={"p": service}),
             Filter(kinds=TARGETS, authors=followed),
             Filter(kinds=TARGETS, since=since),
-            Filter(kinds=frozenset({WRAP}), tags={"p": service}, since=max(0, since - WRAP_OVERLAP_SECONDS)),
         ]
+        if bot.config.dm.enabled:
+            since = max(0, since - WRAP_OVERLAP_SECONDS)
+            wanted.append(Filter(kinds=frozenset({WRAP}), tags={"p": service}, since=since))
         return [one for one in wanted if one.kinds and one.authors != frozenset()]
 
     async def receive(self, event: Event, relay: str) -> None:

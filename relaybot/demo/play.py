@@ -68,6 +68,7 @@ class Teller:
         self._step = 0
 
     def __call__(self, text: str) -> None:
+        """Tell the next step."""
         self._step += 1
         self._console.print(f"[bold cyan]{self._step:2}[/]  {text}", highlight=False)
 

@@ -172,8 +172,6 @@ class DirectMessages(Written):
     """Conversation by private message."""
 
     enabled: bool = True
-    nip04: bool = False  # it shows everybody who talks with whom
-    strangers_per_day: Count = 10  # answers to one key without a balance; keys cost nothing
 
 
 class Accounting(Written):
@@ -190,7 +188,7 @@ class Accounting(Written):
 class Limits(Written):
     """Bounds on what users can make us hold."""
 
-    inbox_max: Count = 10_000  # events waiting to be handled; more are left at the relay and read again
+    inbox_max: Count = 10_000  # events waiting to be handled; senders of more are told to try again
     topup_min: Amount = from_sat(1)  # wallets cannot pay less
     topup_max: Amount = from_sat(1_000_000)
     balance_max: Amount = from_sat(10_000_000)

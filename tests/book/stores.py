@@ -17,7 +17,7 @@ from relaybot.probe import Probe, no_probe, probed
 from wallet.accounts import NODE_LIGHTNING, Account, user
 from wallet.book import Book, running
 from wallet.ledger import Plan, Transfer
-from wallet.money import from_sat
+from wallet.money import Msat, from_sat
 
 NOW = 1_795_000_000
 
@@ -87,7 +87,7 @@ def top_up(name: str, sat: int, cause: str = "1") -> Plan:
 
 def payment(key: str, *, debit: Account, credit: Account, msat: int) -> Plan:
     """Move `msat` from one account to another."""
-    return Plan(key, (Transfer(debit, credit, from_sat(0) or msat, "payment"),))
+    return Plan(key, (Transfer(debit, credit, Msat(msat), "payment"),))
 
 
 async def contents(reader: Reader) -> dict[str, list[dict[str, object]]]:

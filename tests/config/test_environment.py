@@ -45,7 +45,7 @@ def test_values_are_what_yaml_takes_them_for() -> None:
         RELAYBOT_WEB="{enabled: false}",
         RELAYBOT_DATABASE="book",
     )
-    assert (config.dm.nip04, config.relay.url, config.web.enabled) == (True, None, False)
+    assert (config.dm.enabled, config.relay.url, config.web.enabled) == (True, None, False)
     assert config.relays == ("ws://a.example", "wss://b.example")
     assert (config.payouts.threshold, config.database) == (100_000_000_000, Path("/srv/data/book"))
 

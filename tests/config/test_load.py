@@ -116,7 +116,7 @@ def test_pinned_hosts_and_real_money_do_not_go_together() -> None:
         ({"jobs": {"ttl_seconds": 10**30}}, "jobs.ttl_seconds", 10**30, "less than or equal to 31622400"),
         ({"jobs": []}, "jobs", "a list of 0", "a mapping"),
         ({"jobs": {"ttl_seconds": None}}, "jobs.ttl_seconds", None, "a valid integer"),
-        ({"dm": {"nip04": "yes"}}, "dm.nip04", "yes", "a valid boolean"),
+        ({"dm": {"enabled": "yes"}}, "dm.enabled", "yes", "a valid boolean"),
         ({"log": {"level": "loud"}}, "log.level", "loud", "'debug', 'info', 'warning' or 'error'"),
         ({"lightning": {"backend": "lnd"}}, "lightning.backend", "lnd", "'simulated' or 'core-lightning'"),
         ({"payouts": {"threshold": 100}}, "payouts.threshold", 100, "an amount with its unit"),

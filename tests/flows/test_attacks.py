@@ -11,7 +11,6 @@ import pytest
 from relaybot.nostr import nip89, nip90
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
-from relaybot.probe import no_probe
 from tests.flows.harness import PRICE, World, assignments, is_feedback, world
 
 
@@ -60,13 +59,14 @@ async def test_i1_the_same_event_from_three_relays_and_after_a_restart_is_handle
         urls = [f"ws://127.0.0.1:{one.port}", f"ws://127.0.0.1:{other.port}"]
         w.config = w.config.model_copy(update={"relays": tuple(urls)})
         await w.start()
-        bob, mallory, eve = await w.join("bob"), await one.join("bob"), await other.join("bob")
+        bob = await w.join("bob")
+        one.keys, other.keys = w.keys, w.keys
         request = signed(bob.keypair, w.agent)
-        for person in (bob, mallory, eve):
+        for person in (bob, await one.join("bob"), await other.join("bob")):
             await person.send(request)
-        await w.feedback("bob", request, "payment-required")
-        elsewhere = await mallory.wait_for("the answer on the other relay", lambda e: e.tag("e") == request.id)
-        assert elsewhere.tag("status") == "payment-required" or elsewhere.kind == 7000
+        asked = await w.feedback("bob", request, "payment-required")
+        elsewhere = await one.feedback("bob", request, "payment-required")
+        assert elsewhere == asked
         await w.stop()
         await w.start()
         await bob.send(request)
@@ -241,7 +241,7 @@ async def test_a_dead_node_gets_no_job() -> None:
         carol = await w.join("carol")
         now = int(time.time())
         await w.node_joins("carol")
-        old = nip89.build_heartbeat(carol.keypair, service=w.bot, status="busy", expiration=now + 900, now=now + 1)
+        old = nip89.build_heartbeat(carol.keypair, service=w.bot, status="busy", expiration=now + 999, now=now + 1)
         await carol.send(old)
         await w.handled(old)
         request = await w.request("bob")
@@ -269,11 +269,6 @@ async def test_i4_a_cancel_racing_with_the_delivery_ends_in_one_of_the_two(first
 
 
 async def test_i5_a_result_that_cannot_be_published_is_published_later_the_same_event() -> None:
-    """The relay is down when the job is captured: what is owed lies signed in the outbox."""
-
-    class Died(BaseException):
-        """The process is killed right after the commit of the capture."""
-
     async with world() as w:
         await w.fund("bob", 12_000)
         await w.node_joins()
@@ -282,7 +277,7 @@ async def test_i5_a_result_that_cannot_be_published_is_published_later_the_same_
         await w.until(lambda: captured(w, request))
         await w.stop()
         owed = await w.rows("SELECT id, event FROM outbox WHERE state = 'pending' OR state = 'sent'")
-        await w.start(no_probe)
+        await w.start()
         result = await w.result("bob", request)
         assert result.id in {row["id"] for row in owed}
         assert result.id == (await w.job(request))["result"]

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 EVERYTHING = """
-import aiohttp, aiosqlite, bolt11, click, coincurve, cryptography, msgspec, pydantic, pydantic_settings, pynostr
+import aiohttp, aiosqlite, bolt11, click, coincurve, cryptography, msgspec, pydantic, pynostr
 import pynostr.encrypted_dm, pynostr.event, pynostr.key, pytest_asyncio, rich, structlog, uvloop, websockets, yaml
 from bolt11 import decode, encode
 from coincurve import PrivateKey, PublicKey, PublicKeyXOnly

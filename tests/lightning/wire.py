@@ -98,7 +98,10 @@ class ScriptedNode:
 async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:
     text = b""
     while True:
-        text += await reader.read(65_536)
+        chunk = await reader.read(65_536)
+        if not chunk:
+            raise ConnectionResetError("the caller hung up")
+        text += chunk
         try:
             request: dict[str, Any] = json.loads(text)
         except ValueError:

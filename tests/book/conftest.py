@@ -1,0 +1,31 @@
+"""Every store test runs on each kind of database named here: PostgreSQL joins the list with its adapter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relaybot.db.database import Database
+from tests.book.stores import SqliteStore, Store, opened
+from wallet.book import Book
+
+
+@pytest.fixture(params=["sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    assert request.param == "sqlite"
+    return SqliteStore(tmp_path / "book.db")
+
+
+@pytest.fixture
+async def database(store: Store) -> AsyncIterator[Database]:
+    database = await store.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def book(store: Store) -> AsyncIterator[Book]:
+    async with opened(store) as book:
+        yield book

@@ -1,0 +1,1 @@
+"""What the documents print from the code: state pictures, example events, journals. `python -m tests.documents`."""

@@ -1,0 +1,86 @@
+"""A Lightning node that answers as it is told: no sockets, no chance, the same answers every time."""
+
+from __future__ import annotations
+
+import hashlib
+
+from relaybot.clock import Clock
+from relaybot.simulator.signing import InvoiceText, build_bolt11
+from wallet.bolt11_invoice import parse_bolt11
+from wallet.lightning import DecodedInvoice, Invoice, Move, NodeInfo, PaymentReport, PaymentState, Settlement
+from wallet.money import Msat
+
+SERVICE_NODE, WALLETS_NODE = b"\x11" * 32, b"\x22" * 32  # secrets of two nodes
+
+
+class ScriptedNode:
+    """The port `wallet.lightning.Lightning`, for a story that is always told the same."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.invoices: dict[str, Invoice] = {}
+        self.settlements: list[Settlement] = []
+        self.fee_msat = 0  # of the next payment
+        self._clock = clock
+
+    async def info(self) -> NodeInfo:
+        return NodeInfo("02" + "11" * 32, "regtest", "scripted", 100, synced=True)
+
+    async def create_invoice(
+        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
+    ) -> Invoice:
+        read = signed_invoice(
+            label, SERVICE_NODE, amount_msat, now=self._clock.now(), seconds=expiry_seconds, words=description
+        )
+        invoice = Invoice(label, read.bolt11, read.payment_hash, read.amount_msat, read.expires_at)
+        return self.invoices.setdefault(label, invoice)
+
+    async def find_invoice(self, label: str) -> Invoice | None:
+        return self.invoices.get(label)
+
+    def settle(self, label: str, amount_msat: int) -> None:
+        """Let somebody pay: an invoice of ours, or something that came unasked."""
+        payment_hash = self.invoices[label].payment_hash if label in self.invoices else _digest(label)
+        number = len(self.settlements) + 1
+        self.settlements.append(Settlement(label, payment_hash, Msat(amount_msat), number, self._clock.now()))
+
+    async def next_settlement(self, *, after_index: int, timeout_seconds: int) -> Settlement | None:
+        del timeout_seconds
+        return next((one for one in self.settlements if one.pay_index > after_index), None)
+
+    async def pay(self, bolt11: str, *, maxfee_msat: Msat, label: str) -> PaymentReport:
+        del maxfee_msat, label
+        amount = parse_bolt11(bolt11).amount_msat or 0
+        return PaymentReport(PaymentState.SETTLED, Msat(amount + self.fee_msat), "00" * 32)
+
+    async def payment(self, payment_hash: str) -> PaymentReport:
+        raise AssertionError(f"nobody asks about {payment_hash}")
+
+    async def htlc_hashes(self) -> frozenset[str]:
+        return frozenset()
+
+    async def spendable_msat(self) -> Msat:
+        return Msat(1_000_000_000)
+
+    async def moves(self, *, after_index: int, limit: int) -> list[Move]:
+        del after_index, limit
+        return []
+
+
+def signed_invoice(
+    label: str, secret: bytes, amount_msat: Msat | None, *, now: int, seconds: int = 600, words: str = ""
+) -> DecodedInvoice:
+    """Return a really signed invoice whose payment hash derives from its label."""
+    text = InvoiceText(
+        payment_hash=_digest(label),
+        payment_secret=_digest(f"secret of {label}"),
+        amount_msat=amount_msat,
+        description=words,
+        only_hash=False,
+        created_at=now,
+        expiry_seconds=seconds,
+    )
+    return parse_bolt11(build_bolt11(text, secret=secret))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
