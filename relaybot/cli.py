@@ -36,6 +36,8 @@ from relaybot.worker.settings import WorkerSettings
 
 Result = TypeVar("Result")
 
+PIPE_COLUMNS = 600  # wide enough for every table
+
 config_option = click.option(
     "--config",
     "config_path",
@@ -340,13 +342,22 @@ def _show(rows: Sequence[Mapping[str, Any]], title: str, as_json: bool) -> None:
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Show one thing as lines, several as a table; nothing is cut off, in a pipe nothing is folded either."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_COLUMNS
+    if len(rows) == 1:
+        width = max(len(name) for name in rows[0])
+        for name, value in rows[0].items():
+            console.print(f"{name:<{width}}  {_cell(value)}", highlight=False, markup=False, soft_wrap=True)
+        return
     table = Table(title=title, title_justify="left")
     for name in rows[0] if rows else ["nothing yet"]:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console().print(table)
+    console.print(table)
 
 
 def _cell(value: object) -> str:
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import secrets
 import shutil
@@ -15,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from relaybot.app import Addresses, serve
-from relaybot.config import Config, parse_config
+from relaybot.config import Config, load_config
 from relaybot.connection import RelayConnection
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import SqliteDatabase, open_sqlite
@@ -227,7 +228,9 @@ async def world(start: bool = True, **overrides: Any) -> AsyncIterator[World]:  
         stack.push_async_callback(network.close)
         keys = {name: KeyPair(secrets.token_bytes(32)) for name in NAMES}
         port = free_port()
-        config = parse_config(_config(data, port, network, keys, overrides), config_dir=data)
+        written = data / "config.yaml"
+        written.write_text(yaml.safe_dump(_config(data, port, network, keys, overrides)))
+        config = load_config(written, {})
         try:
             async with asyncio.TaskGroup() as tasks:
                 made = World(data, port, config, network, tasks, keys)
@@ -274,4 +277,4 @@ def _config(
     }
     for section, values in overrides.items():
         config[section] = {**config.get(section, {}), **values} if isinstance(values, dict) else values
-    return json.loads(json.dumps(config))  # type: ignore[no-any-return]  # plain data, as a file would give it
+    return config

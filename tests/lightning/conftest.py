@@ -28,6 +28,7 @@ RIG = Topology(
 )
 
 Connect = Callable[..., CoreLightning]
+Restart = Callable[[], Awaitable[CoreLightning]]
 Script = Callable[[Answers], Awaitable[ScriptedNode]]
 
 
@@ -69,6 +70,23 @@ async def connect() -> AsyncIterator[Connect]:
 def node(network: SimulatedNetwork, connect: Connect) -> CoreLightning:
     """The adapter on the service's node."""
     return connect(network.sockets["service"])
+
+
+@pytest.fixture
+async def restart(
+    network: SimulatedNetwork, connect: Connect, data_dir: Path, clock: SetClock
+) -> AsyncIterator[Restart]:
+    """Stop the network and start it again on what it remembers; the answer is a new adapter on the service's node."""
+    async with AsyncExitStack() as closing:
+
+        async def restart() -> CoreLightning:
+            await network.close()
+            again = SimulatedNetwork(data_dir, clock=clock)
+            await again.start()
+            closing.push_async_callback(again.close)
+            return connect(again.sockets["service"])
+
+        yield restart
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from relaybot.errors import Rejected, Unavailable
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.people import Wanted
 from relaybot.simulator.scripts import Ending, Outcome, Script
-from tests.lightning.conftest import Connect
+from tests.lightning.conftest import Connect, Restart
 from tests.lightning.conftest import Script as StartScripted
 from tests.lightning.wire import Answer, recording, reply
 from wallet.bolt11_invoice import parse_bolt11, require_payable
@@ -226,19 +226,15 @@ async def test_c17_the_caller_dies_after_sending_and_the_payment_goes_out(
 
 
 async def test_c17_an_orphan_stays_pending_for_ever_and_is_known_by_its_missing_htlc(
-    network: SimulatedNetwork, node: CoreLightning, connect: Connect, data_dir: Path, clock: SetClock, asked: str
+    network: SimulatedNetwork, node: CoreLightning, restart: Restart, asked: str
 ) -> None:
     network.scripts.add(Script(outcome=Outcome.ORPHAN))
     assert (await node.pay(asked, maxfee_msat=MAXFEE, label="payout/1")).state is PaymentState.UNKNOWN
     assert network.payments.release(payment_hash=None, ending=Ending.SETTLE) == 0  # nothing ends it
-    await network.close()
-    restarted = SimulatedNetwork(data_dir, clock=clock)
-    await restarted.start()
-    after = connect(restarted.sockets["service"])
+    after = await restart()
     assert (await after.payment(hash_of(asked))).state is PaymentState.PENDING
     assert hash_of(asked) not in await after.htlc_hashes()
     assert (await after.pay(asked, maxfee_msat=MAXFEE, label="l")).reason == "still in progress"
-    await restarted.close()
 
 
 async def test_c17_after_a_restart_no_route_is_said_while_the_first_payment_lives(
@@ -269,19 +265,15 @@ async def test_d01_settlements_replayed_from_index_0_are_the_same_ones(
 
 
 async def test_d02_settlements_while_nobody_listened_are_found_after_a_restart_of_the_node(
-    network: SimulatedNetwork, node: CoreLightning, connect: Connect, data_dir: Path, clock: SetClock
+    network: SimulatedNetwork, node: CoreLightning, restart: Restart
 ) -> None:
     invoice = await node.create_invoice(label="top-up", amount_msat=ALICE, description="d", expiry_seconds=600)
     await network.people.pay("bob", Wanted(invoice.bolt11))
     before = await node.next_settlement(after_index=0, timeout_seconds=0)
-    await network.close()
-    restarted = SimulatedNetwork(data_dir, clock=clock)
-    await restarted.start()
-    after = connect(restarted.sockets["service"])
+    after = await restart()
     assert before is not None
     assert await after.next_settlement(after_index=0, timeout_seconds=0) == before
     assert await after.next_settlement(after_index=before.pay_index, timeout_seconds=0) is None
-    await restarted.close()
 
 
 async def test_d02_an_index_is_not_used_again_when_its_invoice_is_deleted(

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import aiosqlite
+import pytest
+
+from relaybot.db import sqlite as sqlite_module
+from relaybot.db.migrations import Migration, WrongSchema, load_migrations
+from relaybot.db.sqlite import READERS, SqliteDatabase, open_sqlite
+from relaybot.errors import Unavailable
+from tests.book.stores import NOW, SqliteStore
+from tests.book.test_database import Changed, cursor, cursors, write
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "down" / "book.db"
+
+
+async def opened_with(path: Path, borders: list[str] | None = None) -> SqliteDatabase:
+    return await SqliteStore(path).open((borders if borders is not None else []).append)
+
+
+async def _pragma(connection: aiosqlite.Connection, name: str) -> object:
+    rows = list(await connection.execute_fetchall(f"PRAGMA {name}"))
+    return rows[0][0]
+
+
+async def test_a_commit_is_durable_before_it_returns(path: Path) -> None:
+    database = await opened_with(path)
+    assert await _pragma(database._writer, "journal_mode") == "wal"
+    assert await _pragma(database._writer, "synchronous") == 2  # FULL
+    assert await _pragma(database._writer, "busy_timeout") == sqlite_module.BUSY_SECONDS * 1_000
+    await database.close()
+
+
+async def test_the_probe_is_told_of_each_commit_and_of_no_rollback(path: Path) -> None:
+    borders: list[str] = []
+    database = await opened_with(path, borders)
+    await write(database, cursor("a"))
+    assert borders == ["commit:before", "commit:after"]
+    with pytest.raises(Changed):
+        async with database.transaction():
+            raise Changed
+    assert borders == ["commit:before", "commit:after"]
+    await database.close()
+
+
+async def test_a_read_never_writes(path: Path) -> None:
+    database = await opened_with(path)
+    for _ in range(READERS + 1):
+        with pytest.raises(Unavailable, match="readonly"):
+            await database.fetch("DELETE FROM cursors")
+    assert await cursors(database) == {}
+    await database.close()
+
+
+async def test_a_lock_that_is_not_given_up_is_unavailable_and_later_it_works(path: Path) -> None:
+    database = await opened_with(path)
+    await database._writer.execute("PRAGMA busy_timeout = 1")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match=r"^database: database is locked$"):
+            await write(database, cursor("a", 1))
+        other.execute("ROLLBACK")
+    await write(database, cursor("a", 2))
+    assert await cursors(database) == {"a": 2}
+    await database.close()
+
+
+async def test_a_wrong_statement_is_our_fault_and_not_the_worlds(path: Path) -> None:
+    database = await opened_with(path)
+    for _ in range(READERS + 1):
+        with pytest.raises(sqlite3.OperationalError, match="no such column: nonsense"):
+            await database.fetch("SELECT nonsense FROM cursors")
+        with pytest.raises(sqlite3.OperationalError, match="no column named nonsense"):
+            await write(database, {"id": "a", "nonsense": 1})
+    with pytest.raises(sqlite3.IntegrityError):
+        async with database.transaction() as transaction:
+            await transaction.insert("cursors", [cursor("a"), cursor("a")])
+    with pytest.raises(OverflowError):
+        await write(database, cursor("a", 2**63))
+    await write(database, cursor("a"))
+    assert await cursors(database) == {"a": 0}
+    await database.close()
+
+
+async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="unable to open database file"):
+        await opened_with(tmp_path)
+
+
+def test_a_file_of_another_kind_is_not_touched(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"my diary, and no database at all" * 100)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        asyncio.run(opened_with(path))
+    assert path.read_bytes() == b"my diary, and no database at all" * 100
+
+
+FAILING_START = """
+import asyncio, sys
+from pathlib import Path
+from relaybot.db.migrations import Migration
+from relaybot.db.sqlite import open_sqlite
+
+asyncio.run(open_sqlite(Path(sys.argv[1]), [Migration(1, "wrong", "CREATE TABLE")], now=1))
+"""
+
+
+def test_a_process_whose_start_fails_ends(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FAILING_START, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert "syntax error" in done.stderr
+    assert "ResourceWarning" not in done.stderr
+
+
+async def test_a_start_that_fails_leaves_no_thread_behind(path: Path) -> None:
+    threads = threading.enumerate()
+    await (await open_sqlite(path, [Migration(1, "one", "SELECT 1;")], now=NOW)).close()
+    with pytest.raises(WrongSchema):
+        await open_sqlite(path, [], now=NOW)
+    assert _left(threads) == []
+
+
+def _left(before: list[threading.Thread]) -> list[threading.Thread]:
+    """Return the threads that are new and do not end."""
+    new = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in new:
+        thread.join(timeout=5)
+    return [thread for thread in new if thread.is_alive()]
+
+
+async def test_four_processes_may_start_at_once_on_a_new_schema(path: Path) -> None:
+    await (await open_sqlite(path, [], now=NOW)).close()
+    databases = await asyncio.gather(*(open_sqlite(path, load_migrations(), now=NOW) for _ in range(4)))
+    for database in databases:
+        assert len(await database.fetch("SELECT * FROM migrations")) == len(load_migrations())
+        await database.close()
+
+
+async def test_closing_lets_go_of_every_thread(path: Path) -> None:
+    threads = threading.enumerate()
+    database = await opened_with(path)
+    assert len(threading.enumerate()) > len(threads)
+    await database.close()
+    assert _left(threads) == []
+
+
+async def test_a_name_with_a_nul_is_never_taken_for_another_one(path: Path) -> None:
+    # SQLite's JSON ends a text at a NUL, so such an id is not found again; its row is still unique.
+    database = await opened_with(path)
+    await write(database, cursor("a", 1), cursor("a\0b", 2))
+    assert set(await database.rows_by_id("cursors", ["a\0b"])) <= {"a\0b"}
+    with pytest.raises(sqlite3.IntegrityError):
+        async with database.transaction() as transaction:
+            await transaction.insert("cursors", [cursor("a\0b", 3)])
+    assert await cursors(database) == {"a": 1, "a\0b": 2}
+    await database.close()

@@ -1,0 +1,197 @@
+"""Every command beside a running service: what it answers, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from relaybot import cli as commands
+from relaybot.cli import cli
+from relaybot.errors import RelaybotError
+from tests.flows.harness import World, world
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+async def invoke(w: World, *words: str) -> Result:
+    """Run a command in a thread, with its own event loop, as the shell would beside the service."""
+    arguments = [*words, "--config", str(w.data / "config.yaml")]
+    return await asyncio.to_thread(CliRunner().invoke, cli, arguments)
+
+
+async def answer(w: World, *words: str) -> Any:
+    """Run a command with --json and return its answer."""
+    result = await invoke(w, *words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+async def finished_job(w: World) -> str:
+    """Play one job to its end and return its id."""
+    await w.fund("bob", 12_000)
+    await w.node_joins()
+    request = await w.request("bob")
+    await w.deliver(await w.assignment())
+    await w.feedback("bob", request, "success")
+    return request.id
+
+
+async def test_books_check_finds_sound_books_that_agree_with_the_node() -> None:
+    async with world() as w:
+        await finished_job(w)
+        found = await answer(w, "books", "check")
+        assert (found["sound"], found["node"], found["broken"]) == (True, "agrees", [])
+        assert found["transfers"] == 8
+
+
+async def test_books_check_fails_when_the_node_moved_money_the_book_does_not_know() -> None:
+    async with world() as w:
+        await w.fund("bob", 12_000)
+        await w.stop()
+        async with w.database() as database, database.transaction() as transaction:
+            await transaction.fetch("DELETE FROM transfers")
+            await transaction.fetch("UPDATE accounts SET balance_msat = 0")
+        result = await invoke(w, "books", "check")
+        assert result.exit_code == 1
+        assert "12000000 msat, the book 0 msat" in " ".join(result.output.split())
+
+
+async def test_books_check_says_when_the_node_cannot_be_asked() -> None:
+    async with world() as w:
+        await w.stop()
+        await w.network.close()
+        found = await answer(w, "books", "check")
+        assert found["node"].startswith("not compared")
+
+
+async def test_books_explain_a_job_names_every_transfer_and_the_split() -> None:
+    async with world() as w:
+        job = await finished_job(w)
+        found = await answer(w, "books", "explain", job)
+        assert found["job"]["state"] == "captured"
+        reasons = [transfer["reason"] for transfer in found["transfers"]]
+        assert reasons[0] == "hold"
+        assert any(reason.startswith("compute:") for reason in reasons)
+        assert found["split"]["price"]["base_msat"] == 12_000_000
+        single = await answer(w, "books", "explain", f"job/{job}/capture/1")
+        assert single["transfer"].endswith("/capture/1")
+        shown = await invoke(w, "books", "explain", job)
+        assert "captured" in shown.output
+
+
+async def test_books_explain_a_payout_names_its_attempts() -> None:
+    async with world() as w:
+        alice = await w.join("alice")
+        await alice.ask(w.bot, f"payout {alice.address}")
+        await finished_job(w)
+
+        async def paid() -> bool:
+            return bool(await w.rows("SELECT id FROM payouts WHERE state = 'paid'"))
+
+        await w.until(paid)
+        payouts = await answer(w, "payouts", "list")
+        found = await answer(w, "books", "explain", payouts[0]["id"])
+        assert [attempt["state"] for attempt in found["attempts"]] == ["paid"]
+        assert await answer(w, "payouts", "list", "--unfinished") == []
+
+
+async def test_books_explain_refuses_an_id_that_is_nothing() -> None:
+    async with world() as w:
+        result = await invoke(w, "books", "explain", "nonsense")
+        assert isinstance(result.exception, RelaybotError)
+        assert "no transfer, job or payout" in str(result.exception)
+
+
+async def test_jobs_list_shows_the_newest_job() -> None:
+    async with world() as w:
+        job = await finished_job(w)
+        assert [(one["id"], one["state"]) for one in await answer(w, "jobs", "list")] == [(job, "captured")]
+
+
+async def test_keys_shows_public_keys_only() -> None:
+    async with world() as w:
+        found = await answer(w, "keys")
+        assert {"service", "books", "agent/autodev"} <= {one["role"] for one in found}
+        assert all(one["npub"].startswith("npub1") for one in found)
+
+
+async def test_accounts_publish_publishes_a_day_once() -> None:
+    async with world() as w:
+        await finished_job(w)
+        first, second = await answer(w, "accounts", "publish"), await answer(w, "accounts", "publish")
+        assert first["published_now"] is True
+        assert (second["published_now"], second["event"]) == (False, first["event"])
+
+
+async def test_accounts_publish_refuses_a_day_that_is_not_over() -> None:
+    async with world(accounting={"allow_open_day": False}) as w:
+        result = await invoke(w, "accounts", "publish")
+        assert "not over" in str(result.exception)
+
+
+async def test_migrate_and_config_check_say_that_all_is_well() -> None:
+    async with world() as w:
+        assert "up to date" in (await invoke(w, "migrate")).output
+        assert "good; 1 agents, 5 people" in (await invoke(w, "config", "check")).output
+
+
+async def test_the_default_configuration_runs_as_it_is() -> None:
+    result = await asyncio.to_thread(CliRunner().invoke, cli, ["config", "check"])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["run"], ["demo"], ["node"], ["worker"], ["keys"], ["migrate"], ["books", "check"], ["books", "explain"]),
+        *(["jobs", "list"], ["payouts", "list"], ["accounts", "publish"], ["config", "check"]),
+    ],
+)
+def test_every_command_has_help_with_an_example(words: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*words, "--help"])
+    assert result.exit_code == 0
+    assert "Example: relaybot" in result.output
+
+
+def test_a_worker_needs_exactly_one_kind_of_work(tmp_path: Path) -> None:
+    words = ["worker", "--relay", "ws://127.0.0.1:1", "--service", "00" * 32, "--key", str(tmp_path / "key")]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code != 0
+    assert "exactly one of" in result.output
+
+
+def test_a_bad_configuration_ends_with_path_value_and_what_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("jobs: {ttl_seconds: soon}\nnonsense: 1\n")
+    monkeypatch.setattr(sys, "argv", ["relaybot", "config", "check", "--config", str(config)])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "jobs.ttl_seconds" in said
+    assert "soon" in said
+    assert "nonsense" in said
+
+
+def test_an_unknown_command_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["relaybot", "nonsense"])
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 2
+    assert "No such command" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""The relay, from its pure session to real sockets, clients and kills."""

@@ -1,0 +1,176 @@
+"""Queries answer as a naive matcher would, and by an index."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relaybot.nostr.event import Event, parse_event
+from relaybot.nostr.filters import Filter
+from relaybot.relay import events as events_module
+from relaybot.relay.event_table import SCHEMA
+from relaybot.relay.event_writes import Arrival, EventWriter, Outcome
+from relaybot.relay.events import EventStore
+from relaybot.relay.queries import Statement, build_listing, build_raws, choices, probe
+from relaybot.relay.settings import RelayLimits
+from tests.relay.authors import ALICE, BOB, NOW, note, raw
+from tests.relay.random_events import POOL, filters, naive_answer
+
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def connection(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(SCHEMA)
+    return connection
+
+
+def written(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
+    EventWriter(connection).write([Arrival(raw(event), event) for event in events])
+
+
+def ask(connection: sqlite3.Connection, statement: Statement) -> bytes | str | None:
+    (value,) = connection.execute(statement.sql, statement.values).fetchone()
+    return value
+
+
+def choose(data: st.DataObject, filter_: Filter) -> str | None:
+    """Return any of the indexes by which the filter can be answered."""
+    possible = [] if filter_.ids is not None else choices(filter_)
+    return data.draw(st.sampled_from(possible)) if possible else None
+
+
+@given(st.data(), st.lists(filters(), min_size=1, max_size=3))
+@QUICK
+def test_every_index_gives_the_naive_answer(path: Path, data: st.DataObject, asked: list[Filter]) -> None:
+    path.unlink(missing_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript("PRAGMA synchronous=OFF;" + SCHEMA)
+    stored = data.draw(st.lists(st.sampled_from(POOL), unique_by=lambda event: event.id, max_size=40))
+    written(connection, stored)
+    plans = [(filter_, choose(data, filter_)) for filter_ in asked]
+    expected = naive_answer(stored, asked)
+    answered = ask(connection, build_raws(plans)) or b""
+    assert isinstance(answered, bytes)
+    assert [parse_event(line) for line in answered.split(b"\n") if line] == expected
+    listed = ask(connection, build_listing(plans)) or ""
+    assert isinstance(listed, str)
+    assert [int(item.split(" ")[1]) for item in listed.split(",") if item] == [len(raw(event)) for event in expected]
+    connection.close()
+
+
+@given(st.lists(st.lists(filters(), min_size=1, max_size=3), min_size=10, max_size=20))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("one_step", [0, 100], ids=["by pages", "in one step"])
+async def test_the_store_gives_the_naive_answer_before_and_after_reopening(
+    path: Path, one_step: int, questions: list[list[Filter]]
+) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events_module, "ONE_STEP_EVENTS_MAX", one_step)
+        patch.setattr(events_module, "PAGE_BYTES_MAX", 2_000)
+        for fresh in (True, False):
+            store = await EventStore.open(path, RelayLimits())
+            if fresh:
+                await written_to(store, POOL)
+            for asked in questions:
+                assert await answer(store, asked) == naive_answer(POOL, asked)
+            await store.close()
+
+
+PEOPLE = frozenset({ALICE.pubkey, BOB.pubkey})
+SHAPES = {
+    "one id": Filter(ids=frozenset({"0" * 64}), limit=1),
+    "one author": Filter(authors=frozenset({ALICE.pubkey}), limit=20),
+    "two authors and a kind": Filter(authors=PEOPLE, kinds=frozenset({1}), limit=100),
+    "a kind": Filter(kinds=frozenset({1}), limit=100),
+    "a kind, a span": Filter(kinds=frozenset({1}), since=NOW - 9, until=NOW, limit=100),
+    "#p": Filter(tags={"p": frozenset({ALICE.pubkey})}, limit=50),
+    "#t and kind": Filter(tags={"t": frozenset({"x"})}, kinds=frozenset({1}), limit=100),
+    "#e and #p": Filter(tags={"e": frozenset({"0" * 64}), "p": PEOPLE}, limit=100),
+    "#p and authors": Filter(tags={"p": PEOPLE}, authors=PEOPLE, limit=100),
+    "time": Filter(since=NOW - 9, limit=100),
+    "anything": Filter(limit=100),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_shape_of_a_filter_scans_a_table(connection: sqlite3.Connection, shape: str) -> None:
+    filter_ = SHAPES[shape]
+    statements = [build_raws([(filter_, choice)]) for choice in choices(filter_) or [None]]
+    for statement in [*statements, *([probe(filter_)] if len(choices(filter_)) > 1 else [])]:
+        steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values)]
+        touched = [step for step in steps if " event" in step or " tag" in step or step[:8] in ("SEARCH e", "SEARCH i")]
+        assert touched
+        in_time_order = shape in ("anything",)  # the only one whose answer is the beginning of an index
+        assert all(step.startswith("SEARCH") or (in_time_order and "event_time" in step) for step in touched), steps
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_work_of_a_query_does_not_grow_with_what_is_stored(connection: sqlite3.Connection, shape: str) -> None:
+    """Count the steps of SQLite's machine with 1,000 and with 20,000 events of each sort."""
+    filter_ = SHAPES[shape]
+    statement = build_raws([(filter_, choices(filter_)[0] if choices(filter_) else None)])
+    steps = []
+    for count in (1_000, 20_000):
+        _fill(connection, count)
+        steps.append(_machine_steps(connection, statement))
+    assert steps[1] <= 1.3 * steps[0]
+
+
+def _fill(connection: sqlite3.Connection, count: int) -> None:
+    """Copy one event `count` times into the tables, as many seconds apart."""
+    for table in ("event", "tag"):
+        connection.execute(f"DELETE FROM {table}")
+    tags = [["p", ALICE.pubkey], ["t", "x"], ["e", "0" * 64]]
+    written(connection, [note("copied", tags=tags)])
+    connection.execute("BEGIN")
+    for table, columns in (("event", "id, pubkey, rank, author, kind, {at}, raw"), ("tag", "")):
+        if table == "event":
+            shown = columns.format(at=f"{NOW} - n.value")
+            connection.execute(
+                f"INSERT INTO event SELECT seq + n.value, {shown} FROM event, json_each(?) AS n WHERE seq = 1",
+                (_numbers(count),),
+            )
+        else:
+            connection.execute(
+                f"INSERT INTO tag SELECT key, kind, {NOW} - n.value, rank, seq + n.value FROM tag, json_each(?) AS n WHERE seq = 1",
+                (_numbers(count),),
+            )
+    connection.execute("COMMIT")
+
+
+def _numbers(count: int) -> str:
+    return str(list(range(1, count)))
+
+
+def _machine_steps(connection: sqlite3.Connection, statement: Statement) -> int:
+    counted = 0
+
+    def count() -> int:
+        nonlocal counted
+        counted += 1
+        return 0
+
+    connection.set_progress_handler(count, 1)
+    connection.execute(statement.sql, statement.values).fetchall()
+    connection.set_progress_handler(None, 0)
+    return counted
+
+
+async def written_to(store: EventStore, events: Sequence[Event]) -> list[Outcome]:
+    done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+    store.write([Arrival(raw(event), event) for event in events], done.set_result)
+    return await done
+
+
+async def answer(store: EventStore, asked: Sequence[Filter]) -> list[Event]:
+    return [parse_event(line) async for page in store.query(asked) for line in page]
