@@ -211,12 +211,13 @@ class Invoices:
         """`waitinvoice`: until this one is paid, expires or is deleted."""
         label = params.text(given, "label")
         assert label is not None, "a required parameter is there"
-        row = self.find(label)
-        if row is None:
+        if self.find(label) is None:
             raise Fault(-1, "Label not found")
-        await self._changes.first(lambda: self._decided(label), seconds=max(0, row["expires_at"] - self._clock.now()))
         self.expire()
-        row = self.find(label)
+        while (row := self.find(label)) is not None and row["status"] == "unpaid":
+            left = row["expires_at"] - self._clock.now()
+            await self._changes.first(lambda: self._decided(label), seconds=left)
+            self.expire()
         if row is None:
             raise Fault(-1, "Invoice deleted during wait")
         if row["status"] == "expired":

@@ -14,7 +14,7 @@ from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Outcome, Script
 from tests.lightning.conftest import Connect
 from tests.lightning.wire import SilentNode
-from wallet.cln import CoreLightning, NodeLimits
+from wallet.cln import CoreLightning, NodeLimits, _Call
 from wallet.lightning import PaymentState
 from wallet.money import Msat
 
@@ -123,3 +123,11 @@ async def test_c16_hanging_payments_and_waits_slow_no_read_and_no_other_payment(
     assert not any(call.done() for call in (*held, *waits))
     for call in (*held, *waits):
         call.cancel()
+
+
+async def test_a_call_given_up_before_its_thread_began_sends_nothing(silent: SilentNode) -> None:
+    call = _Call(str(silent.path), timeout_seconds=1)
+    call.give_up()
+    with pytest.raises(TimeoutError, match="before it was sent"):
+        await asyncio.to_thread(call.call, "getinfo", {})
+    assert b"".join(silent.said) == b""

@@ -144,7 +144,7 @@ def test_a_path_too_long_for_a_socket_is_refused_by_name(data_dir: Path) -> None
     assert str(data_dir) in str(refusal.value)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.com"])
+@pytest.mark.parametrize("host", ["10.0.0.1", "::", "192.168.1.1", "example.com"])
 async def test_the_world_listens_on_this_machine_only(data_dir: Path, host: str) -> None:
     network = SimulatedNetwork(data_dir, http_host=host)
     with pytest.raises(BadConfig, match="loopback"):
@@ -205,7 +205,7 @@ async def test_an_amount_of_zero_for_an_amountless_invoice_is_refused(network: S
         await network.nodes["wallets"].answer("xpay", {"invstring": made["bolt11"], "amount_msat": 0})
 
 
-def edge(channel: int, sender: str, receiver: str, spendable: int, base: int = 0, ppm: int = 0) -> Edge:
+def edge(channel: int, sender: str, receiver: str, spendable: int, *, base: int = 0, ppm: int = 0) -> Edge:
     return Edge(channel, sender, receiver, spendable, base, ppm, connected=True)
 
 
@@ -237,7 +237,7 @@ def test_parts_sum_to_the_amount_and_no_channel_carries_more_than_it_can(
     widths: list[int], amount: int, base: int, ppm: int
 ) -> None:
     edges = [edge(number, "a", "b", width) for number, width in enumerate(widths)]
-    edges += [edge(100 + number, "b", "c", width, base, ppm) for number, width in enumerate(widths)]
+    edges += [edge(100 + number, "b", "c", width, base=base, ppm=ppm) for number, width in enumerate(widths)]
     try:
         paths = find_paths(edges, source="a", destination="c", amount_msat=amount)
     except NoPath:

@@ -14,11 +14,18 @@ import pytest
 
 from relaybot.clock import SetClock
 from relaybot.simulator.network import SimulatedNetwork
+from tests.lightning import situations_of_invoices, situations_of_look_ups, situations_of_payments
 from tests.lightning.conftest import RIG
 from tests.lightning.lab import Lab
-from tests.lightning.situations import NOT_SERVED, SITUATIONS
+from tests.lightning.situations import AS_RECORDED, NOT_SERVED
 from tests.lightning.wire import RECORDINGS, recording
 
+SITUATIONS = {
+    **AS_RECORDED,
+    **situations_of_invoices.SITUATIONS,
+    **situations_of_payments.SITUATIONS,
+    **situations_of_look_ups.SITUATIONS,
+}
 NAMES = sorted(path.stem for path in RECORDINGS.glob("*.json"))
 
 # Optional in the node's own schemas, and nothing a caller of ours may depend on.

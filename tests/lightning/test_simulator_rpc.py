@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import bolt11
 import pytest
+from bolt11 import Bolt11, TagChar, Tags
 
 from relaybot.simulator import params
 from relaybot.simulator.network import SimulatedNetwork
@@ -195,3 +197,36 @@ async def test_waiting_for_a_deleted_index_says_what_it_reached(socket: Path) ->
     await ask(socket, "invoice", [1_000, "l", "d"])
     answer = (await ask(socket, "wait", ["invoices", "created", 1]))["result"]
     assert answer["details"] == {"status": "unpaid", "label": "l"}
+
+
+async def test_a_wait_for_an_invoice_ends_by_the_nodes_clock_and_not_by_ours(
+    network: SimulatedNetwork, socket: Path, clock: Any
+) -> None:
+    await ask(socket, "invoice", {"amount_msat": 1, "label": "l", "description": "d", "expiry": 1})
+    waiting = asyncio.create_task(ask(socket, "waitinvoice", {"label": "l"}))
+    await ask(socket, "getinfo", {})
+    clock.advance(1)
+    await ask(socket, "invoice", [1, "other", "d"])  # something changes, and everybody looks again
+    assert (await waiting)["error"]["code"] == 903
+
+
+async def test_no_invoice_belongs_to_an_offer(socket: Path) -> None:
+    await ask(socket, "invoice", [1_000, "l", "d"])
+    assert (await ask(socket, "listinvoices", {"offer_id": "00" * 32}))["result"] == {"invoices": []}
+
+
+async def test_escapes_are_noticed_in_positional_parameters_too(socket: Path) -> None:
+    assert (await ask(socket, "invoice", [1_000, "l", "é", 60], escaped=True))["error"]["code"] == -32602
+    backslash = "a\\u00e9 b"  # a backslash and a u are no escape
+    assert "result" in await ask(socket, "invoice", [1_000, "l", backslash], escaped=True)
+
+
+async def test_an_invoice_without_features_is_decoded_too(socket: Path) -> None:
+    tags = Tags()
+    tags.add(TagChar.payment_secret, "33" * 32)
+    tags.add(TagChar.payment_hash, "22" * 32)
+    tags.add(TagChar.description, "x")
+    plain = bolt11.encode(Bolt11(currency="bcrt", date=1_795_438_000, tags=tags), "11" * 32)
+    answer = (await ask(socket, "decode", [plain]))["result"]
+    assert "features" not in answer
+    assert "amount_msat" not in answer

@@ -157,10 +157,10 @@ async def test_a_scripted_outcome_waits_for_its_payment_and_is_released_by_hash(
 ) -> None:
     status, script = await client.post("/scripts", {"outcome": "error_while_pending", "wallet": "alice"})
     assert (status, script["outcome"]) == (201, "error_while_pending")
-    for name, state in (("dave", PaymentState.SETTLED), ("alice", PaymentState.UNKNOWN)):
-        bolt11 = network.people.invoice(name, 1_000_000)
-        assert (await node.pay(bolt11, maxfee_msat=Msat(5_000), label="l")).state is state
-    payment_hash = parse_bolt11(bolt11).payment_hash
+    dave, alice = (network.people.invoice(name, 1_000_000) for name in ("dave", "alice"))
+    assert (await node.pay(dave, maxfee_msat=Msat(5_000), label="l")).state is PaymentState.SETTLED
+    assert (await node.pay(alice, maxfee_msat=Msat(5_000), label="l")).state is PaymentState.UNKNOWN
+    payment_hash = parse_bolt11(alice).payment_hash
     assert await client.post("/scripts/release", {"payment_hash": "00" * 32}) == (200, {"released": 0})
     assert await client.post("/scripts/release", {"payment_hash": payment_hash, "ending": "fail"}) == (
         200,
@@ -198,7 +198,8 @@ async def test_the_overview_says_what_runs(client: Client, network: SimulatedNet
         ("/scripts", {"outcome": "hold", "seconds": -1}, "seconds"),
         ("/scripts/release", {"ending": "maybe"}, "ending"),
         ("/scripts", [], "body"),
-        ("/scripts", None, "body"),
+        ("/scripts", "text", "body"),
+        ("/scripts", None, "outcome"),
     ],
 )
 async def test_a_bad_body_is_refused_naming_the_field(client: Client, path: str, body: Any, field: str) -> None:

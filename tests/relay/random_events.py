@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter, matches
 from tests.relay.authors import ALICE, BOB, CAROL, NOW, in_order, note
+
+Value = TypeVar("Value")
 
 AUTHORS = (ALICE, BOB, CAROL)
 KINDS = (1, 2, 7, 1059)  # regular ones: nothing replaces anything
@@ -32,21 +35,19 @@ def events() -> st.SearchStrategy[Event]:
     return st.sampled_from(POOL)
 
 
-def _some(values: Sequence[st.Ex], most: int = 3) -> st.SearchStrategy[frozenset[st.Ex] | None]:
-    return st.none() | st.frozensets(st.sampled_from(values), max_size=most)
+def _some(values: Sequence[Value]) -> st.SearchStrategy[frozenset[Value] | None]:
+    return st.none() | st.frozensets(st.sampled_from(values), max_size=3)
 
 
 @st.composite
 def filters(draw: st.DrawFn) -> Filter:
     """Return any filter of this small world."""
-    tags = draw(
-        st.dictionaries(st.sampled_from(LETTERS), st.frozensets(st.sampled_from(VALUES), max_size=3), max_size=2)
-    )
+    values = st.frozensets(st.sampled_from(VALUES), max_size=3)
     return Filter(
         ids=draw(st.none() | st.none() | st.frozensets(st.sampled_from([event.id for event in POOL]), max_size=20)),
         authors=draw(_some([author.pubkey for author in AUTHORS])),
         kinds=draw(_some(KINDS)),
-        tags=tags,
+        tags=draw(st.dictionaries(st.sampled_from(LETTERS), values, max_size=2)),
         since=draw(st.none() | st.sampled_from(TIMES)),
         until=draw(st.none() | st.sampled_from(TIMES)),
         limit=draw(st.none() | st.integers(0, 8) | st.just(500)),

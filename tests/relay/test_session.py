@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relaybot.nostr.filters import Filter
-from relaybot.nostr.messages import build_close, build_closed, build_event_frame, build_notice, build_ok
+from relaybot.nostr.messages import build_close, build_closed, build_event_frame
 from relaybot.relay.session import RefuseSubscription, Send, Session, StoreEvent, Subscribe, Unsubscribe
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import note, raw
@@ -55,11 +55,10 @@ def test_a_subscription_has_its_filters(session: Session) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("wanted", "limit"), [({}, 10), ({"limit": 0}, 0), ({"limit": 100}, 100), ({"limit": 101}, 100)]
-)
-def test_limits_are_filled_in_and_clamped(session: Session, wanted: dict[str, int], limit: int) -> None:
-    assert session.receive(req("s", wanted)) == Subscribe("s", (Filter(limit=limit),))
+@pytest.mark.parametrize(("wanted", "limit"), [(None, 10), (0, 0), (10, 10), (100, 100), (101, 100)])
+def test_limits_are_filled_in_and_clamped(session: Session, wanted: int | None, limit: int) -> None:
+    filter_ = {} if wanted is None else {"limit": wanted}
+    assert session.receive(req("s", filter_)) == Subscribe("s", (Filter(limit=limit),))
 
 
 def test_no_more_subscriptions_than_allowed(session: Session) -> None:
@@ -73,13 +72,12 @@ def test_no_more_subscriptions_than_allowed(session: Session) -> None:
 def test_an_ended_subscription_makes_room(session: Session, end: str) -> None:
     for sub_id in ("a", "b"):
         session.receive(req(sub_id, {}))
-    match end:
-        case "close":
-            assert session.receive(build_close("a").encode()) == Unsubscribe("a")
-        case "closed":
-            session.ended("a")
-        case "refused":
-            assert isinstance(session.receive(req("a", {"ids": 1})), RefuseSubscription)
+    if end == "close":
+        assert session.receive(build_close("a").encode()) == Unsubscribe("a")
+    elif end == "closed":
+        session.ended("a")
+    else:
+        assert isinstance(session.receive(req("a", {"ids": 1})), RefuseSubscription)
     assert isinstance(session.receive(req("c", {})), Subscribe)
 
 
@@ -105,16 +103,11 @@ def test_a_bad_filter_is_refused_by_its_subscription(session: Session) -> None:
     assert json.loads(build_closed(action.sub_id, action.message))[:2] == ["CLOSED", "s"]
 
 
-@given(
-    st.binary(max_size=200)
-    | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps).map(str.encode)
-)
+_JSON = st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps).map(str.encode)
+
+
+@given(st.binary(max_size=200) | _JSON)
 def test_whatever_is_said_is_answered(said: bytes) -> None:
     action = Session(LIMITS).receive(said)
     assert isinstance(action, Send)
-    assert action.text.startswith(('["NOTICE",', '["OK",'))
-
-
-def test_answers_are_texts_of_nip_01() -> None:
-    assert build_notice("x") == '["NOTICE","x"]'
-    assert build_ok("a", True, "") == '["OK","a",true,""]'
+    assert action.text.startswith('["NOTICE",')

@@ -1,0 +1,1 @@
+"""The parts between relay and handlers: inbox, outbox, loops, keys, published days."""

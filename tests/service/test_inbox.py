@@ -1,0 +1,170 @@
+"""The inbox: stored once, handled once, whatever fails on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from relaybot import inbox as module
+from relaybot.clock import SetClock
+from relaybot.errors import Rejected, Unavailable
+from relaybot.inbox import Decision, Inbox
+from relaybot.nostr.event import Event
+from relaybot.nostr.keys import KeyPair
+from tests.service.conftest import NOW
+from wallet.book import Book
+from wallet.ledger import Plan, Put
+
+SOMEBODY = KeyPair(b"\x01" * 32)
+
+
+def event(number: int = 0, kind: int = 1) -> Event:
+    return SOMEBODY.sign(kind=kind, content=f"{number}", tags=[], created_at=NOW)
+
+
+@asynccontextmanager
+async def inbox(
+    book: Book, clock: SetClock, handler: Callable[[Event], Awaitable[Decision]], waiting_max: int = 100
+) -> AsyncIterator[Inbox]:
+    made = Inbox(book, clock, {range(1, 2): handler}, waiting_max=waiting_max)
+    task = asyncio.create_task(made.run())
+    yield made
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def done(book: Book, one: Event, state: str = "done") -> Mapping[str, object]:
+    """Wait until the event is handled."""
+    news = book.watch("inbox")
+    async with asyncio.timeout(10):
+        while True:
+            news.clear()
+            row = await book.row("inbox", one.id)
+            if row is not None and row["state"] == state:
+                return row
+            await news.wait()
+
+
+async def test_an_event_is_handled_once_though_it_comes_three_times(book: Book, clock: SetClock) -> None:
+    seen: list[str] = []
+
+    async def handler(one: Event) -> Decision:
+        seen.append(one.id)
+        return Plan(f"test/{one.id}", changes=(Put("cursors", "counted", {"value": len(seen)}),))
+
+    async with inbox(book, clock, handler) as box:
+        for source in ("a", "b", "c"):
+            await box.receive(event(), source)
+        row = await done(book, event())
+    assert seen == [event().id]
+    assert (row["source"], row["note"]) == ("a", f"test/{event().id}")
+
+
+async def test_the_plan_and_the_mark_are_one(book: Book, clock: SetClock) -> None:
+    """A second handler of the same event, in another process, finds the mark and changes nothing."""
+
+    async def handler(_: Event) -> Decision:
+        row = await book.row("cursors", "counted")
+        return Plan("test/once", changes=(Put("cursors", "counted", {"value": 1 + (row["value"] if row else 0)}),))
+
+    async with inbox(book, clock, handler) as box, inbox(book, clock, handler):
+        await box.receive(event(), "a")
+        await done(book, event())
+    counted = await book.row("cursors", "counted")
+    assert counted is not None
+    assert counted["value"] == 1
+
+
+async def test_a_second_event_of_the_same_cause_is_marked_done(book: Book, clock: SetClock) -> None:
+    async def handler(_: Event) -> Decision:
+        return Plan("test/the same cause", changes=(Put("cursors", "counted", {"value": 1}),))
+
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(1), "a")
+        await done(book, event(1))
+        await box.receive(event(2), "a")
+        assert (await done(book, event(2)))["note"] == "done before"
+
+
+async def test_a_refusal_is_noted(book: Book, clock: SetClock) -> None:
+    async def handler(_: Event) -> Decision:
+        raise Rejected("invalid", "bid: below the price")
+
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(), "a")
+        assert (await done(book, event()))["note"] == "refused: invalid: bid: below the price"
+
+
+async def test_a_fault_of_ours_keeps_the_event_for_the_operator_and_stops_nobody(book: Book, clock: SetClock) -> None:
+    async def handler(one: Event) -> Decision:
+        if one.content == "0":
+            raise KeyError("a fault")
+        return "good"
+
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(0), "a")
+        await done(book, event(0), "failed")
+        await box.receive(event(1), "a")
+        assert (await done(book, event(1)))["note"] == "good"
+
+
+async def test_what_is_unavailable_is_tried_again(book: Book, clock: SetClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0)
+    tries = 0
+
+    async def handler(_: Event) -> Decision:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise Unavailable("the node is away")
+        return "in the end"
+
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(), "a")
+        assert (await done(book, event()))["note"] == "in the end"
+    assert tries == 3
+
+
+async def test_an_event_stored_before_a_crash_is_handled_after_it(book: Book, clock: SetClock) -> None:
+    async def never(_: Event) -> Decision:
+        await asyncio.Event().wait()
+        return "never"
+
+    async def handler(_: Event) -> Decision:
+        return "after the crash"
+
+    async with inbox(book, clock, never) as box:
+        await box.receive(event(), "a")
+    async with inbox(book, clock, handler):
+        assert (await done(book, event()))["note"] == "after the crash"
+
+
+async def test_a_kind_nobody_handles_is_done(book: Book, clock: SetClock) -> None:
+    async def handler(_: Event) -> Decision:
+        raise AssertionError
+
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(kind=42), "a")
+        assert "nobody" in str((await done(book, event(kind=42)))["note"])
+
+
+async def test_more_events_than_may_wait_are_refused_and_taken_later(book: Book, clock: SetClock) -> None:
+    go = asyncio.Event()
+
+    async def handler(_: Event) -> Decision:
+        await go.wait()
+        return "good"
+
+    async with inbox(book, clock, handler, waiting_max=2) as box:
+        await box.receive(event(1), "a")
+        await box.receive(event(2), "a")
+        with pytest.raises(Unavailable, match="too many"):
+            await box.receive(event(3), "a")
+        go.set()
+        await done(book, event(1))
+        await done(book, event(2))
+        await box.receive(event(3), "a")
+        await done(book, event(3))
