@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from relaybot.clock import Clock
 from relaybot.config import Config
+from relaybot.db.database import Row
 from relaybot.nostr import nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
 from splits.resolved import ResolvedSplit
 from wallet.book import Book
-from wallet.ledger import Insert, Put, Values
+from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
 
 Chance = Callable[[int], bytes]  # that many random bytes
@@ -91,6 +92,13 @@ def new_user(now: int) -> Values:
 def check_payouts(pubkeys: Sequence[str], now: int) -> tuple[Put, ...]:
     """Return the rows that ask the payouts to look at these users' balances soon."""
     return tuple(Put("users", pubkey, {"payout_check_at": now}, fresh=new_user(now)) for pubkey in sorted(set(pubkeys)))
+
+
+def written(table: str, row_id: str, row: Row | None, values: Values) -> Change:
+    """Return the change of a row to `values`, guarded by what was read: its version, or that it was not there."""
+    if row is None:
+        return Insert(table, row_id, values)
+    return Update(table, row_id, values, expect={"version": row["version"]})
 
 
 def events_owed(now: int, *events: Event) -> tuple[Insert, ...]:

@@ -12,19 +12,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from handlers.bot import Bot, check_payouts, new_user
+from handlers.bot import Bot, check_payouts, new_user, written
 from handlers.jobs import new_invoice
+from handlers.targets import stated_target
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
 from wallet.accounts import user
-from wallet.ledger import Change, Insert, Plan, Put, Update, Values
+from wallet.ledger import Change, Plan, Put, Values
 from wallet.lnurl import parse_lightning_address
 from wallet.money import Msat, format_sat, parse_amount
 from wallet.payouts import KEEP
 
 DAY = 86_400
+REFERRALS = "referrals"  # counts all of them; a decision over the whole set guards it
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +124,13 @@ async def _payout(bot: Bot, asked: Asked) -> Reply:
             return Reply(f"You are paid when your balance reaches {format_sat(threshold)}.", (row, *look))
         case [target]:
             target = KEEP if target.lower() == KEEP else str(parse_lightning_address(target))
-            values: Values = {
-                "pubkey": asked.sender,
-                "source": "registered",
-                "target": target,
-                "stated_at": asked.created_at,
-                "event": asked.rumor,
-            }
-            row = Put("targets", f"{asked.sender}/registered", values)
+            changes = await stated_target(
+                bot, asked.sender, "registered", target, stated_at=asked.created_at, event=asked.rumor
+            )
+            if not changes:
+                raise Rejected("invalid", "you have said something newer")
             said = "What you earn stays your balance." if target == KEEP else f"What you earn is sent to {target}."
-            return Reply(said, (row, *check_payouts([asked.sender], bot.clock.now())))
+            return Reply(said, changes)
         case _:
             raise Rejected("invalid", "too many words")
 
@@ -165,12 +164,10 @@ async def _refer(bot: Bot, asked: Asked) -> Reply:
     await _check_no_circle(bot, asked.sender, referrer)
     name = nip19.encode_npub(referrer)
     fresh: Values = {**new_user(now), "referrer": referrer}
-    change: Change = (
-        Insert("users", asked.sender, fresh)
-        if row is None
-        else Update("users", asked.sender, {"referrer": referrer}, expect={"version": row["version"]})
-    )
-    return Reply(f"Thank you: {name} earns with you from now on, at no cost to you.", (change,))
+    change = written("users", asked.sender, row, fresh if row is None else {"referrer": referrer})
+    counter = await bot.book.row("cursors", REFERRALS)  # two that would close a circle together raise it one by one
+    counted = written("cursors", REFERRALS, counter, {"value": 1 + (counter["value"] if counter else 0)})
+    return Reply(f"Thank you: {name} earns with you from now on, at no cost to you.", (change, counted))
 
 
 async def _check_no_circle(bot: Bot, sender: str, referrer: str) -> None:

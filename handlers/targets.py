@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from handlers.bot import Bot, check_payouts
+from handlers.bot import Bot, check_payouts, written
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr.event import Event
-from wallet.ledger import Plan, Put, Values
+from wallet.ledger import Change, Plan, Values
 from wallet.lnurl import parse_lightning_address
 
 PROFILE_BYTES_MAX = 32_768  # a kind 0 larger than this is not read
@@ -39,19 +39,20 @@ async def plan_target(bot: Bot, event: Event, source: str, target: str) -> Decis
             target = str(parse_lightning_address(target))
         except Rejected as refusal:
             return f"refused: {refusal}"
-    row_id = f"{event.pubkey}/{source}"
+    changes = await stated_target(bot, event.pubkey, source, target, stated_at=event.created_at, event=event.id)
+    return Plan(f"target/{event.id}", changes=changes) if changes else "an older statement"
+
+
+async def stated_target(
+    bot: Bot, pubkey: str, source: str, target: str, *, stated_at: int, event: str
+) -> tuple[Change, ...]:
+    """Return the changes that remember `target`; none if `pubkey` has said something newer by the same way."""
+    row_id = f"{pubkey}/{source}"
     row = await bot.book.row("targets", row_id)
-    if row is not None and row["stated_at"] > event.created_at:
-        return "an older statement"
-    values: Values = {
-        "pubkey": event.pubkey,
-        "source": source,
-        "target": target,
-        "stated_at": event.created_at,
-        "event": event.id,
-    }
-    changes = (Put("targets", row_id, values), *check_payouts([event.pubkey], bot.clock.now()))
-    return Plan(f"target/{event.id}", changes=changes)
+    if row is not None and row["stated_at"] > stated_at:
+        return ()
+    values: Values = {"pubkey": pubkey, "source": source, "target": target, "stated_at": stated_at, "event": event}
+    return (written("targets", row_id, row, values), *check_payouts([pubkey], bot.clock.now()))
 
 
 async def is_followed(bot: Bot, pubkey: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
-from handlers.bot import Bot
+from handlers.bot import Bot, written
+from relaybot.db.database import Row
 from relaybot.inbox import Decision
 from relaybot.nostr import nip89
 from relaybot.nostr.event import Event
-from wallet.ledger import Plan, Put, Values
+from wallet.ledger import Plan, Values
 
 _UNKNOWN: Values = {
     "kinds": "[]",
@@ -41,7 +42,7 @@ async def on_announcement(bot: Bot, event: Event) -> Decision:
         "announced_at": event.created_at,
         "announced_until": announcement.expiration,
     }
-    return Plan(f"worker/{event.id}", changes=(Put("workers", event.pubkey, values, fresh=_UNKNOWN),))
+    return Plan(f"worker/{event.id}", changes=(written("workers", event.pubkey, row, _with_unknown(row, values)),))
 
 
 async def on_heartbeat(bot: Bot, event: Event) -> Decision:
@@ -53,4 +54,8 @@ async def on_heartbeat(bot: Bot, event: Event) -> Decision:
     if row is not None and row["beat_at"] > event.created_at:
         return "an older heartbeat"
     values: Values = {"status": beat.status, "beat_at": event.created_at, "beat_until": beat.expiration}
-    return Plan(f"worker/{event.id}", changes=(Put("workers", event.pubkey, values, fresh=_UNKNOWN),))
+    return Plan(f"worker/{event.id}", changes=(written("workers", event.pubkey, row, _with_unknown(row, values)),))
+
+
+def _with_unknown(row: Row | None, values: Values) -> Values:
+    return values if row is not None else {**_UNKNOWN, **values}

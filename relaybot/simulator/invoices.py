@@ -213,20 +213,21 @@ class Invoices:
         assert label is not None, "a required parameter is there"
         if self.find(label) is None:
             raise Fault(-1, "Label not found")
-        self.expire()
-        while (row := self.find(label)) is not None and row["status"] == "unpaid":
-            left = row["expires_at"] - self._clock.now()
-            await self._changes.first(lambda: self._decided(label), seconds=left)
-            self.expire()
+        while not self._decided(label):
+            row = self.find(label)
+            left = 0 if row is None else row["expires_at"] - self._clock.now()
+            await self._changes.first(lambda: self._decided(label) or None, seconds=left)
+        row = self.find(label)
         if row is None:
             raise Fault(-1, "Invoice deleted during wait")
         if row["status"] == "expired":
             raise Fault(903, "invoice expired during wait", describe(row))
         return describe(row)
 
-    def _decided(self, label: str) -> bool | None:
+    def _decided(self, label: str) -> bool:
+        self.expire()
         row = self.find(label)
-        return True if row is None or row["status"] != "unpaid" else None
+        return row is None or row["status"] != "unpaid"
 
     async def delinvoice(self, given: Params) -> dict[str, Any]:
         """`delinvoice`, or with desconly the description alone."""

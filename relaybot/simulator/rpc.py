@@ -26,7 +26,7 @@ SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un holds 108, one of them for the end
 
 _INVALID_REQUEST = -32600
 _INTERNAL_ERROR = -32603
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|["{}\[\]]', re.DOTALL)
+_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]]', re.DOTALL)
 _ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u[0-9a-fA-F]{4}", re.ASCII)
 
 Answer = Callable[[str, object], Awaitable[dict[str, Any]]]

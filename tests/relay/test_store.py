@@ -17,6 +17,7 @@ from relaybot.relay import events as events_module
 from relaybot.relay.event_table import SCHEMA
 from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
 from relaybot.relay.events import EventStore
+from relaybot.relay.queries import AUTHORS, build_raws
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import ALICE, BOB, NOW, in_order, note, raw
 from tests.relay.test_queries import answer, written_to
@@ -78,7 +79,9 @@ async def test_a_batch_is_judged_in_its_order(store: EventStore, name: str, *, a
     else:
         found = [outcome for event in events for outcome in await written_to(store, [event])]
         # once committed, a deleted event is judged by its deletion
-        assert found == [DELETED if name.startswith("an event deleted") and n == 2 else o for n, o in enumerate(outcomes)]
+        assert found == [
+            DELETED if name.startswith("an event deleted") and n == 2 else o for n, o in enumerate(outcomes)
+        ]
     assert await answer(store, [Filter()]) == in_order(left)
 
 
@@ -108,8 +111,6 @@ def test_known_ids_are_compared_in_full(connection: sqlite3.Connection, writer: 
 def test_authors_are_compared_in_full(connection: sqlite3.Connection, writer: EventWriter) -> None:
     writer.write(arrivals([ONE]))
     connection.execute("UPDATE event SET pubkey = zeroblob(32)")  # as if another key began alike
-    from relaybot.relay.queries import AUTHORS, build_raws
-
     statement = build_raws([(Filter(authors=frozenset({ALICE.pubkey})), AUTHORS)])
     assert connection.execute(statement.sql, statement.values).fetchone() == (None,)
 
