@@ -9,6 +9,7 @@ the result and `success` for the customer.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,14 +55,15 @@ class FreeWorker:
 
 async def assign_held(bot: Bot) -> bool:
     """Give each held job to a free node, oldest job first; tell whether more may be waiting."""
-    held = await bot.book.database.fetch(
-        "SELECT id FROM jobs WHERE state = 'held' ORDER BY created_at LIMIT :limit", limit=BATCH_MAX
-    )
-    if not held:
-        return False
     free = await _free_workers(bot)
-    given = [await _assign(bot, row["id"], free) for row in held]
-    return any(given) and len(held) == BATCH_MAX
+    if not free:
+        return False
+    held = await bot.book.database.fetch(
+        "SELECT * FROM jobs WHERE state = 'held' ORDER BY created_at LIMIT :limit", limit=BATCH_MAX
+    )
+    plans = [plan for job in held if (plan := await _assignment(bot, job, free)) is not None]
+    answers = await asyncio.gather(*(bot.book.apply(plan) for plan in plans))
+    return any(answer.done for answer in answers) and len(held) == BATCH_MAX
 
 
 async def on_feedback(bot: Bot, event: Event) -> Decision:
@@ -197,26 +199,24 @@ async def _free_workers(bot: Bot) -> list[FreeWorker]:
     return [FreeWorker(row["id"], frozenset(json.loads(row["kinds"])), row["open_jobs"]) for row in rows]
 
 
-async def _assign(bot: Bot, job_id: str, free: list[FreeWorker]) -> bool:
-    """Give one job to the first free node of its kind that has not had it; tell whether there was one.
+async def _assignment(bot: Bot, job: Row, free: list[FreeWorker]) -> Plan | None:
+    """Return the Plan that gives a job to the first free node of its kind that has not had it, if there is one.
 
     `free` is kept in turn: the node goes to the end, or leaves when it has all it may have.
     """
-    job = await bot.book.row("jobs", job_id)
-    if job is None or JobState(job["state"]) is not JobState.HELD:
-        return False
-    rows = await bot.book.database.fetch("SELECT worker FROM assignments WHERE job = :job", job=job_id)
-    tried = {row["worker"] for row in rows}
+    tried: set[str] = set()
+    if job["attempt"]:
+        rows = await bot.book.database.fetch("SELECT worker FROM assignments WHERE job = :job", job=job["id"])
+        tried = {row["worker"] for row in rows}
     request = parse_event(job["request"])
     worker = next((one for one in free if request.kind in one.kinds and one.pubkey not in tried), None)
     if worker is None:
-        return False
-    answer = await bot.book.apply(_plan_assigned(bot, job, request, worker.pubkey))
+        return None
     free.remove(worker)
     worker.open_jobs += 1
     if worker.open_jobs < bot.config.workers.open_jobs_max:
         free.append(worker)
-    return answer.done
+    return _plan_assigned(bot, job, request, worker.pubkey)
 
 
 def _plan_assigned(bot: Bot, job: Row, request: Event, worker: str) -> Plan:

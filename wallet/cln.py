@@ -17,6 +17,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -116,15 +117,20 @@ class _Call(LightningRpc):  # type: ignore[misc]  # pyln has no types
             sock.sock.settimeout(self._timeout_seconds)
         super()._writeobj(sock, obj)
 
+    def close(self) -> None:
+        """Close the socket, in the thread that used it: pyln leaves it open after most errors."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
     def give_up(self) -> None:
         """Free the thread: nothing more is sent, and the one that reads hears the end of the stream."""
         with self._lock:
             self._given_up = True
             if self._socket is not None:
-                try:
+                with suppress(OSError):  # the node hung up first
                     self._socket.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    self._socket = None  # closed already: the answer and the limit met
 
 
 class _Lane:
@@ -164,18 +170,19 @@ def _ask(call: _Call, method: str, params: Mapping[str, object]) -> object:
     try:
         return call.call(method, dict(params))
     except RpcError as error:
-        # RpcError's text holds the whole payload: it is dropped here, and never chained into a log.
         # On a lost connection .error is a string, not a dictionary.
         code = error.error.get("code") if isinstance(error.error, dict) else None
-        if type(code) is int:
-            raise _NodeError(method, code) from None
-        raise Unavailable(f"lightning node: connection lost during {method}") from None
+        lost = Unavailable(f"lightning node: connection lost during {method}")
+        failure: Exception = _NodeError(method, code) if type(code) is int else lost
     except OSError as error:
         # No socket: FileNotFoundError. A dead node: ConnectionRefusedError or ConnectionResetError.
-        raise Unavailable(f"lightning node: {method}: {type(error).__name__}") from None
+        failure = Unavailable(f"lightning node: {method}: {type(error).__name__}")
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         # pyln reads whatever comes as JSON and as a dictionary.
-        raise Unavailable(f"lightning node: {method}: unreadable answer ({type(error).__name__})") from None
+        failure = Unavailable(f"lightning node: {method}: unreadable answer ({type(error).__name__})")
+    finally:
+        call.close()
+    raise failure  # out here nothing is chained to it: RpcError's text holds the payload, invoices and all
 
 
 class CoreLightning:

@@ -10,11 +10,11 @@ often as needed, an attempt:
 
 A crash before `send` is committed: nothing has left, the attempt is sent later. A crash
 after it: the attempt is `sent`, so the node's own records decide. Unknown stays held.
-Only the records can end an attempt: complete means paid; all failed, seen twice with a
-pause and no HTLC, means failed; an empty list means the call is made again with the same
-invoice, or, when that has expired and the node has been synced long enough, failed. The
-payment hash is the attempt's id: one hash settles one payout, ever. A new attempt needs
-the old one definitely failed.
+Only the records can end an attempt: complete means paid; all failed, once the call is
+over and seen twice with a pause and no HTLC, means failed; an empty list means the call is
+made again with the same invoice, or, when that has expired and the node has been synced
+long enough, failed. The payment hash is the attempt's id: one hash settles one payout,
+ever. A new attempt needs the old one definitely failed.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from relaybot.errors import Rejected, Unavailable
+from relaybot.nostr.event import event_id
 from tests.lightning.conftest import Connect, Script
 from tests.lightning.wire import RECORDINGS, Answer, recording, reply
 from wallet.cln import CoreLightning
@@ -292,7 +293,12 @@ async def test_nothing_of_a_payload_reaches_the_log_or_an_error(
     report = await node.pay(secret, maxfee_msat=Msat(0), label="l")
     with pytest.raises(Unavailable) as failure:
         await node.find_invoice(secret)
-    assert secret not in f"{report!r}{failure.value!r}{failure.value.__cause__!r}{caplog.text}"
+    chained: BaseException | None
+    chained, texts = failure.value, [repr(report), caplog.text]
+    while chained is not None:
+        texts.append(f"{chained!r} {chained}")
+        chained = chained.__cause__ or chained.__context__
+    assert secret not in "".join(texts)
 
 
 def test_importing_pyln_changes_no_json_of_ours() -> None:
@@ -303,3 +309,9 @@ def test_importing_pyln_changes_no_json_of_ours() -> None:
     )
     with pytest.raises(TypeError):
         json.dumps(object())
+
+
+def test_importing_pyln_changes_no_event_id() -> None:
+    pubkey, tags = "ab" * 32, [["p", "cd" * 32], ["amount", "12000000"]]
+    written = f'[0,"{pubkey}",1700000000,5050,[["p","{"cd" * 32}"],["amount","12000000"]],"café ☕\\n\\u0001"]'
+    assert event_id(pubkey, 1_700_000_000, 5_050, tags, "café ☕\n\x01") == hashlib.sha256(written.encode()).hexdigest()

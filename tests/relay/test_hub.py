@@ -19,6 +19,7 @@ from relaybot.nostr.messages import Ok
 from relaybot.relay import hub as hub_module
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
+from relaybot.relay.policies import INSIDE
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import ALICE, BOB, NOW, in_order, note, raw
 from tests.relay.test_queries import answer, written_to
@@ -85,13 +86,10 @@ async def test_a_policy_refuses_before_anything_else_happens(hub: Hub) -> None:
 
 async def test_only_so_many_ephemeral_ids_are_remembered(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "EPHEMERAL_REMEMBERED", 2)
-    first, *others = [note(str(number), kind=20_000) for number in range(3)]
-    for event in (first, *others, others[0], first):
-        ok = await publish(hub, event)
-        assert ok.message == (
-            "" if event is not others[0] or ok.message == "" else "duplicate: already have this event"
-        )
-    assert list(hub._ephemeral) == [others[1].id, first.id]
+    first, second, third = [note(str(number), kind=20_000) for number in range(3)]
+    told = [(await publish(hub, event)).message for event in (first, second, third, second, first)]
+    assert told == ["", "", "", "duplicate: already have this event", ""]
+    assert list(hub._ephemeral) == [third.id, first.id]
 
 
 # ---- listening
@@ -164,7 +162,7 @@ async def test_too_many_new_events_before_eose_end_the_subscription(store: Event
     await asyncio.sleep(0)
     flood = [note(str(number), kind=20_000) for number in range(2)]
     for event in flood:  # both are handed out in the turn in which the store is asked
-        hub.submit(raw(event), event, hub_module.INSIDE, lambda _: None)
+        hub.submit(raw(event), event, INSIDE, lambda _: None)
     with pytest.raises(Unavailable, match="too slow"):
         await subscribing
     await hub.close()
