@@ -15,7 +15,7 @@ from handlers.states import JobState
 from relaybot.db.database import Row
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
 from wallet.charges import plan_hold
-from wallet.ledger import Change, Plan, Put, Transfer, Update
+from wallet.ledger import Change, Insert, Plan, Put, Transfer, Update
 from wallet.lightning import Settlement
 from wallet.money import format_sat
 
@@ -40,10 +40,11 @@ async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
     row = await bot.book.row("cursors", CURSOR)
     if row is not None and row["value"] >= settlement.pay_index:
         return None
-    moved = Put("cursors", CURSOR, {"value": settlement.pay_index})
+    moved = _moved(row, settlement.pay_index)
     key = f"invoice/{settlement.payment_hash}/settled"
     if await bot.book.row("plans", key) is not None:  # seen before: the node's index was replayed or renumbered
-        return Plan(f"cursors/{CURSOR}/{settlement.pay_index}", changes=(moved,))
+        version = row["version"] if row is not None else 0  # a second replay moves the cursor over the same index again
+        return Plan(f"cursors/{CURSOR}/{settlement.pay_index}/{version}", changes=(moved,))
     invoice = await bot.book.row("invoices", settlement.label)
     if invoice is None:  # a keysend, or an invoice made by hand at the node: the operator's own money
         log.warning("unknown_invoice_settled", pay_index=settlement.pay_index, amount_msat=settlement.amount_msat)
@@ -51,7 +52,14 @@ async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
     return await _plan_credit(bot, settlement, invoice, key, moved)
 
 
-async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str, moved: Put) -> Plan:
+def _moved(cursor: Row | None, pay_index: int) -> Change:
+    """Return the cursor's step to `pay_index`, from where it was read: it never goes back."""
+    if cursor is None:
+        return Insert("cursors", CURSOR, {"value": pay_index})
+    return Update("cursors", CURSOR, {"value": pay_index}, expect={"version": cursor["version"]})
+
+
+async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str, moved: Change) -> Plan:
     now, owner = bot.clock.now(), invoice["owner"]
     known = await bot.book.row("users", owner)
     funded = known["first_funded_at"] if known is not None else None

@@ -32,8 +32,9 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from wallet.accounts import EXPENSE_LIGHTNING, NODE_LIGHTNING, hold, user
 from wallet.book import Book
-from wallet.ledger import Change, Insert, Plan, Put, Transfer, Update, Values
+from wallet.ledger import Change, Expect, Insert, Plan, Put, Transfer, Update, Values, Verdict
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
+from wallet.lnurl import OWN_NODE
 from wallet.money import Msat, floor_to_sat
 from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutState, PayoutStep
 
@@ -63,6 +64,7 @@ class PayoutRules:
     empty_seconds: int  # how long the records must be empty before the same invoice is tried again
     failed_after_expiry_seconds: int  # how long they must be empty after the invoice's expiry to mean failed
     attempts_max: int
+    call_seconds: int = 180  # for so long after it was sent the node may still look for routes: our limit and its own
 
 
 def reserve_msat(rules: PayoutRules, total: Msat) -> Msat:
@@ -102,7 +104,11 @@ class Payouts:
         )
         for row in rows:
             if await self.target_of(row["id"]) is None:
-                await self._look_up(row["id"])  # what is found comes in by the inbox, and asks for another look
+                try:
+                    await self._look_up(row["id"])  # what is found comes in by the inbox, and asks for another look
+                except Unavailable as error:  # this one is looked at again in the next round; the others go on
+                    log.warning("target_not_looked_up", pubkey=row["id"], reason=str(error))
+                    continue
             await self._book.decide(partial(self._decide_open, row["id"]))
         return len(rows) == CHECKS_MAX
 
@@ -165,20 +171,20 @@ class Payouts:
 
     # Going on
 
-    async def run(self, *, concurrency: int) -> None:
+    async def run(self, *, concurrency: int, slow_seconds: float = SLOW_SECONDS) -> None:
         """Bring on every payout that is due, for ever, so many at once; one that hangs makes room for the next."""
         news, slots, running = self._book.watch("payouts"), asyncio.Semaphore(concurrency), set[str]()
 
         async def bring_on(payout_id: str) -> None:
             step = tasks.create_task(self._step_or_wait(payout_id))
             step.add_done_callback(lambda _: running.discard(payout_id))
-            await asyncio.wait({step}, timeout=SLOW_SECONDS)
+            await asyncio.wait({step}, timeout=slow_seconds)
             slots.release()
 
         async with asyncio.TaskGroup() as tasks:
             while True:
                 news.clear()
-                for payout_id in await self._due():
+                for payout_id in await self._due_or_none():
                     if payout_id not in running:
                         await slots.acquire()
                         running.add(payout_id)
@@ -186,12 +192,21 @@ class Payouts:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), ROUND_SECONDS)
 
+    async def _due_or_none(self) -> list[str]:
+        try:
+            return await self._due()
+        except Unavailable as error:  # the database: the next round looks again
+            log.warning("payouts_unavailable", reason=str(error))
+            return []
+
     async def _due(self) -> list[str]:
         """Return the ids of payouts that have something to do now, longest waiting first."""
+        now, rules = self._clock.now(), self._rules
         rows = await self._book.database.fetch(
-            "SELECT id, attempt FROM payouts WHERE next_at <= :now ORDER BY next_at LIMIT :limit",
-            now=self._clock.now(),
-            limit=DUE_MAX,
+            "SELECT id, attempt FROM payouts WHERE next_at <= :now OR next_at > :latest ORDER BY next_at LIMIT :limit",
+            now=now,
+            latest=now + max(rules.retry_seconds_max, rules.poll_seconds, rules.confirm_seconds),  # the clock was ahead
+            limit=DUE_MAX + len(self._calling),
         )
         return [row["id"] for row in rows if row["attempt"] not in self._calling]
 
@@ -220,9 +235,9 @@ class Payouts:
                 pass
 
     async def _prepare(self, payout: Row) -> None:
-        owner, target = await self._book.row("users", payout["pubkey"]), await self.target_of(payout["pubkey"])
-        if target is None or owner is None or owner["withdrawals"] != "open":
-            await self._stop(payout, "there is no payout target" if target is None else "withdrawals are closed")
+        target = await self.target_of(payout["pubkey"])
+        if target is None or await self._is_closed(payout["pubkey"]):
+            await self._stop(payout, "there is no payout target" if target is None else CLOSED)
             return
         try:
             invoice = await self._request_invoice(target, Msat(payout["amount_msat"]))
@@ -230,8 +245,12 @@ class Payouts:
             await self._wait(payout, f"the target does not answer: {error}")
             return
         except Rejected as error:
-            await self._refused_target(payout, str(error))
+            if error.reason == OWN_NODE:  # that is where the money is already
+                await self._stop(payout, "the target is our own node: it stays balance")
+            else:
+                await self._refused_target(payout, str(error))
             return
+        assert invoice.amount_msat == payout["amount_msat"], f"payout {payout['id']}: invoice of {invoice.amount_msat}"
         number, now = payout["attempts"] + 1, self._clock.now()
         attempt: Values = {
             "payout": payout["id"],
@@ -256,12 +275,14 @@ class Payouts:
             await self._refused_target(payout, "the target gave an invoice that was used before")
 
     async def _send(self, payout: Row, attempt: Row) -> None:
+        obstacle = await self._obstacle(payout, attempt)
+        if obstacle is not None:  # nothing has left: this invoice can be put aside
+            await self._book.apply(self._plan_failed(payout, attempt, obstacle))
+            return
         now = self._clock.now()
         values: Values = {"state": ATTEMPT.after(AttemptState.PREPARED, AttemptStep.SEND).value, "sent_at": now}
-        if attempt["expires_at"] <= now:  # nothing has left: this invoice can be put aside
-            await self._fail_attempt(payout, attempt, "the invoice expired before it was sent")
-            return
         changes = (
+            Expect("users", payout["pubkey"], {"withdrawals": "open"}),
             Update("attempts", attempt["id"], values, expect={"version": attempt["version"]}),
             Update(
                 "payouts",
@@ -271,8 +292,22 @@ class Payouts:
             ),
         )
         answer = await self._book.apply(Plan(f"payment/{attempt['id']}/sent", changes=changes))
-        if answer.done:
+        if answer.verdict is Verdict.APPLIED:  # `already`: another process did it, and makes the call
             await self._call(payout, attempt)
+
+    async def _obstacle(self, payout: Row, attempt: Row) -> str | None:
+        """Return why a prepared attempt must not be sent any more: it may have been prepared long ago."""
+        if await self._is_closed(payout["pubkey"]):
+            return CLOSED
+        if await self.target_of(payout["pubkey"]) != payout["target"]:
+            return "the target was changed before it was sent"
+        if attempt["expires_at"] <= self._clock.now():
+            return "the invoice expired before it was sent"
+        return None
+
+    async def _is_closed(self, pubkey: str) -> bool:
+        owner = await self._book.row("users", pubkey)
+        return owner is None or owner["withdrawals"] != "open"
 
     async def _call(self, payout: Row, attempt: Row) -> None:
         """Make the one call to the node; the attempt is `sent` and committed before."""
@@ -288,20 +323,33 @@ class Payouts:
             await self.settle(attempt["id"], report)
         else:  # an error is never "not paid": the records are asked at once, and again until they answer
             log.info("payout_unknown", payout=payout["id"], payment_hash=attempt["id"], reason=report.reason)
-            await self.settle(attempt["id"], await self._lightning.payment(attempt["id"]))
+            await self.settle(attempt["id"], await self._lightning.payment(attempt["id"]), said=report.reason or "")
 
     async def _inquire(self, payout: Row, attempt: Row) -> None:
-        await self.settle(attempt["id"], await self._lightning.payment(attempt["id"]))
+        report = await self._lightning.payment(attempt["id"])
+        await self.settle(attempt["id"], report, said=ORPHAN if await self._is_orphan(attempt, report) else "")
         after = await self._book.row("attempts", attempt["id"])
         assert after is not None, f"no attempt {attempt['id']}"
         if AttemptState(after["state"]) is AttemptState.SENT and self._may_call_again(after):
             await self._send_again(payout, after)
 
+    async def _is_orphan(self, attempt: Row, report: PaymentReport) -> bool:
+        """Tell whether the node lost this payment when it was killed: pending for ever, and in no channel."""
+        late = self._clock.now() - attempt["expires_at"] >= self._rules.failed_after_expiry_seconds
+        if report.state is not PaymentState.PENDING or not late or attempt["id"] in await self._lightning.htlc_hashes():
+            return False
+        if attempt["reason"] != ORPHAN:
+            log.error("payment_orphaned", payout=attempt["payout"], payment_hash=attempt["id"])
+        return True
+
     async def _send_again(self, payout: Row, attempt: Row) -> None:
         values: Values = {"sent_at": self._clock.now(), "doubt": "", "doubt_since": 0}
-        change = Update("attempts", attempt["id"], values, expect={"version": attempt["version"]})
-        answer = await self._book.apply(Plan(f"payment/{attempt['id']}/again/{attempt['version']}", changes=(change,)))
-        if answer.done:
+        changes = (
+            Expect("users", payout["pubkey"], {"withdrawals": "open"}),
+            Update("attempts", attempt["id"], values, expect={"version": attempt["version"]}),
+        )
+        answer = await self._book.apply(Plan(f"payment/{attempt['id']}/again/{attempt['version']}", changes=changes))
+        if answer.verdict is Verdict.APPLIED:
             await self._call(payout, attempt)
 
     def _may_call_again(self, attempt: Row) -> bool:
@@ -315,16 +363,19 @@ class Payouts:
 
     # Settling
 
-    async def settle(self, payment_hash: str, report: PaymentReport) -> None:
-        """Take what is known of a payment: the one finish for live answers, restarts and polling."""
+    async def settle(self, payment_hash: str, report: PaymentReport, *, said: str = "") -> None:
+        """Take what is known of a payment: the one finish for live answers, restarts and polling.
+
+        `said` is why it is not paid yet, in words for people.
+        """
         synced, in_flight = True, False
         if report.state in {PaymentState.FAILED, PaymentState.UNKNOWN}:
             synced = (await self._lightning.info()).synced
             in_flight = payment_hash in await self._lightning.htlc_hashes()
         evidence = _evidence(report) if synced and not in_flight else ""
-        await self._book.decide(lambda: self._decide_settle(payment_hash, report, evidence))
+        await self._book.decide(lambda: self._decide_settle(payment_hash, report, evidence, said))
 
-    async def _decide_settle(self, payment_hash: str, report: PaymentReport, evidence: str) -> Plan | None:
+    async def _decide_settle(self, payment_hash: str, report: PaymentReport, evidence: str, said: str) -> Plan | None:
         attempt = await self._book.row("attempts", payment_hash)
         assert attempt is not None, f"no attempt {payment_hash}"
         payout = await self._book.row("payouts", attempt["payout"])
@@ -335,10 +386,20 @@ class Payouts:
             return None
         if report.state is PaymentState.SETTLED:
             return self._plan_paid(payout, attempt, report)
-        since = attempt["doubt_since"] if evidence and evidence == attempt["doubt"] else self._clock.now()
+        if evidence == FAILED and self._clock.now() < attempt["sent_at"] + self._rules.call_seconds:
+            evidence = ""  # the call may be between two routes: every attempt failed, and one more follows
+        since = self._since(payout, attempt, evidence)
         if evidence and self._is_definite(attempt, evidence, since):
-            return self._plan_failed(payout, attempt, report.reason or "the node says that it failed")
-        return self._plan_doubt(payout, attempt, evidence, since if evidence else 0)
+            return self._plan_failed(payout, attempt, said or attempt["reason"] or report.reason or "failed")
+        return self._plan_doubt(payout, attempt, evidence, since=since, said=said)
+
+    def _since(self, payout: Row, attempt: Row, evidence: str) -> int:
+        """Return since when the records have said so without a break: no other answer, and no look left out."""
+        now = self._clock.now()
+        watched = now - payout["next_at"] <= self._rules.empty_seconds  # the look was wanted at `next_at`
+        if not evidence:
+            return 0
+        return min(now, attempt["doubt_since"]) if watched and evidence == attempt["doubt"] else now
 
     def _is_definite(self, attempt: Row, evidence: str, since: int) -> bool:
         now = self._clock.now()
@@ -349,45 +410,48 @@ class Payouts:
         seconds = self._rules.failed_after_expiry_seconds
         return bool(now - since >= seconds and now - attempt["expires_at"] >= seconds)
 
-    def _plan_doubt(self, payout: Row, attempt: Row, evidence: str, since: int) -> Plan:
+    def _plan_doubt(self, payout: Row, attempt: Row, evidence: str, *, since: int, said: str) -> Plan:
         """Remember what the records say; the money stays held, and they are asked again."""
-        now = self._clock.now()
         pause = self._rules.confirm_seconds if evidence == FAILED else self._rules.poll_seconds
+        reason: Values = {"reason": said[:200]} if said else {}
+        doubt: Values = {"doubt": evidence, "doubt_since": since, **reason}
+        next_look: Values = {"next_at": self._clock.now() + pause, **reason}
         changes = (
-            Update(
-                "attempts",
-                attempt["id"],
-                {"doubt": evidence, "doubt_since": since},
-                expect={"version": attempt["version"]},
-            ),
-            Update("payouts", payout["id"], {"next_at": now + pause}, expect={"version": payout["version"]}),
+            Update("attempts", attempt["id"], doubt, expect={"version": attempt["version"]}),
+            Update("payouts", payout["id"], next_look, expect={"version": payout["version"]}),
         )
         return Plan(f"payment/{attempt['id']}/doubt/{attempt['version']}", changes=changes)
 
     def _plan_paid(self, payout: Row, attempt: Row, report: PaymentReport) -> Plan:
         now, escrow, amount = self._clock.now(), hold(_cause(payout["id"])), Msat(payout["amount_msat"])
         assert report.amount_sent_msat is not None, f"payment {attempt['id']} settled without an amount"
-        cost = Msat(report.amount_sent_msat)
-        fee = cost - amount
-        assert fee >= 0, f"payment {attempt['id']}: sent {cost} msat for {amount} msat"
+        cost = report.amount_sent_msat
+        paid = min(cost, amount)
+        fee = cost - paid
         charged = min(fee, payout["reserve_msat"])
-        transfers = [Transfer(escrow, NODE_LIGHTNING, amount, "payout")]
-        if charged:
-            transfers.append(Transfer(escrow, NODE_LIGHTNING, Msat(charged), "fee"))
+        if paid < amount:  # the payee gave the preimage for a part of the parts: what it did not take is still theirs
+            log.error("paid_in_part", payout=payout["id"], sent_msat=cost, amount_msat=amount)
         if fee > charged:  # the node broke its limit: the platform bears it, the books stay the node's
             log.error("fee_above_reserve", payout=payout["id"], fee_msat=fee, reserve_msat=payout["reserve_msat"])
-            transfers.append(Transfer(EXPENSE_LIGHTNING, NODE_LIGHTNING, Msat(fee - charged), "fee above the reserve"))
-        if payout["reserve_msat"] > charged:
-            unused = Msat(payout["reserve_msat"] - charged)
-            transfers.append(Transfer(escrow, user(payout["pubkey"]), unused, "reserve not needed"))
-        paid = {"state": ATTEMPT.after(AttemptState.SENT, AttemptStep.PAY).value}
+        transfers = (
+            (escrow, NODE_LIGHTNING, paid, "payout"),
+            (escrow, NODE_LIGHTNING, charged, "fee"),
+            (EXPENSE_LIGHTNING, NODE_LIGHTNING, fee - charged, "fee above the reserve"),
+            (escrow, user(payout["pubkey"]), amount - paid, "not taken"),
+            (escrow, user(payout["pubkey"]), payout["reserve_msat"] - charged, "reserve not needed"),
+        )
+        ended = {"state": ATTEMPT.after(AttemptState.SENT, AttemptStep.PAY).value}
         changes = (
-            Update("attempts", attempt["id"], paid, expect={"version": attempt["version"]}),
-            self._changed(payout, PayoutStep.PAY, paid_msat=amount, fee_msat=charged, next_at=None, reason=""),
+            Update("attempts", attempt["id"], ended, expect={"version": attempt["version"]}),
+            self._changed(payout, PayoutStep.PAY, paid_msat=paid, fee_msat=charged, next_at=None, reason=""),
             Put("users", payout["pubkey"], {"payout_check_at": now}),
         )
-        log.info("payout_paid", payout=payout["id"], payment_hash=attempt["id"], amount_msat=amount, fee_msat=charged)
-        return Plan(f"payment/{attempt['id']}/settled", tuple(transfers), changes)
+        log.info("payout_paid", payout=payout["id"], payment_hash=attempt["id"], amount_msat=paid, fee_msat=charged)
+        return Plan(
+            f"payment/{attempt['id']}/settled",
+            tuple(Transfer(debit, credit, Msat(msat), why) for debit, credit, msat, why in transfers if msat),
+            changes,
+        )
 
     def _plan_failed(self, payout: Row, attempt: Row, reason: str) -> Plan:
         log.info("payout_attempt_failed", payout=payout["id"], payment_hash=attempt["id"], reason=reason)
@@ -400,9 +464,6 @@ class Payouts:
             self._waiting(payout, reason, payout["attempts"]),
         )
         return Plan(f"payment/{attempt['id']}/failed", changes=changes)
-
-    async def _fail_attempt(self, payout: Row, attempt: Row, reason: str) -> None:
-        await self._book.apply(self._plan_failed(payout, attempt, reason))
 
     # Waiting and stopping
 
@@ -442,6 +503,8 @@ class Payouts:
 KEEP = "keep"  # a target that means: leave it as balance
 TARGET_SOURCES = ("registered", "10133", "profile")  # in the order in which they are obeyed
 FAILED, EMPTY = "failed", "empty"  # what a synced node's records can say that may end an attempt
+CLOSED = "withdrawals are closed"
+ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
 
 def plan_stopped(payout: Row, reason: str, now: int) -> Plan:

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,8 +25,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "deep" / "down" / "book.db"
 
 
-async def opened_with(path: Path, borders: list[str] | None = None) -> SqliteDatabase:
-    return await SqliteStore(path).open((borders if borders is not None else []).append)
+@pytest.fixture
+def borders() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def database(path: Path, borders: list[str]) -> AsyncIterator[SqliteDatabase]:
+    database = await SqliteStore(path).open(borders.append)
+    yield database
+    await database.close()  # or its threads would keep the test run alive
 
 
 async def _pragma(connection: aiosqlite.Connection, name: str) -> object:
@@ -33,37 +42,33 @@ async def _pragma(connection: aiosqlite.Connection, name: str) -> object:
     return rows[0][0]
 
 
-async def test_a_commit_is_durable_before_it_returns(path: Path) -> None:
-    database = await opened_with(path)
+async def test_a_commit_is_durable_before_it_returns(database: SqliteDatabase) -> None:
     assert await _pragma(database._writer, "journal_mode") == "wal"
     assert await _pragma(database._writer, "synchronous") == 2  # FULL
     assert await _pragma(database._writer, "busy_timeout") == sqlite_module.BUSY_SECONDS * 1_000
-    await database.close()
 
 
-async def test_the_probe_is_told_of_each_commit_and_of_no_rollback(path: Path) -> None:
-    borders: list[str] = []
-    database = await opened_with(path, borders)
+async def test_the_probe_is_told_of_each_commit_and_of_no_rollback(
+    database: SqliteDatabase, borders: list[str]
+) -> None:
     await write(database, cursor("a"))
     assert borders == ["commit:before", "commit:after"]
     with pytest.raises(Changed):
         async with database.transaction():
             raise Changed
     assert borders == ["commit:before", "commit:after"]
-    await database.close()
 
 
-async def test_a_read_never_writes(path: Path) -> None:
-    database = await opened_with(path)
+async def test_a_read_never_writes(database: SqliteDatabase) -> None:
     for _ in range(READERS + 1):
         with pytest.raises(Unavailable, match="readonly"):
             await database.fetch("DELETE FROM cursors")
     assert await cursors(database) == {}
-    await database.close()
 
 
-async def test_a_lock_that_is_not_given_up_is_unavailable_and_later_it_works(path: Path) -> None:
-    database = await opened_with(path)
+async def test_a_lock_that_is_not_given_up_is_unavailable_and_later_it_works(
+    path: Path, database: SqliteDatabase
+) -> None:
     await database._writer.execute("PRAGMA busy_timeout = 1")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -72,11 +77,9 @@ async def test_a_lock_that_is_not_given_up_is_unavailable_and_later_it_works(pat
         other.execute("ROLLBACK")
     await write(database, cursor("a", 2))
     assert await cursors(database) == {"a": 2}
-    await database.close()
 
 
-async def test_a_wrong_statement_is_our_fault_and_not_the_worlds(path: Path) -> None:
-    database = await opened_with(path)
+async def test_a_wrong_statement_is_our_fault_and_not_the_worlds(database: SqliteDatabase) -> None:
     for _ in range(READERS + 1):
         with pytest.raises(sqlite3.OperationalError, match="no such column: nonsense"):
             await database.fetch("SELECT nonsense FROM cursors")
@@ -89,19 +92,18 @@ async def test_a_wrong_statement_is_our_fault_and_not_the_worlds(path: Path) -> 
         await write(database, cursor("a", 2**63))
     await write(database, cursor("a"))
     assert await cursors(database) == {"a": 0}
-    await database.close()
 
 
 async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="unable to open database file"):
-        await opened_with(tmp_path)
+        await SqliteStore(tmp_path).open()
 
 
 def test_a_file_of_another_kind_is_not_touched(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"my diary, and no database at all" * 100)
     with pytest.raises(sqlite3.DatabaseError, match="not a database"):
-        asyncio.run(opened_with(path))
+        asyncio.run(SqliteStore(path).open())
     assert path.read_bytes() == b"my diary, and no database at all" * 100
 
 
@@ -154,19 +156,17 @@ async def test_four_processes_may_start_at_once_on_a_new_schema(path: Path) -> N
 
 async def test_closing_lets_go_of_every_thread(path: Path) -> None:
     threads = threading.enumerate()
-    database = await opened_with(path)
+    database = await SqliteStore(path).open()
     assert len(threading.enumerate()) > len(threads)
     await database.close()
     assert _left(threads) == []
 
 
-async def test_a_name_with_a_nul_is_never_taken_for_another_one(path: Path) -> None:
+async def test_a_name_with_a_nul_is_never_taken_for_another_one(database: SqliteDatabase) -> None:
     # SQLite's JSON ends a text at a NUL, so such an id is not found again; its row is still unique.
-    database = await opened_with(path)
     await write(database, cursor("a", 1), cursor("a\0b", 2))
     assert set(await database.rows_by_id("cursors", ["a\0b"])) <= {"a\0b"}
     with pytest.raises(sqlite3.IntegrityError):
         async with database.transaction() as transaction:
             await transaction.insert("cursors", [cursor("a\0b", 3)])
     assert await cursors(database) == {"a": 1, "a\0b": 2}
-    await database.close()
