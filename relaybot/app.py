@@ -31,14 +31,14 @@ from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring, read_key
 from relaybot.loops import repeat
 from relaybot.nostr import nip19
-from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.flow_of_funds import KIND as SUMMARY_KIND
 from relaybot.nostr.messages import Ok
 from relaybot.outbox import Outbox, Publish
 from relaybot.outgoing import Outgoing, OutgoingLimits
 from relaybot.probe import Probe, no_probe, probed
-from relaybot.reader import TARGETS, Reader
+from relaybot.reader import OWN_RELAY, Reader
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
 from relaybot.relay.server import RelayServer
@@ -57,9 +57,8 @@ from wallet.payouts import LookUp, PayoutRules, Payouts
 
 log = structlog.get_logger()
 
-OWN_RELAY = "own"  # the embedded relay's name among the relays we read and write
+CURSOR_SECONDS = 60  # how often it is noted up to when the embedded relay was read
 STOP_SECONDS = 10  # for each part to end by itself
-CURSOR_SECONDS = 60  # how often it is noted up to when a relay was read
 CURRENCY = {"bitcoin": "bc", "testnet": "tb", "testnet4": "tb", "signet": "tbs", "regtest": "bcrt"}  # BOLT 11
 
 
@@ -151,14 +150,14 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
     published = PublishedAccounts(books.pubkey)
     settings = _relay_settings(config, keyring)
     inbox = _inbox(bot)
-    reader = Reader(bot, inbox)
     is_ready = asyncio.Event()
     pages = build_app(published, _site(config, bot), ready=is_ready.is_set) if config.web.enabled else None
     others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
         store = await EventStore.open(config.relay.database, settings.limits)
         stack.push_async_callback(store.close)
-        hub = Hub(store, settings.limits, bot.clock, before_ok=partial(reader.receive, relay=OWN_RELAY))
+        reader = Reader(bot, inbox, store)
+        hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take)
         stack.push_async_callback(_in_time, hub.close)
         server = RelayServer(hub, settings, pages)
         host, port = await server.start(config.relay.host, config.relay.port)
@@ -166,18 +165,17 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, hub)}
         relays |= {url: connection.publish for url, connection in others.items()}
-        look_up = partial(_look_up_target, store, others, reader)
+        look_up = partial(reader.look_up_target, list(others.values()))
         standing = _standing_tasks(bot, keyring, inbox, relays, look_up, probe=probe)
+        standing["progress"] = repeat("progress", reader.keep_up_own, wake=asyncio.Event(), seconds=CURSOR_SECONDS)
         standing |= {f"relay {url}": connection.run() for url, connection in others.items()}
         for name, work in standing.items():
             tasks.create_task(work, name=name)
         summaries = Filter(kinds=frozenset({SUMMARY_KIND}), authors=frozenset({books.pubkey}))
         await hub.subscribe([summaries], partial(_show_day, published))
-        await _read_own_relay(hub, reader)
-        for url, connection in others.items():
-            await _read_relay(bot, url, connection, reader)
-        for relay in (OWN_RELAY, *others):
-            tasks.create_task(_note_progress(bot, relay, reader), name=f"progress {relay}")
+        await reader.read_own(hub)
+        for connection in others.values():
+            await reader.read_other(connection)
         await announcements.announce(bot, config.relay.public_url)
         is_ready.set()
         ready(_addresses(bot, books.pubkey, host, port))
@@ -263,48 +261,6 @@ def _inbox(bot: Bot) -> Inbox:
         {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
         waiting_max=bot.config.limits.inbox_max,
     )
-
-
-async def _read_own_relay(hub: Hub, reader: Reader) -> None:
-    """Read the embedded relay without a socket: what is stored is read again, what is new comes by `before_ok`."""
-    stored: list[Event] = []
-    await hub.subscribe(reader.filters(await reader.read_until(OWN_RELAY)), stored.append, durable=True)
-    for event in stored:
-        await reader.receive(event, OWN_RELAY)
-
-
-async def _read_relay(bot: Bot, url: str, connection: RelayConnection, reader: Reader) -> None:
-    since = await reader.read_until(url)
-
-    async def caught_up() -> None:
-        nonlocal since
-        since = bot.clock.now()
-        await reader.remember(url, since)
-
-    await connection.subscribe(
-        "bot", lambda: reader.filters(since), partial(reader.receive, relay=url), on_eose=caught_up
-    )
-
-
-async def _look_up_target(
-    store: EventStore, others: Mapping[str, RelayConnection], reader: Reader, pubkey: str
-) -> None:
-    """Ask all relays where `pubkey` wants to be paid: it may have said so before we knew of it."""
-    wanted = Filter(kinds=TARGETS, authors=frozenset({pubkey}))
-    async for raws in store.query([wanted]):
-        for raw in raws:
-            await reader.receive(parse_event(raw), OWN_RELAY)
-    for url, connection in others.items():
-        name = f"target {pubkey[:16]}"
-        await connection.subscribe(
-            name, lambda: [wanted], partial(reader.receive, relay=url), on_eose=partial(connection.unsubscribe, name)
-        )
-
-
-async def _note_progress(bot: Bot, relay: str, reader: Reader) -> None:
-    while True:
-        await reader.remember(relay, bot.clock.now())
-        await asyncio.sleep(CURSOR_SECONDS)
 
 
 def _show_day(published: PublishedAccounts, event: Event) -> None:

@@ -6,15 +6,27 @@ overlap, and each event is handled once by its id (the inbox). Nothing is decide
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+
+import structlog
 
 from handlers.bot import TWO_DAYS, Bot
 from handlers.targets import is_followed
+from relaybot.connection import RelayConnection
+from relaybot.errors import Unavailable
 from relaybot.inbox import Inbox
-from relaybot.nostr.event import Event
+from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
+from relaybot.relay.events import EventStore
+from relaybot.relay.hub import Hub
 from wallet.ledger import Plan, Put
 
+log = structlog.get_logger()
+
+OWN_RELAY = "own"  # the embedded relay's name among the relays we read and write
+RETRY_SECONDS = 1.0  # before an event that could not be taken is taken again
 OVERLAP_SECONDS = 15 * 60
 WRAP_OVERLAP_SECONDS = TWO_DAYS + 3_600  # NIP-59: wraps are dated up to two days back
 
@@ -23,15 +35,63 @@ ANNOUNCEMENTS = frozenset({31990, 11998})
 TARGETS = frozenset({0, 10133})
 RESULT_OFFSET = 1000
 
-Wanted = Callable[[Event], Awaitable[bool]]
-
 
 class Reader:
-    """Read relays into the inbox."""
+    """Read the embedded relay and others into the inbox."""
 
-    def __init__(self, bot: Bot, inbox: Inbox) -> None:
+    def __init__(self, bot: Bot, inbox: Inbox, store: EventStore) -> None:
         self._bot = bot
         self._inbox = inbox
+        self._store = store  # of the embedded relay
+        self._missed = False  # something of the embedded relay could not be taken when it came
+
+    async def take(self, event: Event) -> None:
+        """Take one event of the embedded relay before its sender hears OK. Unavailable: it is read again later."""
+        try:
+            await self._receive(event, OWN_RELAY)
+        except Unavailable:
+            self._missed = True
+            raise
+
+    async def read_own(self, hub: Hub) -> None:
+        """Have what is new of the embedded relay come by `take`, without a socket, and read what it has stored."""
+        stored: list[Event] = []
+        await hub.subscribe(self.filters(await self._read_until(OWN_RELAY)), stored.append, durable=True)
+        for event in stored:
+            await self._receive_patiently(event, OWN_RELAY)
+
+    async def keep_up_own(self) -> bool:
+        """Note up to when the embedded relay was read; what was missed is read again first."""
+        now = self._bot.clock.now()
+        if self._missed:
+            self._missed = False
+            async for raws in self._store.query(self.filters(await self._read_until(OWN_RELAY))):
+                for raw in raws:
+                    await self._receive_patiently(parse_event(raw), OWN_RELAY)
+        await self._remember(OWN_RELAY, now)
+        return False
+
+    async def read_other(self, connection: RelayConnection) -> None:
+        """Read another relay, from where we left it, now and after every reconnect."""
+        since = await self._read_until(connection.url)
+
+        async def caught_up() -> None:
+            nonlocal since
+            since = self._bot.clock.now()
+            await self._remember(connection.url, since)
+
+        receive = partial(self._receive_patiently, relay=connection.url)
+        await connection.subscribe("bot", lambda: self.filters(since), receive, on_eose=caught_up)
+
+    async def look_up_target(self, others: Iterable[RelayConnection], pubkey: str) -> None:
+        """Ask all relays where `pubkey` wants to be paid: it may have said so before we knew of it."""
+        wanted = Filter(kinds=TARGETS, authors=frozenset({pubkey}))
+        async for raws in self._store.query([wanted]):
+            for raw in raws:
+                await self._receive_patiently(parse_event(raw), OWN_RELAY)
+        for other in others:
+            name, receive = f"target {pubkey[:16]}", partial(self._receive_patiently, relay=other.url)
+            await other.subscribe(name, lambda: [wanted], receive, on_eose=partial(other.unsubscribe, name))
 
     def filters(self, since: int) -> list[Filter]:
         """Return what we want of a relay that was read up to `since` before."""
@@ -55,20 +115,30 @@ class Reader:
             wanted.append(Filter(kinds=frozenset({WRAP}), tags={"p": service}, since=since))
         return [one for one in wanted if one.kinds and one.authors != frozenset()]
 
-    async def receive(self, event: Event, relay: str) -> None:
-        """Take one event of `relay`: it is in the inbox, durably, when this returns, if it concerns us."""
+    async def _receive(self, event: Event, relay: str) -> None:
+        """Take one event: it is in the inbox, durably, when this returns, if it concerns us."""
         if await self._concerns_us(event):
             await self._inbox.receive(event, relay)
 
-    async def read_until(self, relay: str) -> int:
-        """Return the time up to which `relay` was read; 0 if never."""
+    async def _receive_patiently(self, event: Event, relay: str) -> None:
+        """Take one event, however long it takes: meanwhile nothing more of this relay is read."""
+        while True:
+            try:
+                return await self._receive(event, relay)
+            except Unavailable as error:
+                log.warning("reading_waits", relay=relay, reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read_until(self, relay: str) -> int:
         row = await self._bot.book.row("cursors", f"reader/{relay}")
         return row["value"] if row is not None else 0
 
-    async def remember(self, relay: str, until: int) -> None:
-        """Remember that `relay` was read up to `until`."""
+    async def _remember(self, relay: str, until: int) -> None:
         cursor = Put("cursors", f"reader/{relay}", {"value": until})
-        await self._bot.book.apply(Plan(f"cursors/reader/{relay}/{until}", changes=(cursor,)))
+        try:
+            await self._bot.book.apply(Plan(f"cursors/reader/{relay}/{until}", changes=(cursor,)))
+        except Unavailable as error:  # then more is read again than needed
+            log.warning("progress_not_noted", relay=relay, reason=str(error))
 
     async def _concerns_us(self, event: Event) -> bool:
         if event.pubkey == self._bot.service.pubkey:

@@ -50,7 +50,9 @@ class SqliteReader:
     async def rows_by_id(self, table: str, ids: Iterable[str]) -> dict[str, Row]:
         """Return the rows of `table` with these ids."""
         sql = f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(:ids))"  # noqa: S608  our own table names
-        return {row["id"]: row for row in await self.fetch(sql, ids=json.dumps(sorted(ids)))}
+        wanted = set(ids)
+        rows = await self.fetch(sql, ids=json.dumps(sorted(wanted)))
+        return {row["id"]: row for row in rows if row["id"] in wanted}  # SQLite's JSON cuts a text at a NUL
 
 
 class SqliteTransaction(SqliteReader):

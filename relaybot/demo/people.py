@@ -16,6 +16,7 @@ from relaybot.nostr import nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.keys import KeyPair
+from relaybot.nostr.messages import Ok
 
 PATIENCE_SECONDS = 60.0  # for anything the story waits for
 RETRY_SECONDS = 0.1  # before something that did not answer is asked again
@@ -59,13 +60,17 @@ class Person:
         async with patience(f"{self.name}'s event of kind {event.kind} is accepted"):
             while True:
                 try:
-                    ok = await self._relay.publish(event)
+                    ok = await self.offer(event)
                 except Unavailable:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 if not ok.accepted:
                     raise StoryBroken(f"the relay refused {self.name}'s event: {ok.message}")
                 return
+
+    async def offer(self, event: Event) -> Ok:
+        """Publish a signed event once, and return the relay's answer. Unavailable without an answer."""
+        return await self._relay.publish(event)
 
     def seen(self) -> Sequence[Event]:
         """Return everything that came to this person so far."""

@@ -196,6 +196,7 @@ class _Batch:
         sql = "DELETE FROM tag WHERE key = ? AND kind = ? AND created_at = ? AND rank = ? AND seq = ?"
         self._connection.executemany(sql, tag_rows(event, seq))
         self._connection.execute("DELETE FROM event WHERE seq = ?", (seq,))
+        self._seen.discard(event.id)
 
 
 def _deletion_keys(event: Event) -> list[bytes]:

@@ -9,8 +9,10 @@ What is kept is decided in event_writes.py, how filters become SQL in queries.py
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -34,16 +36,17 @@ READERS = 2  # long queries leave one for the short ones; the machine aimed at h
 COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood does not wait for the last
 ONE_STEP_EVENTS_MAX = 100  # answers that are fetched whole: at most 13 MB, usually 60 KB
 PAGE_BYTES_MAX = 524_288  # of larger answers, held in memory at once
+STEPS_UNCHECKED = 50_000  # of SQLite's machine, about 2 ms, between two looks at the clock
 LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 
 
 class EventStore:
     """Events on disk. Made by `open`, ended by `close`; all but `known` is called on the loop."""
 
-    def __init__(self, path: Path, readers: Sequence[aiosqlite.Connection], query_seconds: float) -> None:
+    def __init__(self, path: Path, readers: Sequence[_Reader]) -> None:
         """Start the writer on a file that `open` has prepared."""
         self._path = path
-        self._readers = [_Reader(connection, query_seconds) for connection in readers]
+        self._readers = readers
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[tuple[Sequence[Arrival], Done] | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write_until_closed, name="relay-writer")
@@ -55,8 +58,7 @@ class EventStore:
     async def open(cls, path: Path, limits: RelayLimits) -> EventStore:
         """Open or create the file at `path`; BadConfig if it is of another version."""
         await asyncio.to_thread(_prepare, path)
-        readers = [await _open_reader(path) for _ in range(READERS)]
-        return cls(path, readers, limits.query_seconds)
+        return cls(path, [await _Reader.open(path, limits.query_seconds) for _ in range(READERS)])
 
     def write(self, arrivals: Sequence[Arrival], done: Done) -> None:
         """Have `arrivals` stored; `done` is called on the loop with one outcome each, after the commit."""
@@ -155,32 +157,52 @@ class _Reader:
         self._connection = connection
         self._seconds = seconds
         self._free = asyncio.Lock()
+        self._give_up_at = math.inf
         self.waiting = 0
+
+    @classmethod
+    async def open(cls, path: Path, seconds: float) -> _Reader:
+        """Connect to the file at `path`."""
+        connection = await aiosqlite.connect(
+            path, timeout=LOCK_SECONDS, isolation_level=None, cached_statements=STATEMENTS_CACHED
+        )
+        reader = cls(connection, seconds)
+        for pragma in READER_PRAGMAS:
+            await connection.execute_fetchall(pragma)
+        await connection.set_progress_handler(reader._shall_give_up, STEPS_UNCHECKED)
+        return reader
 
     async def row(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return the first row; Unavailable if it takes too long or cannot be read."""
         self.waiting += 1
         try:
-            async with self._free, asyncio.timeout(self._seconds):
+            async with self._free:
+                self._give_up_at = time.monotonic() + self._seconds
                 return next(iter(await self._run(sql, values)))
-        except TimeoutError:
-            raise Unavailable("the query took too long") from None
         except sqlite3.Error as error:
+            if time.monotonic() > self._give_up_at:
+                raise Unavailable("the query took too long") from None
             log.error("relay_query_failed", error=str(error))  # noqa: TRY400 - an outside fault, no bug
             raise Unavailable("the events cannot be read now") from None
         finally:
             self.waiting -= 1
 
     async def close(self) -> None:
+        """End the connection and its thread."""
         await self._connection.close()
 
     async def _run(self, sql: str, values: Sequence[Any]) -> Any:
         try:
             return await self._connection.execute_fetchall(sql, values)
         except asyncio.CancelledError:
-            # too long, or the client has gone: the thread shall be free for others
-            await self._connection.interrupt()
+            # The client has gone: end its query, and wait for that, so that the next one has its own time.
+            self._give_up_at = -math.inf
+            await self._connection.execute_fetchall("SELECT 1")
             raise
+
+    def _shall_give_up(self) -> bool:
+        """Tell SQLite, in the connection's thread, whether to interrupt the statement."""
+        return time.monotonic() > self._give_up_at
 
 
 def _tell(jobs: Sequence[tuple[Sequence[Arrival], Done]], outcomes: Sequence[Outcome]) -> None:
@@ -225,15 +247,6 @@ def _connect(path: Path, pragmas: Sequence[str]) -> sqlite3.Connection:
     )
     for pragma in pragmas:
         connection.execute(pragma)
-    return connection
-
-
-async def _open_reader(path: Path) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(
-        path, timeout=LOCK_SECONDS, isolation_level=None, cached_statements=STATEMENTS_CACHED
-    )
-    for pragma in READER_PRAGMAS:
-        await connection.execute_fetchall(pragma)
     return connection
 
 

@@ -177,7 +177,7 @@ class Hub:
             await before_ok(offer.event)
             answer = _ACCEPTED
         except RelaybotError as error:
-            log.error("relay_before_ok_failed", event=offer.event.id, error=str(error))  # noqa: TRY400 - foreseen
+            log.error("relay_before_ok_failed", event_id=offer.event.id, error=str(error))  # noqa: TRY400 - foreseen
         finally:
             if answer is _NOT_TAKEN:
                 self._ephemeral.pop(offer.event.id, None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from relaybot.clock import SetClock
 from relaybot.db.database import Database, Reader, Transaction
@@ -15,8 +16,8 @@ from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import SqliteDatabase, open_sqlite
 from relaybot.probe import Probe, no_probe, probed
 from wallet.accounts import NODE_LIGHTNING, Account, user
-from wallet.book import Book, running
-from wallet.ledger import Plan, Transfer
+from wallet.book import Book, invariants, running
+from wallet.ledger import Plan, Put, Transfer
 from wallet.money import Msat, from_sat
 
 NOW = 1_795_000_000
@@ -90,10 +91,26 @@ def payment(key: str, *, debit: Account, credit: Account, msat: int) -> Plan:
     return Plan(key, (Transfer(debit, credit, Msat(msat), "payment"),))
 
 
-async def contents(reader: Reader) -> dict[str, list[dict[str, object]]]:
+async def contents(reader: Reader) -> dict[str, list[dict[str, Any]]]:
     """Return every row of the tables that Plans write, to be compared whole."""
     tables = ("plans", "accounts", "transfers", "cursors", "users")
     return {
         table: [dict(row) for row in await reader.fetch(f"SELECT * FROM {table} ORDER BY id")]  # noqa: S608  a test's own names
         for table in tables
     }
+
+
+def mark(key: str, row_id: str = "c", value: int = 1) -> Plan:
+    """Write one row that needs no money."""
+    return Plan(key, changes=(Put("cursors", row_id, {"value": value}),))
+
+
+async def broken(book: Book) -> list[str]:
+    """Return what is wrong with the book, its running balances included."""
+    wrong, sums = await invariants(book.database), Counter[str]()
+    for row in await book.database.fetch("SELECT * FROM transfers ORDER BY seq"):
+        sums[row["debit"]] -= row["amount_msat"]
+        sums[row["credit"]] += row["amount_msat"]
+        if (row["debit_after"], row["credit_after"]) != (sums[row["debit"]], sums[row["credit"]]):
+            wrong.append(f"{row['id']} does not go on from the entry before")
+    return wrong

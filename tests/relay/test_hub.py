@@ -156,7 +156,7 @@ async def test_a_listener_that_gives_up_waiting_is_forgotten(hub: Hub) -> None:
 
 
 async def test_too_many_new_events_before_eose_end_the_subscription(store: EventStore) -> None:
-    hub = Hub(store, RelayLimits(unsent_bytes_max=1_000), SetClock(NOW))
+    hub = Hub(store, RelayLimits(unsent_bytes_max=500), SetClock(NOW))
     heard: list[Event] = []
     subscribing = asyncio.create_task(hub.subscribe(EVERYTHING, heard.append))
     await asyncio.sleep(0)

@@ -1,0 +1,200 @@
+"""Who is paid, when, how much of it, and what is kept back for the route."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from relaybot.errors import Unavailable
+from tests.payouts.desk import NOW, RULES, Desk, Life, person
+from wallet import payouts as module
+from wallet.accounts import CAPITAL, user
+from wallet.ledger import Plan, Transfer
+from wallet.money import Msat, from_sat
+from wallet.payouts import KEEP, reserve_msat
+
+
+async def count(life: Life) -> int:
+    rows = await life.book.database.fetch("SELECT COUNT(*) AS payouts FROM payouts")
+    return int(rows[0]["payouts"])
+
+
+@pytest.mark.parametrize(
+    ("sat", "fee_minimum_sat", "reserve"),
+    [
+        (2_000, 5, 20_000),  # 1 %
+        (100, 5, 5_000),  # the least, for small payments need it
+        (501, 5, 5_010),
+        (501, 0, 5_010),
+    ],
+)
+def test_the_reserve_is_the_larger_of_percentage_and_minimum(sat: int, fee_minimum_sat: int, reserve: int) -> None:
+    assert reserve_msat(replace(RULES, fee_minimum_msat=from_sat(fee_minimum_sat)), from_sat(sat)) == reserve
+
+
+def test_c11_the_reserve_is_rounded_up_in_msat() -> None:
+    rules = replace(RULES, fee_minimum_msat=Msat(0), fee_ppm_max=1)
+    assert [reserve_msat(rules, Msat(total)) for total in (0, 1, 1_000_000, 1_000_001)] == [0, 1, 1, 2]
+
+
+async def test_c3_the_whole_balance_is_paid_and_the_reserve_is_taken_from_it(life: Life) -> None:
+    await life.open("alice", 2_000)
+    payout = await life.payout()
+    assert (payout["state"], payout["amount_msat"], payout["reserve_msat"]) == ("open", 1_980_000, 20_000)
+    assert (await life.balance(), await life.held()) == (0, 2_000_000)
+
+
+async def test_what_is_no_whole_sat_stays_balance(life: Life) -> None:
+    await life.earn("alice", 1_234, msat=567)
+    await life.payouts.open_due()
+    payout = await life.payout()
+    assert (payout["amount_msat"], payout["reserve_msat"]) == (1_221_000, 12_340)  # 1,234 - 12.34 sat, in whole sats
+    assert await life.balance() == 567 + 660
+    assert await life.held() == 1_221_000 + 12_340
+
+
+@pytest.mark.parametrize(("sat", "msat", "opened"), [(99, 999, 0), (100, 0, 1)])
+async def test_a_balance_below_the_threshold_waits(life: Life, sat: int, msat: int, opened: int) -> None:
+    await life.earn("alice", sat, msat=msat)
+    await life.payouts.open_due()
+    assert await count(life) == opened
+
+
+@pytest.mark.parametrize(("own_sat", "opened"), [(2_001, 0), (2_000, 1), (0, 1)])
+async def test_a_threshold_of_ones_own_counts_instead(life: Life, own_sat: int, opened: int) -> None:
+    await life.earn("alice", 2_000)
+    await life.set_user("alice", threshold_msat=from_sat(own_sat))
+    await life.payouts.open_due()
+    assert await count(life) == opened
+
+
+async def test_a_balance_that_the_reserve_would_eat_stays(life: Life) -> None:
+    await life.earn("alice", 5, msat=999)
+    await life.set_user("alice", threshold_msat=0)
+    await life.payouts.open_due()
+    assert await count(life) == 0
+    assert await life.balance() == 5_999
+
+
+async def test_keep_means_that_it_stays_balance(life: Life) -> None:
+    await life.earn("alice", 2_000, target=KEEP)
+    await life.target("alice", "alice@wallets.test", "10133")
+    await life.payouts.open_due()
+    assert await count(life) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "target"),
+    [
+        ({"registered": "a@x.test", "10133": "b@x.test", "profile": "c@x.test"}, "a@x.test"),
+        ({"10133": "b@x.test", "profile": "c@x.test"}, "b@x.test"),
+        ({"registered": "", "10133": "", "profile": "c@x.test"}, "c@x.test"),
+        ({"registered": KEEP, "profile": "c@x.test"}, None),
+        ({"10133": ""}, None),
+        ({}, None),
+    ],
+)
+async def test_targets_are_obeyed_in_their_order(life: Life, said: dict[str, str], target: str | None) -> None:
+    for source, value in said.items():
+        await life.target("alice", value, source)
+    assert await life.payouts.target_of(person("alice")) == target
+
+
+async def test_without_a_target_the_relays_are_asked_and_the_money_stays(life: Life) -> None:
+    await life.earn("alice", 2_000, target="")
+    await life.payouts.open_due()
+    assert life.looked_up == [person("alice")]
+    assert await count(life) == 0
+    await life.target("alice", "alice@wallets.test", "profile")  # it came in, and asks for another look
+    await life.payouts.open_due()
+    assert (await life.payout())["state"] == "open"
+    assert life.looked_up == [person("alice")]
+
+
+async def test_a_look_up_that_fails_stops_nobody_else_and_is_made_again(life: Life, desk: Desk) -> None:
+    async def fail(_: str) -> None:
+        raise Unavailable("too many events are waiting")
+
+    found, life.look_up = life.look_up, fail
+    await life.earn("alice", 2_000, target="")
+    desk.clock.advance(1)
+    await life.earn("bob", 2_000)
+    await life.payouts.open_due()
+    assert (await life.payout("bob"))["state"] == "open"
+    life.look_up = found
+    await life.payouts.open_due()
+    assert life.looked_up == [person("alice")]
+
+
+async def test_closed_withdrawals_open_nothing(life: Life) -> None:
+    await life.earn("alice", 2_000)
+    await life.set_user("alice", withdrawals="closed")
+    await life.payouts.open_due()
+    assert await count(life) == 0
+
+
+async def test_a_user_has_one_open_payout_at_a_time(life: Life) -> None:
+    await life.open("alice", 2_000)
+    await life.earn("alice", 3_000)
+    await life.payouts.open_due()
+    assert await count(life) == 1
+    assert await life.balance() == 3_000_000
+    await life.looks_until("paid")
+    await life.payouts.open_due()  # being paid asks for the next look
+    assert (await life.payout())["id"] == f"{person('alice')}/2"
+    assert await count(life) == 2
+
+
+async def test_a_user_is_looked_at_once_for_each_reason_to_look(life: Life) -> None:
+    await life.earn("alice", 50)
+    assert await life.payouts.open_due() is False
+    row = await life.book.row("users", person("alice"))
+    assert row is not None
+    assert row["payout_check_at"] is None
+    await life.payouts.open_due()
+    again = await life.book.row("users", person("alice"))
+    assert again == row
+
+
+async def test_more_users_than_one_round_looks_at_are_told(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECKS_MAX", 2)
+    for name in ("alice", "bob", "carol"):
+        await life.earn(name, 2_000)
+    assert await life.payouts.open_due() is True
+    assert await life.payouts.open_due() is False
+    assert await count(life) == 3
+
+
+async def test_a1_money_that_is_spent_meanwhile_is_not_held(life: Life) -> None:
+    """The balance is read, and then another Plan takes it: the payout is decided again on what is left."""
+    await life.earn("alice", 2_000)
+    real = life.payouts.target_of
+
+    async def spend_first(pubkey: str) -> str | None:
+        if await life.balance() == 2_000_000:
+            spent = Transfer(user(pubkey), CAPITAL, from_sat(1_500), "spent")
+            await life.book.apply(Plan("test/spent", (spent,)))
+        return await real(pubkey)
+
+    life.payouts.target_of = spend_first  # type: ignore[method-assign]
+    await life.payouts.open_due()
+    payout = await life.payout()
+    assert payout["amount_msat"] + payout["reserve_msat"] == 500_000
+    assert await life.balance() == 0
+
+
+async def test_c15_two_processes_that_look_at_once_open_one_payout(desk: Desk) -> None:
+    async with desk.life() as one, desk.life() as other:
+        for name in ("alice", "bob", "carol"):
+            await one.earn(name, 2_000)
+        await asyncio.gather(one.payouts.open_due(), other.payouts.open_due())
+        assert await count(one) == 3
+        assert [await one.balance(name) for name in ("alice", "bob", "carol")] == [0, 0, 0]
+
+
+async def test_a_payout_is_open_from_the_second_it_was_due(life: Life) -> None:
+    await life.open("alice")
+    payout = await life.payout()
+    assert (payout["next_at"], payout["created_at"], payout["attempts"], payout["attempt"]) == (NOW, NOW, 0, "")
