@@ -97,6 +97,7 @@ def demo(*, once: bool, port: int, data: Path | None, as_json: bool) -> None:
 
     Example: relaybot demo --once --json
     """
+    _configure_logging("error", "console")  # the story speaks for itself; each process has a log file
     story = _await(play(DemoOptions(once=once, port=port, data=data, as_json=as_json)))
     if not story.ok:
         sys.exit(1)

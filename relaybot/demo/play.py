@@ -46,7 +46,8 @@ async def play(options: DemoOptions) -> Outcome:
         stack.push_async_callback(stage.stop)
         story = Story(stage, Teller(console))
         try:
-            await story.perform()
+            with console.status("The story is played"):
+                await story.perform()
         except BaseExceptionGroup as broken:
             if broken.split(RelaybotError)[1] is not None:
                 raise
@@ -70,7 +71,7 @@ class Teller:
     def __call__(self, text: str) -> None:
         """Tell the next step."""
         self._step += 1
-        self._console.print(f"[bold cyan]{self._step:2}[/]  {text}", highlight=False)
+        self._console.print(f"[bold cyan]{self._step:2}[/]  {text}", highlight=False, soft_wrap=True)
 
 
 def _show(outcome: Outcome, console: Console) -> None:

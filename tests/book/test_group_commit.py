@@ -13,10 +13,6 @@ from wallet.ledger import Answer, Verdict
 
 ALICE, BOB = sats_of("alice"), sats_of("bob")
 DONE = Answer(Verdict.APPLIED)
-NEW_USER = {"withdrawals": "open", "payouts": 0, "created_at": NOW}
-
-
-# Group commit
 
 
 @pytest.mark.parametrize(("plans", "commits"), [(1, 1), (128, 1), (BATCH_MAX, 1), (BATCH_MAX + 1, 2), (1_300, 3)])

@@ -6,18 +6,14 @@ from pathlib import Path
 import pytest
 
 from relaybot.db.database import Reader
-from tests.book.stores import NOW, SqliteStore, opened, person, sats_of, top_up
-from wallet.accounts import NODE_LIGHTNING, hold
+from tests.book.stores import SqliteStore, opened, person, sats_of, top_up
+from wallet.accounts import NODE_LIGHTNING, Account
 from wallet.book import Book, invariants
 from wallet.ledger import Answer, Insert, Plan, Transfer, Update, Verdict
 from wallet.money import Msat
 
 ALICE, BOB = sats_of("alice"), sats_of("bob")
 DONE = Answer(Verdict.APPLIED)
-NEW_USER = {"withdrawals": "open", "payouts": 0, "created_at": NOW}
-
-
-# The invariants see what is broken
 
 
 async def _tamper(path: Path, sql: str) -> None:
@@ -63,8 +59,7 @@ async def test_money_held_for_work_that_is_over_is_found(
     columns = await _columns(book.database, table)
     row = {name: 0 if kind == "INTEGER" else "" for name, kind in columns.items() if name not in {"id", "version"}}
     under_way = Plan("under way", changes=(Insert(table, row_id, {**row, "state": "held"}),))
-    held = hold(account.removeprefix("hold/").rpartition("/")[0])
-    money = Plan("hold", (Transfer(NODE_LIGHTNING, type(held)(account), Msat(5), "hold"),))
+    money = Plan("hold", (Transfer(NODE_LIGHTNING, Account(account), Msat(5), "hold"),))
     assert [await book.apply(under_way), await book.apply(money)] == [DONE] * 2
     assert await invariants(book.database) == []
     await book.apply(Plan("over", changes=(Update(table, row_id, finished, {}),)))

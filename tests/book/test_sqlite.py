@@ -146,7 +146,7 @@ def _left(before: list[threading.Thread]) -> list[threading.Thread]:
     return [thread for thread in new if thread.is_alive()]
 
 
-async def test_four_processes_may_start_at_once_on_a_new_schema(path: Path) -> None:
+async def test_four_connections_may_start_at_once_on_a_new_schema(path: Path) -> None:
     await (await open_sqlite(path, [], now=NOW)).close()
     databases = await asyncio.gather(*(open_sqlite(path, load_migrations(), now=NOW) for _ in range(4)))
     for database in databases:

@@ -14,14 +14,18 @@ async def two_requests_while_the_node_is_away(w: World) -> str:
     """Fill the inbox with a request that waits for the node; return the id of one that found it full."""
     await w.network.close()
     bob = await w.join("bob")
-    for number in range(2):
-        tags = [["i", f"issue {number}", "text"], ["p", w.agent]]
-        request = bob.keypair.sign(kind=5050, content="", tags=tags, created_at=int(time.time()))
-        ok = await bob.offer(request)
-        assert ok.accepted is (number == 0)
-    assert ok.message.startswith("error: ")  # the sender may try again; but it is stored here, and not forgotten
+    first, second = (
+        bob.keypair.sign(
+            kind=5050, content="", tags=[["i", issue, "text"], ["p", w.agent]], created_at=int(time.time())
+        )
+        for issue in ("one", "two")
+    )
+    assert (await bob.offer(first)).accepted
+    refused = await bob.offer(second)
+    assert not refused.accepted
+    assert refused.message.startswith("error: ")  # the sender may try again; but it is stored here, and not forgotten
     await w.network.start()
-    return request.id
+    return second.id
 
 
 async def handled(w: World, request_id: str) -> None:

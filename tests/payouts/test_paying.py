@@ -76,8 +76,7 @@ async def test_c2_a_route_that_takes_the_reserve_again_and_again_takes_nothing_o
     for _ in range(5):
         await life.earn("alice", 1_000)
         await life.go_on()
-    node = -await life.book.balance(NODE_LIGHTNING)
-    assert await life.balance() + node == 0 + from_sat(5_000)
+    assert await life.balance() + await life.book.balance(NODE_LIGHTNING) == from_sat(5_000)
     assert await life.book.balance(EXPENSE_LIGHTNING) == 0
     assert sum(desk.received("alice")) < from_sat(5_000)
     assert await life.differences() == []
@@ -85,8 +84,8 @@ async def test_c2_a_route_that_takes_the_reserve_again_and_again_takes_nothing_o
 
 async def test_c11_the_fee_is_charged_to_the_msat_and_change_is_never_rounded_up(life: Life, desk: Desk) -> None:
     await life.earn("alice", 12_345, msat=678)
-    await life.go_on()
-    payout = await life.payout()
+    await life.payouts.open_due()
+    payout = await life.looks_until("paid")
     fee = 1_000 + payout["amount_msat"] * 100 // 1_000_000  # what the hub asked
     assert payout["fee_msat"] == fee
     assert payout["amount_msat"] % 1_000 == 0
@@ -130,7 +129,7 @@ async def test_nothing_of_size_zero_is_booked(life: Life, over: int, fee: int, b
 
 async def test_c12_a_held_payment_is_shown_as_held_and_never_refunded_by_the_clock(life: Life, desk: Desk) -> None:
     desk.script(Outcome.LOST_CONNECTION, seconds=86_400)
-    await life.open("alice", 2_000)
+    await life.sent("alice", 2_000)
     for _ in range(10):
         await life.look(after=86_400)
     assert (await life.payout())["state"] == "paying"
