@@ -51,6 +51,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON a
 
 def main() -> None:
     """Run the command; print what went wrong in one line, without a traceback, if the error is not ours."""
+    os.umask(0o077)  # what we write holds other people's money and words: for our own user only
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
