@@ -6,6 +6,7 @@ last is kept in `cursors`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
@@ -24,12 +25,12 @@ async def announce(bot: Bot, relay_url: str) -> None:
     """Publish profiles, relay lists and announcements that are not published as they are now."""
     service = bot.config.service
     relays = [relay_url, *bot.config.relays]
-    for event in (
+    events = (
         _profile(bot, bot.service, service.name, service.about),
         *_relay_lists(bot, bot.service, relays),
         *(event for agent in bot.agents.values() for event in _agent_events(bot, agent)),
-    ):
-        await bot.book.decide(partial(_decide, bot, event))
+    )
+    await asyncio.gather(*(bot.book.decide(partial(_decide, bot, event)) for event in events))
 
 
 async def _decide(bot: Bot, event: Event) -> Plan | None:

@@ -17,8 +17,8 @@ from functools import partial
 
 import structlog
 
-from handlers.bot import Agent, Bot, check_payouts, events_owed
-from handlers.jobs import OPEN_STATES, bot_agent, cause_of, changed_job, feedback, plan_released
+from handlers.bot import Bot, check_payouts, events_owed
+from handlers.jobs import OPEN_STATES, bot_agent, cause_of, changed_job, feedback, plan_released, voice
 from handlers.states import JobState, JobStep
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -34,7 +34,7 @@ from wallet.money import Msat
 
 log = structlog.get_logger()
 
-BATCH_MAX = 200  # held jobs looked at in one round
+BATCH_MAX = 200  # jobs read at a time
 
 _FREE_WORKERS = """
 SELECT id, kinds, open_jobs FROM (
@@ -55,15 +55,26 @@ class FreeWorker:
 
 async def assign_held(bot: Bot) -> bool:
     """Give each held job to a free node, oldest job first; tell whether more may be waiting."""
-    free = await _free_workers(bot)
-    if not free:
-        return False
-    held = await bot.book.database.fetch(
-        "SELECT * FROM jobs WHERE state = 'held' ORDER BY created_at LIMIT :limit", limit=BATCH_MAX
+    free, last = await _free_workers(bot), ("", -1)
+    while free:
+        held = await _held_after(bot, *last)
+        plans = [plan for job in held if (plan := await _assignment(bot, job, free)) is not None]
+        await asyncio.gather(*(bot.book.apply(plan) for plan in plans))
+        if len(held) < BATCH_MAX:
+            break
+        last = held[-1]["id"], held[-1]["created_at"]
+    return False
+
+
+async def _held_after(bot: Bot, job_id: str, created_at: int) -> Sequence[Row]:
+    """Return the held jobs that come after this one: those that no free node can do hide none behind them."""
+    return await bot.book.database.fetch(
+        "SELECT * FROM jobs WHERE state = 'held' AND (created_at, id) > (:created_at, :id)"
+        " ORDER BY created_at, id LIMIT :limit",
+        created_at=created_at,
+        id=job_id,
+        limit=BATCH_MAX,
     )
-    plans = [plan for job in held if (plan := await _assignment(bot, job, free)) is not None]
-    answers = await asyncio.gather(*(bot.book.apply(plan) for plan in plans))
-    return any(answer.done for answer in answers) and len(held) == BATCH_MAX
 
 
 async def on_feedback(bot: Bot, event: Event) -> Decision:
@@ -111,7 +122,7 @@ def _usable_result(bot: Bot, event: Event) -> nip90.Result:
 
 
 async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) -> Plan:
-    now, agent, cause = bot.clock.now(), bot_agent(bot, job), cause_of(job["id"])
+    now, cause = bot.clock.now(), cause_of(job["id"])
     request = parse_event(job["request"])
     if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
@@ -119,7 +130,7 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) 
     charged = sum(part.amount_msat for part in parts)
     scheme = nip90.encryption_of(request)
     answer = nip90.build_result(
-        agent.keypair,
+        voice(bot, job),
         request=request,
         content=result.content,
         encrypt=nip90.Encryption(scheme, bot.chance(32)) if scheme is not None else None,
@@ -145,10 +156,7 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) 
 
 
 async def _parts(bot: Bot, job: Row, worker: str, result: nip90.Result) -> Sequence[Part]:
-    """Return who gets what, by the split that was promised when the job was taken."""
-    row = await bot.book.row("splits", job["split"])
-    assert row is not None, f"job {job['id']} names a split that is not there"
-    split = ResolvedSplit.from_json(row["body"])
+    split = await _promised_split(bot, job)
     users = await bot.book.database.rows_by_id("users", {job["customer"], worker, *split.people()})
     referrers = {pubkey: row["referrer"] for pubkey, row in users.items() if row["referrer"] is not None}
     return compute(
@@ -162,12 +170,20 @@ async def _parts(bot: Bot, job: Row, worker: str, result: nip90.Result) -> Seque
     )
 
 
+async def _promised_split(bot: Bot, job: Row) -> ResolvedSplit:
+    """Return the split that was promised when the job was taken."""
+    agent = bot_agent(bot, job)
+    if agent is not None and agent.split_hash == job["split"]:
+        return agent.split
+    row = await bot.book.row("splits", job["split"])
+    assert row is not None, f"job {job['id']} names a split that is not there"
+    return ResolvedSplit.from_json(row["body"])
+
+
 async def _leased_job(bot: Bot, event: Event) -> Row | str:
     """Return the job whose current assignment this event answers, or a note why it answers none."""
-    for tag in event.tags_named("e"):
-        assignment = await bot.book.row("assignments", tag[1]) if len(tag) > 1 else None
-        if assignment is None:
-            continue
+    named = [tag[1] for tag in event.tags_named("e") if len(tag) > 1]
+    for assignment in (await bot.book.database.rows_by_id("assignments", named)).values():
         job = await bot.book.row("jobs", assignment["job"])
         assert job is not None, f"assignment {assignment['id']} has no job"
         problem = _lease_problem(bot, event, assignment, job)
@@ -208,21 +224,27 @@ async def _assignment(bot: Bot, job: Row, free: list[FreeWorker]) -> Plan | None
     if job["attempt"]:
         rows = await bot.book.database.fetch("SELECT worker FROM assignments WHERE job = :job", job=job["id"])
         tried = {row["worker"] for row in rows}
-    request = parse_event(job["request"])
+    request, agent = parse_event(job["request"]), bot_agent(bot, job)
     worker = next((one for one in free if request.kind in one.kinds and one.pubkey not in tried), None)
     if worker is None:
         return None
+    if agent is None:
+        return await plan_released(bot, job, "this agent is no longer offered")
+    try:
+        asked = nip90.parse_job_request(request, agent.keypair)
+    except Rejected as refusal:  # the agent was given another key
+        return await plan_released(bot, job, f"the request cannot be read any more: {refusal.reason}")
     free.remove(worker)
     worker.open_jobs += 1
     if worker.open_jobs < bot.config.workers.open_jobs_max:
         free.append(worker)
-    return _plan_assigned(bot, job, request, worker.pubkey)
+    return _plan_assigned(bot, job, asked, worker.pubkey, await _promised_split(bot, job))
 
 
-def _plan_assigned(bot: Bot, job: Row, request: Event, worker: str) -> Plan:
-    now, agent, number = bot.clock.now(), bot_agent(bot, job), job["attempt"] + 1
+def _plan_assigned(bot: Bot, job: Row, asked: nip90.JobRequest, worker: str, split: ResolvedSplit) -> Plan:
+    now, number = bot.clock.now(), job["attempt"] + 1
     lease_until = now + bot.config.jobs.lease_seconds
-    child = _child_request(bot, agent, request, worker, lease_until)
+    child = _child_request(bot, asked, worker, lease_until, bid_msat=split.worker_part_max())
     assignment: Values = {
         "job": job["id"],
         "number": number,
@@ -240,15 +262,14 @@ def _plan_assigned(bot: Bot, job: Row, request: Event, worker: str) -> Plan:
     return Plan(f"{cause_of(job['id'])}/assign/{number}", changes=changes)
 
 
-def _child_request(bot: Bot, agent: Agent, request: Event, worker: str, lease_until: int) -> Event:
-    """Return the assignment: the customer's inputs, read again and encrypted to one node."""
-    asked = nip90.parse_job_request(request, agent.keypair)
+def _child_request(bot: Bot, asked: nip90.JobRequest, worker: str, lease_until: int, *, bid_msat: Msat) -> Event:
+    """Return the assignment: the customer's inputs, encrypted to one node."""
     return nip90.build_job_request(
         bot.service,
-        kind=request.kind,
+        kind=asked.kind,
         inputs=asked.inputs,
         params=asked.params,
-        bid_msat=agent.split.worker_part_max(),
+        bid_msat=bid_msat,
         provider=worker,
         encrypt=nip90.Encryption(nip90.NIP44, bot.chance(32)),
         expiration=lease_until,

@@ -53,6 +53,11 @@ class Bot:
     clock: Clock
     chance: Chance
 
+    def believed_date(self, created_at: int) -> int:
+        """Return the date of a statement; one too far ahead counts as now, or it would have the last word for years."""
+        now = self.clock.now()
+        return created_at if created_at <= now + self.config.jobs.future_seconds else now
+
     def message(self, to: str, text: str, *, reply_to: str | None = None) -> Insert:
         """Return the outbox row of a private message (NIP-17) from the service to the pubkey `to`.
 

@@ -26,6 +26,7 @@ from wallet.money import Msat, format_sat, parse_amount
 from wallet.payouts import KEEP
 
 DAY = 86_400
+REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
 REFERRALS = "referrals"  # counts all of them; a decision over the whole set guards it
 
 
@@ -172,11 +173,14 @@ async def _refer(bot: Bot, asked: Asked) -> Reply:
 
 async def _check_no_circle(bot: Bot, sender: str, referrer: str) -> None:
     link: str | None = referrer
-    while link is not None:
+    for _ in range(REFERRAL_CHAIN_MAX):
+        if link is None:
+            return
         if link == sender:
             raise Rejected("invalid", "referrals must not form a circle")
         row = await bot.book.row("users", link)
         link = row["referrer"] if row is not None else None
+    raise Rejected("invalid", "too long a chain of referrals leads to that user")
 
 
 def _sats(word: str) -> Msat:

@@ -9,6 +9,9 @@ one applies and the other decides again on what it finds.
     held ──► assigned ──► working ──► delivered, captured      (assignments.py)
     cancel, deadline, node's error ──► released: the escrow goes back, 7000 error says why
 
+A job outlives its agent: if the operator takes the agent out of the configuration, the
+service's own key speaks for it, a node that has begun is paid, and the others are released.
+
 A crash before a Plan: the event is still new in the inbox, or the row still due; it is
 decided again. After it: its key answers `already`. The invoice of a job is made before
 its Plan, under the label `job/<id>`, so a repeat finds the same invoice.
@@ -16,18 +19,23 @@ its Plan, under the label `job/<id>`, so a repeat finds the same invoice.
 
 from __future__ import annotations
 
+from functools import partial
+
 from handlers.bot import Agent, Bot, events_owed
 from handlers.states import JOB, JobState, JobStep
 from relaybot.db.database import Row
-from relaybot.errors import Rejected
-from relaybot.inbox import Decision
+from relaybot.errors import Rejected, Unavailable
+from relaybot.inbox import Decision, handled
 from relaybot.nostr import nip90
 from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.keys import KeyPair
 from wallet.accounts import hold, user
 from wallet.charges import plan_hold, plan_release
 from wallet.ledger import Change, Insert, Plan, Put, Update, Values
 from wallet.lightning import Invoice
 from wallet.money import Msat, format_sat
+
+CANCELLED_MAX = 100  # jobs that one deletion may name: each costs a look and a commit
 
 OPEN_STATES = (JobState.AWAITING_PAYMENT, JobState.HELD, JobState.ASSIGNED, JobState.WORKING)
 
@@ -45,22 +53,45 @@ async def on_request(bot: Bot, event: Event) -> Decision:
     try:
         request = _accepted(bot, agent, event)
         await _check_open_jobs(bot, request.customer)
+        price = agent.split.price_max if request.bid_msat is None else min(agent.split.price_max, request.bid_msat)
+        if await bot.book.balance(user(request.customer)) >= price:
+            return _plan_hold_at_once(bot, agent, event, Msat(price))
+        return await _ask(bot, agent, event, Msat(price))
     except Rejected as refusal:
         return _refuse(bot, agent, event, str(refusal))
-    price = agent.split.price_max if request.bid_msat is None else min(agent.split.price_max, request.bid_msat)
-    if await bot.book.balance(user(request.customer)) >= price:
-        return _plan_hold_at_once(bot, agent, event, Msat(price))
-    return await _ask(bot, agent, event, Msat(price))
 
 
 async def on_cancel(bot: Bot, event: Event) -> Decision:
-    """Take a deletion (NIP-09): the customer's own job is released if it is not delivered yet."""
-    for tag in event.tags_named("e"):
-        job = await bot.book.row("jobs", tag[1]) if len(tag) > 1 else None
+    """Take a deletion (NIP-09): the customer's own jobs are released if they are not delivered yet.
+
+    Each ends by a Plan of its own, so a crash between two of them is harmless: they are decided again.
+    """
+    for request_id in cancelled(event):
+        answer = await bot.book.decide(partial(_decide_cancelled, bot, request_id, event.pubkey))
+        if not answer.done:  # it keeps moving
+            raise Unavailable(f"a job could not be cancelled now: {answer.reason}")
+    return "what was open of these jobs is cancelled"
+
+
+def cancelled(event: Event) -> tuple[str, ...]:
+    """Return the ids of the requests that a deletion names, each once; no more of them than are looked at."""
+    named = dict.fromkeys(tag[1] for tag in event.tags_named("e") if len(tag) > 1)
+    return tuple(named)[:CANCELLED_MAX]
+
+
+async def _decide_cancelled(bot: Bot, request_id: str, customer: str) -> Plan | None:
+    job = await bot.book.row("jobs", request_id)
+    if job is not None:
         # NIP-09: only the author of an event may delete it.
-        if job is not None and job["customer"] == event.pubkey and JobState(job["state"]) in OPEN_STATES:
-            return await plan_released(bot, job, "cancelled by the customer")
-    return "nothing of ours to cancel"
+        own = job["customer"] == customer and JobState(job["state"]) in OPEN_STATES
+        return await plan_released(bot, job, "cancelled by the customer") if own else None
+    waiting = await bot.book.row("inbox", request_id)
+    if waiting is None or waiting["state"] != "new" or waiting["kind"] not in nip90.REQUEST_KINDS:
+        return None
+    if parse_event(waiting["event"]).pubkey != customer:
+        return None
+    # Whoever handles the request meanwhile guards this mark, too: one of the two decides again.
+    return Plan(f"{cause_of(request_id)}/cancel", changes=(handled(request_id, "cancelled before it was begun"),))
 
 
 async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
@@ -73,7 +104,8 @@ async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
     ]
     if job["assignment"]:  # the node may stop: the assignment is taken back (NIP-09)
         tags = [["e", job["assignment"]], ["k", str(parse_event(job["request"]).kind)]]
-        changes += events_owed(now, bot.service.sign(kind=5, content=reason, tags=tags, created_at=now))
+        # The reason may be the node's own words about an encrypted job: it is for the customer only.
+        changes += events_owed(now, bot.service.sign(kind=5, content="", tags=tags, created_at=now))
     transfers = plan_release(cause_of(job["id"]), payer=job["customer"], held_msat=held)
     return Plan(f"{cause_of(job['id'])}/release", transfers, tuple(changes))
 
@@ -93,12 +125,18 @@ def changed_job(bot: Bot, job: Row, *steps: JobStep | str, **values: str | int |
 
 def feedback(bot: Bot, job: Row, status: nip90.Status, text: str) -> Event:
     """Return the agent's 7000 on `job`, encrypted if the request was."""
-    return _feedback(bot, bot_agent(bot, job), parse_event(job["request"]), status, text)
+    return _feedback(bot, voice(bot, job), parse_event(job["request"]), status, text)
 
 
-def bot_agent(bot: Bot, job: Row) -> Agent:
-    """Return the agent that `job` was asked of."""
-    return next(agent for agent in bot.agents.values() if agent.id == job["agent"])
+def voice(bot: Bot, job: Row) -> KeyPair:
+    """Return the key that speaks for `job`: its agent's, or the service's if that has left the configuration."""
+    agent = bot_agent(bot, job)
+    return agent.keypair if agent is not None else bot.service
+
+
+def bot_agent(bot: Bot, job: Row) -> Agent | None:
+    """Return the agent that `job` was asked of, or None if it has left the configuration."""
+    return next((agent for agent in bot.agents.values() if agent.id == job["agent"]), None)
 
 
 def held_job_changes(bot: Bot, job: Row) -> tuple[Change, ...]:
@@ -128,7 +166,7 @@ def _accepted(bot: Bot, agent: Agent, event: Event) -> nip90.JobRequest:
         raise Rejected("invalid", f"kind: {agent.name} takes {kinds}", found=event.kind)
     if event.created_at > now + jobs.future_seconds:
         raise Rejected("invalid", "created_at: the request is from the future")
-    if len(encode_event(event)) > jobs.input_bytes_max:
+    if len(encode_event(event).encode()) > jobs.input_bytes_max:
         raise Rejected("invalid", "the request is too large", allowed=f"{jobs.input_bytes_max} bytes")
     request = nip90.parse_job_request(event, agent.keypair)
     # NIP-40: an expired request is not worked; without the tag it lives for jobs.ttl_seconds.
@@ -156,7 +194,9 @@ def _plan_hold_at_once(bot: Bot, agent: Agent, event: Event, price: Msat) -> Pla
         plan_hold(cause_of(event.id), payer=event.pubkey, price_msat=price),
         (
             *_new_job(bot, agent, event, JobStep.HOLD, price=price, due_at=now + bot.config.jobs.queue_seconds),
-            *events_owed(now, _feedback(bot, agent, event, "processing", "paid from balance; looking for a node")),
+            *events_owed(
+                now, _feedback(bot, agent.keypair, event, "processing", "paid from balance; looking for a node")
+            ),
         ),
     )
 
@@ -236,13 +276,13 @@ def _refuse(bot: Bot, agent: Agent, event: Event, reason: str) -> Decision:
     """Tell the customer why, if the request named us; nobody else's requests are answered."""
     if not event.tags_named("p"):
         return f"refused, untold: {reason}"
-    now = bot.clock.now()
-    return Plan(f"{cause_of(event.id)}/refuse", changes=events_owed(now, _feedback(bot, agent, event, "error", reason)))
+    told = _feedback(bot, agent.keypair, event, "error", reason)
+    return Plan(f"{cause_of(event.id)}/refuse", changes=events_owed(bot.clock.now(), told))
 
 
-def _feedback(bot: Bot, agent: Agent, request: Event, status: nip90.Status, text: str) -> Event:
+def _feedback(bot: Bot, speaker: KeyPair, request: Event, status: nip90.Status, text: str) -> Event:
     return nip90.build_feedback(
-        agent.keypair,
+        speaker,
         request=request,
         status=status,
         text=text,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import structlog
 
-from handlers.bot import Bot, new_user
+from handlers.bot import Bot, new_user, written
 from handlers.jobs import cause_of, held_job_changes
 from handlers.states import JobState
 from relaybot.db.database import Row
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
 from wallet.charges import plan_hold
-from wallet.ledger import Change, Insert, Plan, Put, Transfer, Update
+from wallet.ledger import Change, Plan, Put, Transfer, Update
 from wallet.lightning import Settlement
 from wallet.money import format_sat
 
@@ -40,7 +40,7 @@ async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
     row = await bot.book.row("cursors", CURSOR)
     if row is not None and row["value"] >= settlement.pay_index:
         return None
-    moved = _moved(row, settlement.pay_index)
+    moved = written("cursors", CURSOR, row, {"value": settlement.pay_index})  # from where it was read: never back
     key = f"invoice/{settlement.payment_hash}/settled"
     if await bot.book.row("plans", key) is not None:  # seen before: the node's index was replayed or renumbered
         version = row["version"] if row is not None else 0  # a second replay moves the cursor over the same index again
@@ -50,13 +50,6 @@ async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
         log.warning("unknown_invoice_settled", pay_index=settlement.pay_index, amount_msat=settlement.amount_msat)
         return Plan(key, (Transfer(NODE_LIGHTNING, CAPITAL, settlement.amount_msat, "unknown invoice"),), (moved,))
     return await _plan_credit(bot, settlement, invoice, key, moved)
-
-
-def _moved(cursor: Row | None, pay_index: int) -> Change:
-    """Return the cursor's step to `pay_index`, from where it was read: it never goes back."""
-    if cursor is None:
-        return Insert("cursors", CURSOR, {"value": pay_index})
-    return Update("cursors", CURSOR, {"value": pay_index}, expect={"version": cursor["version"]})
 
 
 async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str, moved: Change) -> Plan:

@@ -47,6 +47,7 @@ async def stated_target(
     bot: Bot, pubkey: str, source: str, target: str, *, stated_at: int, event: str
 ) -> tuple[Change, ...]:
     """Return the changes that remember `target`; none if `pubkey` has said something newer by the same way."""
+    stated_at = bot.believed_date(stated_at)
     row_id = f"{pubkey}/{source}"
     row = await bot.book.row("targets", row_id)
     if row is not None and row["stated_at"] > stated_at:

@@ -34,12 +34,12 @@ async def on_announcement(bot: Bot, event: Event) -> Decision:
         return "announced to another service"
     if not admitted(bot, event.pubkey):
         return "refused: this node is not admitted (workers.allowed)"
-    row = await bot.book.row("workers", event.pubkey)
-    if row is not None and row["announced_at"] > event.created_at:
+    row, said_at = await bot.book.row("workers", event.pubkey), bot.believed_date(event.created_at)
+    if row is not None and row["announced_at"] > said_at:
         return "an older announcement"
     values: Values = {
         "kinds": json.dumps(sorted(announcement.kinds)),
-        "announced_at": event.created_at,
+        "announced_at": said_at,
         "announced_until": announcement.expiration,
     }
     return Plan(f"worker/{event.id}", changes=(written("workers", event.pubkey, row, _with_unknown(row, values)),))
@@ -50,10 +50,10 @@ async def on_heartbeat(bot: Bot, event: Event) -> Decision:
     beat = nip89.parse_heartbeat(event)
     if not admitted(bot, event.pubkey):
         return "refused: this node is not admitted (workers.allowed)"
-    row = await bot.book.row("workers", event.pubkey)
-    if row is not None and row["beat_at"] > event.created_at:
+    row, said_at = await bot.book.row("workers", event.pubkey), bot.believed_date(event.created_at)
+    if row is not None and row["beat_at"] > said_at:
         return "an older heartbeat"
-    values: Values = {"status": beat.status, "beat_at": event.created_at, "beat_until": beat.expiration}
+    values: Values = {"status": beat.status, "beat_at": said_at, "beat_until": beat.expiration}
     return Plan(f"worker/{event.id}", changes=(written("workers", event.pubkey, row, _with_unknown(row, values)),))
 
 

@@ -26,7 +26,7 @@ from relaybot.config import Config
 from relaybot.connection import RelayConnection
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import SqliteDatabase, open_sqlite
-from relaybot.errors import Rejected
+from relaybot.errors import BadConfig, Rejected
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring, read_key
 from relaybot.loops import repeat
@@ -117,10 +117,12 @@ async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) 
 
 def build_bot(config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock) -> Bot:
     """Return what the handlers work with."""
-    agents = {}
+    agents: dict[str, Agent] = {}
     for agent_id, model in config.agents.items():
         given = model.nsec_file
         key = read_key(given, f"agents.{agent_id}.nsec_file") if given is not None else keyring.key(f"agent/{agent_id}")
+        if key.pubkey in agents:  # requests are told apart by the key they name
+            raise BadConfig(f"agents.{agent_id}.nsec_file", str(given), "a key that no other agent has")
         split = config.splits[agent_id]
         agents[key.pubkey] = Agent(
             id=agent_id,
@@ -167,13 +169,14 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
         relays |= {url: connection.publish for url, connection in others.items()}
         look_up = partial(reader.look_up_target, list(others.values()))
         standing = _standing_tasks(bot, keyring, inbox, relays, look_up, probe=probe)
-        standing["progress"] = repeat("progress", reader.keep_up_own, wake=asyncio.Event(), seconds=CURSOR_SECONDS)
         standing |= {f"relay {url}": connection.run() for url, connection in others.items()}
         for name, work in standing.items():
             tasks.create_task(work, name=name)
         summaries = Filter(kinds=frozenset({SUMMARY_KIND}), authors=frozenset({books.pubkey}))
         await hub.subscribe([summaries], partial(_show_day, published))
         await reader.read_own(hub)
+        progress = repeat("progress", reader.keep_up_own, wake=asyncio.Event(), seconds=CURSOR_SECONDS)
+        tasks.create_task(progress, name="progress")  # not before: the note would pass over what is still unread
         for connection in others.values():
             await reader.read_other(connection)
         await announcements.announce(bot, config.relay.public_url)
@@ -260,6 +263,7 @@ def _inbox(bot: Bot) -> Inbox:
         bot.clock,
         {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
         waiting_max=bot.config.limits.inbox_max,
+        waiting=(range(1059, 1060), range(5000, 6000)),  # whoever asks us for money waits for the node
     )
 
 

@@ -9,12 +9,13 @@ the second one's Plan finds the mark and changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from relaybot.clock import Clock
+from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.event import Event, encode_event, parse_event
 from wallet.book import Book
@@ -23,25 +24,47 @@ from wallet.ledger import Insert, Plan, Update, Values, Verdict
 log = structlog.get_logger()
 
 BATCH_MAX = 256  # rows read at a time
-HANDLED_AT_ONCE = 64  # handlers may wait for the node; this many waiting ones do not stop the others
+HANDLED_AT_ONCE = 64  # in each lane
+NOTE_CHARACTERS_MAX = 500
 RETRY_SECONDS = 2.0  # after something outside was not available
 
 Decision = Plan | str  # a str is a note: nothing changes but the mark that the event is done
 Handler = Callable[[Event], Awaitable[Decision]]
 
 
-class Inbox:
-    """Store events and hand them to `handlers`, by the first range of kinds that holds theirs."""
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """Events that are handled apart from the others, so that they can hold up only each other."""
 
-    def __init__(self, book: Book, clock: Clock, handlers: Mapping[range, Handler], *, waiting_max: int) -> None:
+    kinds: str  # a condition in SQL
+    news: asyncio.Event
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HANDLED_AT_ONCE))
+
+
+class Inbox:
+    """Store events and hand them to `handlers`, by the first range of kinds that holds theirs.
+
+    The kinds of `waiting`, whose handlers may wait for the node, are handled in a lane of
+    their own: however many strangers ask for invoices, results and cancels go on.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        clock: Clock,
+        handlers: Mapping[range, Handler],
+        *,
+        waiting_max: int,
+        waiting: Collection[range] = (),
+    ) -> None:
         self._book = book
         self._waiting_max = waiting_max
         self._waiting = 0  # stored by this process and not handled yet
         self._clock = clock
         self._handlers = handlers
         self._taken: set[str] = set()  # ids being handled in this process
-        self._news = book.watch("inbox")
-        self._slots = asyncio.Semaphore(HANDLED_AT_ONCE)
+        condition = " OR ".join(f"kind BETWEEN {kinds.start} AND {kinds.stop - 1}" for kinds in waiting) or "1 = 0"
+        self._lanes = [_Lane(kinds, book.watch("inbox")) for kinds in (f"({condition})", f"NOT ({condition})")]
 
     async def receive(self, event: Event, source: str) -> None:
         """Store `event` durably, if it is new; `source` is the relay it came from. Unavailable if too many wait."""
@@ -61,45 +84,66 @@ class Inbox:
     async def run(self) -> None:
         """Handle what is new, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            while True:
-                self._news.clear()
-                rows = await self._book.database.fetch(
-                    "SELECT id, event FROM inbox WHERE state = 'new' ORDER BY received_at LIMIT :limit",
-                    limit=BATCH_MAX + len(self._taken),
-                )
-                fresh = [row for row in rows if row["id"] not in self._taken]
-                for row in fresh:
-                    await self._slots.acquire()
-                    self._taken.add(row["id"])
-                    tasks.create_task(self._handle(parse_event(row["event"])))
-                if not fresh:
-                    await self._news.wait()
+            for lane in self._lanes:
+                tasks.create_task(self._run(lane, tasks))
 
-    async def _handle(self, event: Event) -> None:
+    async def _run(self, lane: _Lane, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            lane.news.clear()
+            try:
+                rows = await self._new(lane)
+            except Unavailable as error:
+                log.warning("inbox_unavailable", reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            fresh = [row for row in rows if row["id"] not in self._taken]
+            for row in fresh:
+                await lane.slots.acquire()
+                self._taken.add(row["id"])
+                tasks.create_task(self._handle(parse_event(row["event"]), lane.slots))
+            if not fresh:
+                await lane.news.wait()
+
+    async def _new(self, lane: _Lane) -> Sequence[Row]:
+        return await self._book.database.fetch(
+            f"SELECT id, event FROM inbox WHERE state = 'new' AND {lane.kinds} ORDER BY received_at LIMIT :limit",  # noqa: S608  our own kinds
+            limit=BATCH_MAX + len(self._taken),
+        )
+
+    async def _handle(self, event: Event, slots: asyncio.Semaphore) -> None:
         try:
             await self._handle_until_done(event)
-        except Exception:  # a fault of ours: the event is kept for the operator, and nothing was applied
-            log.exception("event_failed", event_id=event.id, kind=event.kind)
-            mark = Update("inbox", event.id, {"state": "failed"}, expect={"state": "new"})
-            await self._book.apply(Plan(f"inbox/{event.id}/failed", changes=(mark,)))
         finally:
             self._taken.discard(event.id)
             self._waiting = max(0, self._waiting - 1)
-            self._slots.release()
+            slots.release()
 
     async def _handle_until_done(self, event: Event) -> None:
         while True:
             try:
-                answer = await self._book.decide(lambda: self._decide(event))
+                if await self._is_done(event):
+                    return
             except Unavailable as error:
                 log.warning("event_waits", event_id=event.id, kind=event.kind, reason=str(error))
-            else:
-                if answer.verdict is Verdict.ALREADY:  # done by another event or process: only the mark is left
-                    await self._book.apply(Plan(f"inbox/{event.id}/done", changes=(_done(event, "done before"),)))
-                if answer.done:
-                    return
-                log.warning("event_waits", event_id=event.id, kind=event.kind, reason=answer.reason)
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _is_done(self, event: Event) -> bool:
+        """Handle an event; False if what steered the decision keeps moving. Unavailable: it is tried again."""
+        try:
+            answer = await self._book.decide(lambda: self._decide(event))
+        except Unavailable:
+            raise
+        except Exception:  # a fault of ours: the event is kept for the operator, and nothing was applied
+            log.exception("event_failed", event_id=event.id, kind=event.kind)
+            failed = Update("inbox", event.id, {"state": "failed"}, expect={"state": "new"})
+            await self._book.apply(Plan(f"inbox/{event.id}/failed", changes=(failed,)))
+            return True
+        if answer.verdict is Verdict.ALREADY:  # done by another event or process: only the mark is left
+            mark = handled(event.id, "done before")
+            await self._book.apply(Plan(f"inbox/{event.id}/done", changes=(mark,)))
+        if not answer.done:
+            log.warning("event_waits", event_id=event.id, kind=event.kind, reason=answer.reason)
+        return answer.done
 
     async def _decide(self, event: Event) -> Plan | None:
         row = await self._book.row("inbox", event.id)
@@ -110,9 +154,10 @@ class Inbox:
         except Rejected as refusal:
             decision = f"refused: {refusal}"
         if isinstance(decision, str):
-            log.info("event_done", event_id=event.id, kind=event.kind, note=decision)
-            return Plan(f"inbox/{event.id}/done", changes=(_done(event, decision),))
-        return replace(decision, changes=(*decision.changes, _done(event, decision.key)))
+            mark = handled(event.id, decision)
+            log.info("event_done", event_id=event.id, kind=event.kind, note=mark.values["note"])
+            return Plan(f"inbox/{event.id}/done", changes=(mark,))
+        return replace(decision, changes=(*decision.changes, handled(event.id, decision.key)))
 
     def _handler(self, kind: int) -> Handler:
         for kinds, handler in self._handlers.items():
@@ -125,5 +170,7 @@ async def _ignore(_event: Event) -> Decision:
     return "nobody handles this kind"
 
 
-def _done(event: Event, note: str) -> Update:
-    return Update("inbox", event.id, {"state": "done", "note": note[:500]}, expect={"state": "new"})
+def handled(event_id: str, note: str) -> Update:
+    """Return the mark that an event is done, with a note of what became of it; it can quote what a stranger wrote."""
+    storable = note[:NOTE_CHARACTERS_MAX].encode(errors="replace").decode()  # a lone surrogate is no text
+    return Update("inbox", event_id, {"state": "done", "note": storable}, expect={"state": "new"})

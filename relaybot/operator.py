@@ -16,7 +16,7 @@ from relaybot.db.database import Reader, Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.keyring import Keyring
 from wallet.accounts import Account, user
-from wallet.book import Book, invariants, running
+from wallet.book import Book, invariants, loose_ends, running
 from wallet.cln import CoreLightning
 from wallet.reconcile import reconcile
 
@@ -53,7 +53,7 @@ async def opened(config: Config) -> AsyncIterator[Book]:
 async def check_books(config: Config) -> Answer:
     """Check every invariant, and the node's movements against ours."""
     async with opened(config) as book, book.database.snapshot() as reader:
-        broken = await invariants(reader)
+        broken = [*await invariants(reader), *await loose_ends(reader)]
         node = CoreLightning(config.lightning.socket)
         try:
             found = await reconcile(reader, node)

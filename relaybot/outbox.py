@@ -61,12 +61,11 @@ class Outbox:
             now=self._clock.now(),
             limit=BATCH_MAX,
         )
-        async with asyncio.TaskGroup() as tasks:
-            for row in rows:
-                tasks.create_task(self._send(row))
-        return len(rows) == BATCH_MAX
+        noted = await asyncio.gather(*(self._send(row) for row in rows))
+        return len(rows) == BATCH_MAX and all(noted)
 
-    async def _send(self, row: Row) -> None:
+    async def _send(self, row: Row) -> bool:
+        """Send one event to every relay that has not settled it; tell whether the book took note of it."""
         event = parse_event(row["event"])
         settled = set(json.loads(row["relays"]))
         notes = []
@@ -81,7 +80,12 @@ class Outbox:
             if outcome.startswith(REFUSED_FOR_GOOD):
                 settled.add(name)
                 log.error("publish_refused", event_id=event.id, kind=event.kind, relay=name, reason=outcome)
-        await self._remember(row, event, sorted(settled), notes)
+        try:
+            await self._remember(row, event, sorted(settled), notes)
+        except Unavailable as error:  # the relays have the same event again in the next round
+            log.warning("publish_not_noted", event_id=event.id, reason=str(error))
+            return False
+        return True
 
     async def _remember(self, row: Row, event: Event, settled: Sequence[str], notes: Sequence[str]) -> None:
         tries = row["tries"] + 1

@@ -7,16 +7,19 @@ overlap, and each event is handled once by its id (the inbox). Nothing is decide
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from handlers.bot import TWO_DAYS, Bot
+from handlers.jobs import cancelled
 from handlers.targets import is_followed
 from relaybot.connection import RelayConnection
 from relaybot.errors import Unavailable
 from relaybot.inbox import Inbox
+from relaybot.nostr import nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
 from relaybot.relay.events import EventStore
@@ -30,10 +33,10 @@ RETRY_SECONDS = 1.0  # before an event that could not be taken is taken again
 OVERLAP_SECONDS = 15 * 60
 WRAP_OVERLAP_SECONDS = TWO_DAYS + 3_600  # NIP-59: wraps are dated up to two days back
 
-CANCEL, FEEDBACK, WRAP = 5, 7000, 1059
+CANCEL, WRAP = 5, 1059
 ANNOUNCEMENTS = frozenset({31990, 11998})
 TARGETS = frozenset({0, 10133})
-RESULT_OFFSET = 1000
+ANSWERS = frozenset({nip90.FEEDBACK_KIND, *nip90.RESULT_KINDS})  # of every kind: a job outlives its agent
 
 
 class Reader:
@@ -55,19 +58,21 @@ class Reader:
 
     async def read_own(self, hub: Hub) -> None:
         """Have what is new of the embedded relay come by `take`, without a socket, and read what it has stored."""
-        stored: list[Event] = []
-        await hub.subscribe(self.filters(await self._read_until(OWN_RELAY)), stored.append, durable=True)
-        for event in stored:
-            await self._receive_patiently(event, OWN_RELAY)
+        filters = self.filters(await self._read_until(OWN_RELAY))
+        # The subscription says what is taken from now on, however old it is; it hands over nothing itself.
+        await hub.subscribe([replace(one, since=None, limit=0) for one in filters], _taken, durable=True)
+        await self._read_stored(filters)
 
     async def keep_up_own(self) -> bool:
         """Note up to when the embedded relay was read; what was missed is read again first."""
         now = self._bot.clock.now()
         if self._missed:
-            self._missed = False
-            async for raws in self._store.query(self.filters(await self._read_until(OWN_RELAY))):
-                for raw in raws:
-                    await self._receive_patiently(parse_event(raw), OWN_RELAY)
+            self._missed = False  # before reading: what is missed meanwhile is read in the next round
+            try:
+                await self._read_stored(self.filters(await self._read_until(OWN_RELAY)))
+            except Unavailable:
+                self._missed = True
+                raise
         await self._remember(OWN_RELAY, now)
         return False
 
@@ -86,9 +91,7 @@ class Reader:
     async def look_up_target(self, others: Iterable[RelayConnection], pubkey: str) -> None:
         """Ask all relays where `pubkey` wants to be paid: it may have said so before we knew of it."""
         wanted = Filter(kinds=TARGETS, authors=frozenset({pubkey}))
-        async for raws in self._store.query([wanted]):
-            for raw in raws:
-                await self._receive_patiently(parse_event(raw), OWN_RELAY)
+        await self._read_stored([wanted])
         for other in others:
             name, receive = f"target {pubkey[:16]}", partial(self._receive_patiently, relay=other.url)
             await other.subscribe(name, lambda: [wanted], receive, on_eose=partial(other.unsubscribe, name))
@@ -99,13 +102,12 @@ class Reader:
         kinds = frozenset(kind for agent in bot.agents.values() for kind in agent.kinds)
         open_kinds = frozenset(kind for a in bot.agents.values() if a.takes_open_requests for kind in a.kinds)
         service = frozenset({bot.service.pubkey})
-        answers = frozenset(kind + RESULT_OFFSET for kind in kinds) | {FEEDBACK}
         followed = bot.contributors | bot.workers_allowed
         wanted = [
             Filter(kinds=kinds, tags={"p": frozenset(bot.agents)}, since=since),
             Filter(kinds=open_kinds, since=since),
             Filter(kinds=frozenset({CANCEL}), since=since),
-            Filter(kinds=answers, tags={"p": service}, since=since),
+            Filter(kinds=ANSWERS, tags={"p": service}, since=since),
             Filter(kinds=ANNOUNCEMENTS, tags={"p": service}),
             Filter(kinds=TARGETS, authors=followed),
             Filter(kinds=TARGETS, since=since),
@@ -114,6 +116,11 @@ class Reader:
             since = max(0, since - WRAP_OVERLAP_SECONDS)
             wanted.append(Filter(kinds=frozenset({WRAP}), tags={"p": service}, since=since))
         return [one for one in wanted if one.kinds and one.authors != frozenset()]
+
+    async def _read_stored(self, filters: Sequence[Filter]) -> None:
+        async for raws in self._store.query(filters):
+            for raw in raws:
+                await self._receive_patiently(parse_event(raw), OWN_RELAY)
 
     async def _receive(self, event: Event, relay: str) -> None:
         """Take one event: it is in the inbox, durably, when this returns, if it concerns us."""
@@ -150,6 +157,11 @@ class Reader:
         return True
 
     async def _names_our_work(self, event: Event) -> bool:
-        named = [tag[1] for tag in event.tags_named("e") if len(tag) > 1]
-        # The request itself may still be waiting in the inbox.
-        return bool(await self._bot.book.database.rows_by_id("inbox", named))
+        for request_id in cancelled(event):  # the request itself may still be waiting in the inbox
+            if await self._bot.book.database.fetch("SELECT 1 FROM inbox WHERE id = :id", id=request_id):
+                return True
+        return False
+
+
+def _taken(_event: Event) -> None:
+    """Do nothing: the inbox had this event before the subscription."""

@@ -206,6 +206,22 @@ async def invariants(reader: Reader) -> list[str]:
     return broken
 
 
+async def loose_ends(reader: Reader) -> list[str]:
+    """Return, in words, where the work and the money held for it do not fit: every hold belongs to work that ends."""
+    loose = [
+        f"{row['id']} holds {row['balance_msat']} msat for no work under way"
+        for row in await reader.fetch(_LOOSE_HOLDS)
+    ]
+    loose += [
+        f"job {row['id']} is {row['state']} at {row['price_msat']} msat, but {row['held_msat']} msat are held for it"
+        for row in await reader.fetch(_HALF_HELD)
+    ]
+    loose += [
+        f"{row['what']} {row['id']} is {row['state']}, but nothing will end it" for row in await reader.fetch(_ENDLESS)
+    ]
+    return loose
+
+
 _BOOKED = """
 SELECT accounts.id, balance_msat, COALESCE(SUM(entry.amount), 0) AS booked
 FROM accounts LEFT JOIN (
@@ -224,4 +240,29 @@ UNION ALL
 SELECT accounts.id, balance_msat FROM payouts
 JOIN accounts ON accounts.id = 'hold/payout/' || payouts.id || '/sats'
 WHERE payouts.next_at IS NULL AND balance_msat <> 0
+"""
+
+_LOOSE_HOLDS = """
+SELECT id, balance_msat FROM accounts WHERE id LIKE 'hold/%' AND balance_msat <> 0 AND id NOT IN (
+    SELECT 'hold/job/' || jobs.id || '/' || class.name
+    FROM jobs CROSS JOIN (SELECT 'sats' AS name UNION ALL SELECT 'card' UNION ALL SELECT 'promo') AS class
+    WHERE jobs.state IN ('held', 'assigned', 'working')
+    UNION ALL
+    SELECT 'hold/payout/' || payouts.id || '/sats' FROM payouts WHERE payouts.next_at IS NOT NULL
+)
+"""
+
+_HALF_HELD = """
+SELECT jobs.id, jobs.state, price_msat, COALESCE(SUM(balance_msat), 0) AS held_msat FROM jobs
+LEFT JOIN accounts ON accounts.id IN ('hold/job/' || jobs.id || '/sats', 'hold/job/' || jobs.id || '/card',
+                                      'hold/job/' || jobs.id || '/promo')
+WHERE jobs.state IN ('held', 'assigned', 'working')
+GROUP BY jobs.id, jobs.state, price_msat HAVING price_msat <> COALESCE(SUM(balance_msat), 0)
+"""
+
+_ENDLESS = """
+SELECT 'job' AS what, id, state FROM jobs
+WHERE due_at IS NULL AND state IN ('awaiting_payment', 'held', 'assigned', 'working')
+UNION ALL
+SELECT 'payout', id, state FROM payouts WHERE next_at IS NULL AND state IN ('open', 'paying', 'waiting')
 """

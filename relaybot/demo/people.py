@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -141,3 +141,10 @@ async def patience(what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise StoryBroken(f"waited {PATIENCE_SECONDS:.0f} s in vain: {what}") from None
+
+
+async def until(what: str, true: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again until something is true."""
+    async with patience(what):
+        while not await true():  # noqa: ASYNC110  the book of another process tells nobody
+            await asyncio.sleep(RETRY_SECONDS)

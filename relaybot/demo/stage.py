@@ -160,7 +160,13 @@ def write_config(stage: Stage, cast: Cast) -> None:
         "skills": SKILLS,
         "agents": AGENTS,
         "workers": {"admission": "closed", "allowed": ["carol"]},
-        "payouts": {"threshold": "100 sat", "retry_seconds": 1, "poll_seconds": 1, "confirm_seconds": 1},
+        "payouts": {
+            "threshold": "100 sat",
+            "retry_seconds": 1,
+            "poll_seconds": 1,
+            "confirm_seconds": 1,
+            "empty_seconds": 1,
+        },
         # With seven people no figure of real accounts would stand; the event says that this is a demonstration.
         "accounting": {"k": 1, "dominance_percent": 100, "delay_seconds": 0, "allow_open_day": True},
     }

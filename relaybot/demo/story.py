@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from relaybot import operator
 from relaybot.config import Config, load_config
 from relaybot.connection import RelayConnection
-from relaybot.demo.people import RETRY_SECONDS, Person, StoryBroken, patience
+from relaybot.demo.people import Person, StoryBroken, patience, until
 from relaybot.demo.stage import HOST, Cast, Stage
 from relaybot.demo.work import FAIL_WORDS
 from relaybot.keyring import open_keyring
@@ -82,6 +82,7 @@ class Story:
         self._stage = stage
         self._tell = tell
         self._people: dict[str, Person] = {}
+        self._loaded: Config | None = None
         self._service = ""
         self._agent = ""
 
@@ -114,7 +115,7 @@ class Story:
         self._tell(f"The service runs: relay {self.relay_url}, page http://{HOST}:{self._stage.port}/")
         carol = self._people["carol"]
         await self._stage.start_worker(keys["carol"].hex(), nip19.encode_npub(self._service), carol.address)
-        await self._until("Carol's node has announced itself", self._worker_is_known)
+        await until("Carol's node has announced itself", self._worker_is_known)
         self._tell("Carol's compute node has announced itself (31990) and beats (11998)")
 
     async def _join(self, tasks: asyncio.TaskGroup, name: str, keypair: KeyPair) -> Person:
@@ -147,11 +148,11 @@ class Story:
         await bob.pay(invoice.bolt11)
         await self._feedback(request, "processing")
         result = await self._result(request)
-        success = await self._feedback(request, "success")
+        await self._feedback(request, "success")
         self._tell("The job went on by itself; Carol's node did it, and the result reached Bob")
         self.outcome.request, self.outcome.result = request.id, result.id
-        self.outcome.feedbacks = [asked.event_id, success.event_id]
-        await self._until("everybody is paid out", self._all_paid_out)
+        self.outcome.feedbacks = [one.id for one in bob.seen() if one.kind == nip90.FEEDBACK_KIND]
+        await until("everybody is paid out", self._all_paid_out)
         await self._note_job("first, paid by invoice", before, request)
         await self._check_first_split()
 
@@ -173,7 +174,7 @@ class Story:
         answer = await bob.ask(self._service, f"topup {TOP_UP_SAT}")
         await bob.pay(answer.split()[-1])
         expected = from_sat(TOP_UP_SAT)
-        await self._until("Bob's top-up is there", lambda: self._is("bob", expected))
+        await until("Bob's top-up is there", lambda: self._is("bob", expected))
         request = await self._request("Fix issue 43 as well")
         await self._feedback(request, "processing")
         await self._result(request)
@@ -187,12 +188,12 @@ class Story:
         before = await self._balance("bob")
         request = await self._request(f"Fix issue 44; {FAIL_WORDS}")
         refused = await self._feedback(request, "error")
-        await self._until("the hold is released", lambda: self._is("bob", before))
+        await until("the hold is released", lambda: self._is("bob", before))
         await self._note_job("third, failed at the node", before, request)
         self._tell(f"A third job fails ({refused.text}); everything is released, nothing is charged")
 
     async def _publish_the_day(self, tasks: asyncio.TaskGroup) -> None:
-        await self._until("everybody is paid out again", self._all_paid_out)
+        await until("everybody is paid out again", self._all_paid_out)
         config = self._config()
         keyring = open_keyring(config.keys.file, {}, b"")
         published = await operator.publish_accounts(config, keyring, None)
@@ -258,7 +259,9 @@ class Story:
     # What the operator sees
 
     def _config(self) -> Config:
-        return load_config(self._stage.config, {})
+        if self._loaded is None:
+            self._loaded = load_config(self._stage.config, {})
+        return self._loaded
 
     async def _figures(self) -> list[dict[str, Any]]:
         return await operator.earnings(self._config(), [(p.name, p.role, p.pubkey) for p in self._contributors()])
@@ -280,11 +283,6 @@ class Story:
 
     def _contributors(self) -> Sequence[Person]:
         return [self._people[name] for name in EARNED]
-
-    async def _until(self, what: str, true: Callable[[], Awaitable[bool]]) -> None:
-        async with patience(what):
-            while not await true():
-                await asyncio.sleep(RETRY_SECONDS)
 
     def _must(self, condition: bool, what: str) -> None:  # noqa: FBT001  reads as a sentence
         if not condition:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import assert_never, cast
+from typing import cast
 
 import structlog
 from websockets.frames import CloseCode
 
 from relaybot.nostr.event import Event
+from relaybot.nostr.filters import Filter
 from relaybot.nostr.messages import Ok, build_closed, build_eose, build_ok
-from relaybot.relay.feeds import Feed
 from relaybot.relay.frames import EventFrames, event_frame, event_prefix, text_frame
 from relaybot.relay.hub import Hub
 from relaybot.relay.nip11 import RELAY_PATH
@@ -28,6 +28,7 @@ from relaybot.relay.websocket import HEAD_END, Websocket, asks_for_websocket
 
 log = structlog.get_logger()
 
+CONNECTIONS_SPARE = 100  # above connections_max: to be told so, in HTTP; beyond, there is no answer
 ROOM_BYTES = 262_144  # unsent bytes above which stored events wait for the reader
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -119,11 +120,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; uvloop and asyncio have set TCP_NODELAY."""
         self._transport = cast("asyncio.Transport", transport)
-        if len(self._all.open) >= self._all.limits.connections_max:
-            self._transport.write(_BUSY)
-            self._transport.close()
-            return
         self._all.enter(self)
+        if len(self._all.open) > self._all.limits.connections_max + CONNECTIONS_SPARE:
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=ROOM_BYTES)
         peer = transport.get_extra_info("peername")
         self._facts = ConnectionFacts(address=peer[0] if peer else "")
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
             self._write_websocket(self._websocket)
 
     def stop_reading(self) -> None:
-        """Take no more messages: the relay is stopping."""
+        """Take no more messages for now."""
         if not self._deaf and not self._transport.is_closing():
             self._deaf = True
             self._transport.pause_reading()
@@ -223,16 +223,21 @@ class Connection(asyncio.Protocol):
         end = head.find(HEAD_END) + len(HEAD_END)
         if end >= len(HEAD_END):
             self._head = None
-            if asks_for_websocket(bytes(head[:end]), RELAY_PATH):
+            if len(self._all.open) > self._all.limits.connections_max:
+                self._turn_away(_BUSY)
+            elif asks_for_websocket(bytes(head[:end]), RELAY_PATH):
                 self._websocket = Websocket(bytes(head[:end]), self._all.limits.message_bytes_max)
                 self._receive(self._websocket, bytes(head[end:]))
             else:
                 self._hand_over(bytes(head))
         elif len(head) > self._all.limits.request_bytes_max:
-            self._head = None
-            self._closing_since = self._all.time()
-            self._transport.write(_TOO_LARGE)
-            self._transport.close()
+            self._turn_away(_TOO_LARGE)
+
+    def _turn_away(self, response: bytes) -> None:
+        self._head = None
+        self._closing_since = self._all.time()
+        self._transport.write(response)
+        self._transport.close()
 
     def _hand_over(self, received: bytes) -> None:
         """Let the HTTP server have the connection, as if it had accepted it."""
@@ -258,8 +263,7 @@ class Connection(asyncio.Protocol):
             case Subscribe(sub_id=sub_id, filters=filters):
                 self._end_subscription(sub_id)
                 self._unanswered += 1
-                subscription = self._subscriptions[sub_id] = _Subscription(self, sub_id)
-                subscription.feed = self._all.hub.open(filters, subscription)
+                self._subscriptions[sub_id] = _Subscription(self, sub_id, self._all.hub, filters)
             case Unsubscribe(sub_id=sub_id):
                 self._end_subscription(sub_id)
             case RefuseSubscription(sub_id=sub_id, message=message):
@@ -267,8 +271,6 @@ class Connection(asyncio.Protocol):
                 self.send_text(build_closed(sub_id, message))
             case Send(text=text):
                 self.send_text(text)
-            case _:
-                assert_never(action)
 
     def _answer(self, ok: Ok) -> None:
         self.send_text(build_ok(ok.event_id, ok.accepted, ok.message))
@@ -277,7 +279,7 @@ class Connection(asyncio.Protocol):
     def _end_subscription(self, sub_id: str) -> None:
         subscription = self._subscriptions.pop(sub_id, None)
         if subscription is not None:
-            subscription.end(self._all.hub)
+            subscription.end()
 
     # ---- frames out
 
@@ -353,14 +355,15 @@ class Connection(asyncio.Protocol):
 class _Subscription:
     """The sink of one subscription of a client."""
 
-    __slots__ = ("_answered", "_connection", "_prefix", "_sub_id", "feed")
+    __slots__ = ("_answered", "_connection", "_feed", "_hub", "_prefix", "_sub_id")
 
-    def __init__(self, connection: Connection, sub_id: str) -> None:
+    def __init__(self, connection: Connection, sub_id: str, hub: Hub, filters: Sequence[Filter]) -> None:
         self._connection = connection
         self._sub_id = sub_id
         self._prefix = event_prefix(sub_id)
         self._answered = False
-        self.feed: Feed | None = None
+        self._hub = hub
+        self._feed = hub.open(filters, self)
 
     async def stored(self, raws: Sequence[bytes]) -> None:
         await self._connection.send_stored(self._prefix, raws)
@@ -376,10 +379,9 @@ class _Subscription:
         self._connection.subscription_closed(self._sub_id, message)
         self._note_answer()
 
-    def end(self, hub: Hub) -> None:
+    def end(self) -> None:
         """End it from the client's side."""
-        if self.feed is not None:
-            hub.end(self.feed)
+        self._hub.end(self._feed)
         self._note_answer()
 
     def _note_answer(self) -> None:

@@ -47,11 +47,6 @@ class _Values:
         return ",".join([self.bind(value) for value in values])
 
 
-def ambiguous(filter_: Filter) -> bool:
-    """Tell whether `filter_` could be answered by several indexes, so that a probe is worth its time."""
-    return filter_.ids is None and len(choices(filter_)) > 1
-
-
 def choices(filter_: Filter) -> list[str]:
     """Return what a run could begin with: names of tags, and AUTHORS."""
     return [*filter_.tags, *([AUTHORS] if filter_.authors is not None else [])]

@@ -15,7 +15,6 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.messages import (
     ClientEvent,
-    Close,
     RejectedEvent,
     RejectedRequest,
     Req,
@@ -79,14 +78,7 @@ class Session:
     def receive(self, frame: bytes) -> Action:
         """Return what is to be done about one frame of the client; never raises."""
         try:
-            match parse_client_message(frame):
-                case ClientEvent(event=event, raw=raw):
-                    return StoreEvent(raw, event)
-                case Req(sub_id=sub_id, filters=filters):
-                    return self._subscribe(sub_id, filters)
-                case Close(sub_id=sub_id):
-                    self._open.discard(sub_id)
-                    return Unsubscribe(sub_id)
+            message = parse_client_message(frame)
         except RejectedEvent as rejected:
             # NIP-01: OK names an event; without a readable id there is only NOTICE
             said = str(rejected)
@@ -95,6 +87,12 @@ class Session:
             return self._refuse(rejected.sub_id, rejected)
         except Rejected as rejected:
             return Send(build_notice(str(rejected)))
+        if isinstance(message, ClientEvent):
+            return StoreEvent(message.raw, message.event)
+        if isinstance(message, Req):
+            return self._subscribe(message.sub_id, message.filters)
+        self._open.discard(message.sub_id)
+        return Unsubscribe(message.sub_id)
 
     def ended(self, sub_id: str) -> None:
         """Note that the relay itself ended a subscription (CLOSED was sent)."""

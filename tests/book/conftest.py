@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relaybot.db.database import Database
-from tests.book.stores import SqliteStore, Store, opened
+from tests.book.stores import SqliteStore, Store, connected, opened
 from wallet.book import Book
 
 
@@ -20,9 +20,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 @pytest.fixture
 async def database(store: Store) -> AsyncIterator[Database]:
-    database = await store.open()
-    yield database
-    await database.close()
+    async with connected(store) as database:
+        yield database
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from relaybot.clock import SetClock
+from relaybot.clock import Clock, SetClock
 from relaybot.db.database import Database, Reader, Transaction
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import SqliteDatabase, open_sqlite
@@ -61,14 +61,24 @@ class Bordered:
 
 
 @asynccontextmanager
-async def opened(store: Store, probe: Probe = no_probe, *, every_statement: bool = False) -> AsyncIterator[Book]:
-    """Open a running book on `store`, and close it."""
-    database: Database = await store.open(probe)
+async def connected(store: Store, probe: Probe = no_probe) -> AsyncIterator[Database]:
+    """Open the database, and close it whatever happens: its threads would keep the test run alive."""
+    database = await store.open(probe)
     try:
-        async with running(Book(Bordered(database, probe) if every_statement else database, SetClock(NOW))) as book:
-            yield book
+        yield database
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def opened(
+    store: Store, probe: Probe = no_probe, *, clock: Clock | None = None, every_statement: bool = False
+) -> AsyncIterator[Book]:
+    """Open a running book on `store`, and close it."""
+    async with connected(store, probe) as database:
+        port = Bordered(database, probe) if every_statement else database
+        async with running(Book(port, clock or SetClock(NOW))) as book:
+            yield book
 
 
 def person(name: str) -> str:

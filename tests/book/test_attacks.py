@@ -12,10 +12,11 @@ import pytest
 from relaybot.clock import SetClock
 from relaybot.db.sqlite import SqliteDatabase
 from relaybot.errors import Rejected, Unavailable
+from relaybot.probe import no_probe
 from tests.book.doomed import die_at, fill_the_disk, process, spend, spend_for_ever, tell, the_story
 from tests.book.stores import NOW, SqliteStore, Store, broken, contents, mark, opened, payment, sats_of, top_up
 from wallet.accounts import NODE_LIGHTNING, hold
-from wallet.book import Book, running
+from wallet.book import Book
 from wallet.charges import plan_hold, plan_release
 from wallet.ledger import Plan, Put, Transfer, Verdict
 from wallet.money import MAX_MSAT, Msat, checked, parse_amount, parse_msat
@@ -50,7 +51,7 @@ async def test_a1_read_then_decide_spends_no_more_either(book: Book) -> None:
 
 
 def test_a1_also_from_two_processes_on_one_database(store: Store) -> None:
-    asyncio.run(tell(store, [top_up("bob", 1_000)], lambda _: None, every_statement=False))
+    asyncio.run(tell(store, [top_up("bob", 1_000)], no_probe, every_statement=False))
     with process(spend, store, "left", 40) as (_, left), process(spend, store, "right", 40) as (_, right):
         assert (left.recv(), right.recv()) == ("ready", "ready")
         left.send("go")
@@ -179,20 +180,30 @@ async def test_b5_an_amount_that_is_not_divisible_by_1000_msat_is_booked_to_the_
 # Group H, the ledger and its storage
 
 
-@pytest.mark.parametrize("every_statement", [False, True], ids=["commits", "statements"])
-def test_h2_kill_at_every_step_then_the_story_ends_the_same(tmp_path: Path, *, every_statement: bool) -> None:
-    story = the_story()
-    whole = SqliteStore(tmp_path / "whole.db")
-    borders = _borders(whole, story, every_statement=every_statement)
-    told = asyncio.run(_contents(whole))
+def _story_ends_the_same_if_killed_at(
+    directory: Path, borders: list[str], number: int, *, every_statement: bool
+) -> None:
+    story, store = the_story(), SqliteStore(directory / f"{number}.db")
+    _killed_at(store, story, number, every_statement=every_statement)
+    done = asyncio.run(_whole_or_nothing(store, story))
+    assert done == borders[: number + 1].count("commit:after")
+    verdicts = asyncio.run(tell(store, story, no_probe, every_statement=False))
+    assert verdicts == ["already"] * done + ["applied"] * (len(story) - done)
+    assert asyncio.run(_contents(store)) == asyncio.run(_contents(SqliteStore(directory / "whole.db")))
+
+
+def test_h2_kill_before_and_after_every_commit_then_the_story_ends_the_same(tmp_path: Path) -> None:
+    borders = _borders(SqliteStore(tmp_path / "whole.db"), the_story(), every_statement=False)
+    assert borders == ["commit:before", "commit:after"] * len(the_story())
     for number in range(len(borders)):
-        store = SqliteStore(tmp_path / f"{number}.db")
-        _killed_at(store, story, number, every_statement=every_statement)
-        done = asyncio.run(_whole_or_nothing(store, story))
-        assert done == borders[: number + 1].count("commit:after")
-        verdicts = asyncio.run(tell(store, story, lambda _: None, every_statement=False))
-        assert verdicts == ["already"] * done + ["applied"] * (len(story) - done)
-        assert asyncio.run(_contents(store)) == told
+        _story_ends_the_same_if_killed_at(tmp_path, borders, number, every_statement=False)
+
+
+def test_h2_kill_at_every_step_of_a_capture_then_the_story_ends_the_same(tmp_path: Path) -> None:
+    borders = _borders(SqliteStore(tmp_path / "whole.db"), the_story(), every_statement=True)
+    ends = [number for number, border in enumerate(borders) if border == "commit:after"]
+    for number in range(ends[1] + 1, ends[2] + 1):  # the third plan is the capture
+        _story_ends_the_same_if_killed_at(tmp_path, borders, number, every_statement=True)
 
 
 async def _contents(store: Store) -> dict[str, list[dict[str, object]]]:
@@ -201,7 +212,7 @@ async def _contents(store: Store) -> dict[str, list[dict[str, object]]]:
 
 
 def test_h2_what_was_confirmed_is_there_after_a_kill_under_load(store: Store) -> None:
-    asyncio.run(tell(store, [top_up("bob", 10**6)], lambda _: None, every_statement=False))
+    asyncio.run(tell(store, [top_up("bob", 10**6)], no_probe, every_statement=False))
     confirmed: list[str] = []
     for kills in range(5):
         with process(spend_for_ever, store) as (spending, told):
@@ -230,8 +241,9 @@ async def _all_are_there(store: Store, confirmed: list[str]) -> None:
 
 async def test_h2_a_disk_that_is_full_in_the_middle_of_a_commit(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "book.db")
-    database = await store.open()
-    async with running(Book(database, SetClock(NOW))) as book:
+    async with opened(store) as book:
+        database = book.database
+        assert isinstance(database, SqliteDatabase)
         await book.apply(top_up("bob", 1_000))
         before = await contents(database)
         await _limit(database, pages=1)
@@ -245,7 +257,6 @@ async def test_h2_a_disk_that_is_full_in_the_middle_of_a_commit(tmp_path: Path) 
         retried = await asyncio.gather(*(book.apply(plan) for plan in [mark("small"), *big]))
         assert {answer.verdict for answer in retried} == {Verdict.APPLIED}
         assert await broken(book) == []
-    await database.close()
 
 
 async def _limit(database: SqliteDatabase, pages: int) -> None:
@@ -264,21 +275,19 @@ def test_h2_a_file_that_may_not_grow_any_more(tmp_path: Path) -> None:
 
 
 async def test_h2_a_clock_that_jumps_changes_no_balance_and_no_order(store: Store) -> None:
-    database = await store.open()
     clock = SetClock(NOW)
-    async with running(Book(database, clock)) as book:
+    async with opened(store, clock=clock) as book:
         for plan, jump in zip(the_story(), (10**9, -(10**9), -(10**9), 5), strict=True):
             clock.advance(jump)
             assert (await book.apply(plan)).done
             assert (await book.apply(plan)).verdict is Verdict.ALREADY
-        rows = await database.fetch("SELECT plan, created_at FROM transfers ORDER BY seq")
+        rows = await book.database.fetch("SELECT plan, created_at FROM transfers ORDER BY seq")
         times = [NOW + 10**9, NOW, NOW - 10**9, NOW - 10**9 + 5]
         assert {row["plan"]: row["created_at"] for row in rows} == dict(
             zip([plan.key for plan in the_story()], times, strict=True)
         )
         assert list(dict.fromkeys(row["plan"] for row in rows)) == [plan.key for plan in the_story()]
         assert await broken(book) == []
-    await database.close()
 
 
 async def test_h4_int64_limits_hold_for_what_is_added_up_in_the_book(book: Book) -> None:

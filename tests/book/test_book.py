@@ -12,7 +12,7 @@ from relaybot.errors import Unavailable
 from tests.book.model import BATCHES, Model
 from tests.book.stores import NOW, SqliteStore, Store, broken, contents, mark, opened, payment, sats_of, top_up
 from wallet.accounts import NODE_LIGHTNING
-from wallet.book import DECISIONS_MAX, Book, invariants, running
+from wallet.book import DECISIONS_MAX, Book, invariants
 from wallet.ledger import Answer, Expect, Insert, Plan, Put, Transfer, Update, Values, Verdict
 from wallet.money import Msat
 
@@ -76,16 +76,14 @@ async def test_a_key_is_known_after_opening_again(store: Store) -> None:
 
 
 async def test_the_order_of_the_book_is_the_order_of_arrival_even_if_the_clock_jumps_back(store: Store) -> None:
-    database = await store.open()
     clock = SetClock(NOW)
-    async with running(Book(database, clock)) as book:
+    async with opened(store, clock=clock) as book:
         for number, jump in enumerate((0, -86_400 * 365, 10**9, -(10**9))):
             clock.advance(jump)
             assert await book.apply(top_up("bob", 1, str(number))) == DONE
         found = await book.database.fetch("SELECT plan, credit_after FROM transfers ORDER BY seq")
         assert [tuple(row.values()) for row in found] == [(f"topup/bob/{n}", 1_000 * (n + 1)) for n in range(4)]
         assert await broken(book) == []
-    await database.close()
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relaybot.db.database import Database, Reader, Value
-from tests.book.stores import Store
+from tests.book.stores import Store, connected
 
 INT64_MAX = 2**63 - 1
 ODD_IDS = [
@@ -202,24 +202,17 @@ async def test_one_transaction_at_a_time_from_many_tasks(database: Database) -> 
 
 
 async def test_one_transaction_at_a_time_from_two_connections_of_their_own(store: Store, database: Database) -> None:
-    other = await store.open()
-    try:
+    async with connected(store) as other:
         await asyncio.gather(*(_count_up(each) for _ in range(20) for each in (database, other)))
         assert await cursors(other) == {"a": 40}
-    finally:
-        await other.close()
     assert await cursors(database) == {"a": 40}
 
 
 async def test_what_was_committed_is_there_after_opening_again(store: Store) -> None:
-    database = await store.open()
-    await write(database, cursor("a", 1))
-    await database.close()
-    again = await store.open()
-    try:
-        assert await cursors(again) == {"a": 1}
-    finally:
-        await again.close()
+    async with connected(store) as database:
+        await write(database, cursor("a", 1))
+    async with connected(store) as database:
+        assert await cursors(database) == {"a": 1}
 
 
 async def test_a_balance_below_its_floor_is_refused_by_the_database_too(database: Database) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from relaybot.clock import SetClock
 from relaybot.errors import Unavailable
-from tests.book.stores import NOW, Bordered, Store, broken, contents, mark, opened, payment, sats_of, top_up
+from tests.book.stores import NOW, Bordered, Store, broken, connected, contents, mark, opened, payment, sats_of, top_up
 from wallet.book import BATCH_MAX, Book, running
 from wallet.ledger import Answer, Verdict
 
@@ -85,14 +85,13 @@ async def _apply_cancelled_at(store: Store, number: int) -> list[Answer]:
         if len(seen) == number + 1:
             committing.cancel()
 
-    database = await store.open(probe)
-    book = Book(Bordered(database, probe), SetClock(NOW))
-    committing = asyncio.create_task(book.run())
-    answers = await asyncio.gather(*(book.apply(top_up("bob", 1, f"{number}/{n}")) for n in range(2)))
-    with pytest.raises(asyncio.CancelledError):
-        await committing
-    await database.close()
-    return answers
+    async with connected(store, probe) as database:
+        book = Book(Bordered(database, probe), SetClock(NOW))
+        committing = asyncio.create_task(book.run())
+        answers = await asyncio.gather(*(book.apply(top_up("bob", 1, f"{number}/{n}")) for n in range(2)))
+        with pytest.raises(asyncio.CancelledError):
+            await committing
+        return answers
 
 
 async def test_a_run_that_is_cancelled_at_any_point_of_a_commit_finishes_it(store: Store) -> None:
@@ -109,16 +108,15 @@ async def test_what_still_waited_when_a_run_was_cancelled_is_done_by_the_next_on
     def probe(_border: str) -> None:
         committing.cancel()
 
-    database = await store.open(probe)
-    book = Book(database, SetClock(NOW))
-    committing = asyncio.create_task(book.run())
-    callers = [asyncio.ensure_future(book.apply(mark(f"m/{n}"))) for n in range(BATCH_MAX + 1)]
-    with pytest.raises(asyncio.CancelledError):
-        await committing
-    assert [caller.done() for caller in callers] == [True] * BATCH_MAX + [False]
-    async with asyncio.timeout(20), running(book):
-        assert await asyncio.gather(*callers) == [DONE] * (BATCH_MAX + 1)
-    await database.close()
+    async with connected(store, probe) as database:
+        book = Book(database, SetClock(NOW))
+        committing = asyncio.create_task(book.run())
+        callers = [asyncio.ensure_future(book.apply(mark(f"m/{n}"))) for n in range(BATCH_MAX + 1)]
+        with pytest.raises(asyncio.CancelledError):
+            await committing
+        assert [caller.done() for caller in callers] == [True] * BATCH_MAX + [False]
+        async with asyncio.timeout(20), running(book):
+            assert await asyncio.gather(*callers) == [DONE] * (BATCH_MAX + 1)
 
 
 # A database that fails

@@ -33,8 +33,10 @@ def borders() -> list[str]:
 @pytest.fixture
 async def database(path: Path, borders: list[str]) -> AsyncIterator[SqliteDatabase]:
     database = await SqliteStore(path).open(borders.append)
-    yield database
-    await database.close()  # or its threads would keep the test run alive
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 async def _pragma(connection: aiosqlite.Connection, name: str) -> object:

@@ -7,10 +7,9 @@ scripted (`scripted.py`), so it ends the same every time, to the last digit.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from handlers import announcements, assignments, settlements
@@ -20,7 +19,6 @@ from relaybot.accounting.publishing import publish_day
 from relaybot.app import _inbox, build_bot
 from relaybot.clock import SetClock
 from relaybot.config import parse_config
-from relaybot.db.database import Row
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import open_sqlite
 from relaybot.demo.stage import AGENTS, SKILLS
@@ -29,6 +27,7 @@ from relaybot.keyring import Keyring
 from relaybot.nostr import nip17, nip59, nip89, nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
+from tests.documents.cast import DAY, MASTER, MORNING, PEOPLE, RELAY, SCRIBE, Chance, Told, key_of
 from tests.documents.scripted import WALLETS_NODE, ScriptedNode, signed_invoice
 from wallet.book import Book, running
 from wallet.ledger import Plan, Verdict
@@ -36,17 +35,6 @@ from wallet.lightning import DecodedInvoice
 from wallet.money import Msat
 from wallet.payouts import PayoutRules, Payouts, RequestInvoice
 
-RELAY = "wss://relay.example.com"
-DAY = "2026-11-22"
-MORNING = 1_795_338_000  # 09:00 UTC on that day
-PEOPLE = ("alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi")
-SCRIBE = {
-    "name": "Scribe",
-    "about": "Writes, by the token",
-    "kinds": [5050],
-    "price": {"base": "1000 sat", "per": "1000 tokens", "amount": "3 sat", "at_most": "5000 sat"},
-    "shares": [{"to": "$worker", "percent": "50%"}],
-}
 RULES = PayoutRules(
     threshold_msat=Msat(100_000),
     fee_ppm_max=10_000,
@@ -59,33 +47,6 @@ RULES = PayoutRules(
     failed_after_expiry_seconds=600,
     attempts_max=10,
 )
-
-
-@dataclass(slots=True)
-class Told:
-    """What the story leaves: events by name, transfers by the journal's name, and who is who."""
-
-    names: dict[str, str] = field(default_factory=dict)  # hex pubkeys and event ids → a name
-    events: dict[str, Event] = field(default_factory=dict)
-    inside: dict[str, str] = field(default_factory=dict)  # what an encrypted event says, by the event's name
-    journals: dict[str, Sequence[Row]] = field(default_factory=dict)
-    balances: dict[str, dict[str, int]] = field(default_factory=dict)
-
-
-class Chance:
-    """Bytes that look like chance and are the same every time."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __call__(self, size: int) -> bytes:
-        self._count += 1
-        return hashlib.shake_256(f"chance {self._count}".encode()).digest(size)
-
-
-def key_of(name: str) -> KeyPair:
-    """Return the key of one of the story's people."""
-    return KeyPair(hashlib.sha256(name.encode()).digest())
 
 
 def tell() -> Told:
@@ -110,10 +71,11 @@ async def _tell(directory: Path) -> Told:
                 },
                 config_dir=directory,
             )
-            keyring = Keyring(hashlib.sha256(b"master").digest())
+            keyring = Keyring(MASTER)
             bot = replace(build_bot(config, keyring, book, node, clock), chance=Chance())
             story = _Story(bot, keyring, node, clock)
             await story.play()
+            story.told.plans = [row["id"] for row in await database.fetch("SELECT id FROM plans")]
             return story.told
     finally:
         await database.close()
@@ -311,9 +273,11 @@ class _Story:
         self.told.events[name] = event
         self._name(event.id, name)
         decision = await self._inbox._handler(event.kind)(event)
-        assert isinstance(decision, Plan), f"{name}: {decision}"
-        answer = await self._bot.book.apply(decision)
-        assert answer.verdict is Verdict.APPLIED, f"{name}: {answer}"
+        if isinstance(decision, Plan):
+            answer = await self._bot.book.apply(decision)
+            assert answer.verdict is Verdict.APPLIED, f"{name}: {answer}"
+        else:
+            assert name == "cancel", f"{name}: {decision}"  # ends each job by a Plan of its own
 
     async def _said(self) -> dict[str, Event]:
         """Return what the bot owed the world since the last look, by kind and status: `7000 processing`."""

@@ -15,7 +15,8 @@ from handlers.states import JOB
 from relaybot.nostr.event import Event
 from relaybot.relay.nip11 import build_information
 from relaybot.relay.settings import RelaySettings
-from tests.documents.play import PEOPLE, Told, tell
+from tests.documents.cast import PEOPLE, Told
+from tests.documents.play import tell
 from wallet.money import format_sat
 from wallet.states import ATTEMPT, PAYOUT
 

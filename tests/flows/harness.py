@@ -28,7 +28,7 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.probe import Probe, no_probe
 from relaybot.simulator.network import SimulatedNetwork
-from wallet.book import invariants
+from wallet.book import invariants, loose_ends
 
 PRICE = 12_000_000
 NAMES = ("alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi", "mallory")
@@ -205,7 +205,7 @@ class World:
     async def sound(self) -> None:
         """Assert every invariant of the book."""
         async with self.database() as database:
-            assert await invariants(database) == []
+            assert [*await invariants(database), *await loose_ends(database)] == []
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[SqliteDatabase]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from relaybot.clock import SetClock
 from relaybot.db.database import Row
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import open_sqlite
+from relaybot.errors import Unavailable
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Outcome, Script
@@ -81,12 +82,16 @@ class Node(CoreLightning):
         self.answers: deque[PaymentReport] = deque()  # to the next payment calls, which then never reach the node
         self.reports: deque[PaymentReport] = deque()  # to the next look-ups
         self.lags = False
+        self.asked = asyncio.Event()  # a look-up was made
 
     async def pay(self, bolt11: str, *, maxfee_msat: Msat, label: str) -> PaymentReport:
         self.calls.append(Call(bolt11, maxfee_msat, label))
-        return self.answers.popleft() if self.answers else await super().pay(bolt11, maxfee_msat=maxfee_msat, label=label)
+        return (
+            self.answers.popleft() if self.answers else await super().pay(bolt11, maxfee_msat=maxfee_msat, label=label)
+        )
 
     async def payment(self, payment_hash: str) -> PaymentReport:
+        self.asked.set()
         return self.reports.popleft() if self.reports else await super().payment(payment_hash)
 
     async def info(self) -> NodeInfo:
@@ -137,7 +142,7 @@ class Desk:
         book = CheckedBook(database, self.clock)
         committing = asyncio.create_task(book.run())
         try:
-            yield Life(self, book, node, committing, probe, rules)
+            yield Life(self, book, node, committing=committing, probe=probe, rules=rules)
         finally:
             committing.cancel()
             await asyncio.wait({committing})
@@ -162,6 +167,7 @@ class Life:
         desk: Desk,
         book: Book,
         node: Node,
+        *,
         committing: asyncio.Task[None],
         probe: Probe,
         rules: PayoutRules,
@@ -170,8 +176,8 @@ class Life:
         self.book = book
         self.node = node
         self.looked_up: list[str] = []
-        self.look_up: Callable[[str], Awaitable[None]] = self._look_up
-        self._committing = committing
+        self.look_up_fails = False
+        self.committing = committing
 
         async def request_invoice(target: str, amount_msat: Msat) -> DecodedInvoice:
             probe("invoice:before")
@@ -185,10 +191,12 @@ class Life:
             desk.clock,
             rules,
             request_invoice=request_invoice,
-            look_up=lambda pubkey: self.look_up(pubkey),
+            look_up=self._look_up,
         )
 
     async def _look_up(self, pubkey: str) -> None:
+        if self.look_up_fails:
+            raise Unavailable("too many events are waiting")
         self.looked_up.append(pubkey)
 
     # The story's side
@@ -223,7 +231,7 @@ class Life:
         """Let somebody earn, open their payout, and return its id."""
         await self.earn(name, sat)
         await self.payouts.open_due()
-        return (await self.payout(name))["id"]
+        return str((await self.payout(name))["id"])
 
     async def step(self, name: str = "alice") -> Row:
         """Bring somebody's payout on by one step, and return it."""
@@ -271,11 +279,17 @@ class Life:
     async def until_killed(self, work: Coroutine[None, None, Any]) -> None:
         """Let `work` run until the process dies of it."""
         task = asyncio.ensure_future(work)
-        await asyncio.wait({task, self._committing}, return_when=asyncio.FIRST_COMPLETED)
-        dead = task if task.done() else self._committing
+        await asyncio.wait({task, self.committing}, return_when=asyncio.FIRST_COMPLETED)
+        dead = task if task.done() else self.committing
         assert isinstance(dead.exception(), Killed), dead
         task.cancel()
         await asyncio.wait({task})
+
+    async def in_flight(self, payment_hash: str) -> None:
+        """Wait until the node has something on its way for this hash."""
+        async with asyncio.timeout(10):
+            while payment_hash not in await self.node.htlc_hashes():  # the node tells nobody that it has sent
+                pass
 
     # What is there
 

@@ -14,7 +14,7 @@ from tests.relay.authors import ALICE, BOB, note
 from tests.relay.random_events import events, filters
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(st.lists(filters(), max_size=3), max_size=8), st.lists(events(), min_size=1, max_size=5))
 def test_an_event_finds_exactly_the_subscribers_with_a_filter_it_meets(
     wanted: list[list[Filter]], published: list[Event]
@@ -27,7 +27,7 @@ def test_an_event_finds_exactly_the_subscribers_with_a_filter_it_meets(
         assert sorted(subscriptions.matching(event)) == expected
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(st.lists(filters(), max_size=3), max_size=8), events())
 def test_who_is_removed_is_not_found_and_leaves_nothing_behind(wanted: list[list[Filter]], event: Event) -> None:
     subscriptions: Subscriptions[int] = Subscriptions()
