@@ -296,8 +296,14 @@ async def on_due(bot: Bot, job: Row) -> Plan:
 
 async def release_due(bot: Bot) -> bool:
     """Move on every job whose time has run out; tell whether more may be due."""
+    now, jobs = bot.clock.now(), bot.config.jobs
     due = await bot.book.database.fetch(
-        "SELECT id FROM jobs WHERE due_at <= :now ORDER BY due_at LIMIT :limit", now=bot.clock.now(), limit=BATCH_MAX
+        "SELECT id FROM jobs WHERE due_at <= :now OR (due_at > :latest AND updated_at > :ahead)"
+        " ORDER BY due_at LIMIT :limit",
+        now=now,
+        latest=now + max(jobs.payment_seconds, jobs.queue_seconds, jobs.claim_seconds, jobs.lease_seconds),
+        ahead=now + jobs.future_seconds,
+        limit=BATCH_MAX,
     )
     for row in due:
         await bot.book.decide(partial(_decide_due, bot, row["id"]))
@@ -306,6 +312,12 @@ async def release_due(bot: Bot) -> bool:
 
 async def _decide_due(bot: Bot, job_id: str) -> Plan | None:
     job = await bot.book.row("jobs", job_id)
-    if job is None or job["due_at"] is None or job["due_at"] > bot.clock.now():
-        return None
-    return await on_due(bot, job)
+    return await on_due(bot, job) if job is not None and _is_due(bot, job) else None
+
+
+def _is_due(bot: Bot, job: Row) -> bool:
+    if job["due_at"] is None:
+        return False
+    now = bot.clock.now()
+    # Last changed at a time that has not come yet: the clock was ahead then, and so is the deadline.
+    return bool(job["due_at"] <= now or job["updated_at"] > now + bot.config.jobs.future_seconds)

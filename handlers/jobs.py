@@ -31,7 +31,7 @@ from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.keys import KeyPair
 from wallet.accounts import hold, user
 from wallet.charges import plan_hold, plan_release
-from wallet.ledger import Change, Insert, Plan, Put, Update, Values
+from wallet.ledger import Change, Insert, Plan, Put, Update, Values, Verdict
 from wallet.lightning import Invoice
 from wallet.money import Msat, format_sat
 
@@ -66,11 +66,13 @@ async def on_cancel(bot: Bot, event: Event) -> Decision:
 
     Each ends by a Plan of its own, so a crash between two of them is harmless: they are decided again.
     """
+    ended = 0
     for request_id in cancelled(event):
         answer = await bot.book.decide(partial(_decide_cancelled, bot, request_id, event.pubkey))
         if not answer.done:  # it keeps moving
             raise Unavailable(f"a job could not be cancelled now: {answer.reason}")
-    return "what was open of these jobs is cancelled"
+        ended += answer.verdict is Verdict.APPLIED
+    return f"{ended} cancelled" if ended else "nothing of ours to cancel"
 
 
 def cancelled(event: Event) -> tuple[str, ...]:

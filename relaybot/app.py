@@ -50,10 +50,11 @@ from relaybot.web.site import AgentCard, Site
 from splits.resolved import split_hash
 from wallet.book import Book
 from wallet.cln import CoreLightning
-from wallet.lightning import DecodedInvoice, Lightning
+from wallet.lightning import DecodedInvoice, Lightning, NodeInfo
 from wallet.lnurl import parse_pay_target, request_invoice
 from wallet.money import Msat, format_sat
-from wallet.payouts import LookUp, PayoutRules, Payouts
+from wallet.payout_plans import PayoutRules
+from wallet.payouts import LookUp, Payouts
 
 log = structlog.get_logger()
 
@@ -156,7 +157,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
     pages = build_app(published, _site(config, bot), ready=is_ready.is_set) if config.web.enabled else None
     others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
-        store = await EventStore.open(config.relay.database, settings.limits)
+        store = await EventStore.open(config.relay.database, settings.limits, probe)
         stack.push_async_callback(store.close)
         reader = Reader(bot, inbox, store)
         hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take)
@@ -240,7 +241,7 @@ def _payouts(config: Config, bot: Bot, look_up: LookUp, probe: Probe) -> Payouts
         bot.lightning,
         bot.clock,
         _payout_rules(config),
-        request_invoice=partial(_request_invoice, bot, fetch),
+        request_invoice=partial(_request_invoice, bot, _OwnNode(bot.lightning), fetch),
         look_up=look_up,
     )
 
@@ -289,8 +290,21 @@ async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
     )
 
 
-async def _request_invoice(bot: Bot, fetch: Outgoing, target: str, amount_msat: Msat) -> DecodedInvoice:
-    node = await bot.lightning.info()
+class _OwnNode:
+    """Which node is ours: asked once, since key and network are a node's for life."""
+
+    def __init__(self, lightning: Lightning) -> None:
+        self._lightning = lightning
+        self._known: NodeInfo | None = None
+
+    async def info(self) -> NodeInfo:
+        if self._known is None:
+            self._known = await self._lightning.info()
+        return self._known
+
+
+async def _request_invoice(bot: Bot, own: _OwnNode, fetch: Outgoing, target: str, amount_msat: Msat) -> DecodedInvoice:
+    node = await own.info()
     return await request_invoice(
         fetch,
         parse_pay_target(target),

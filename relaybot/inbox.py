@@ -36,8 +36,8 @@ Handler = Callable[[Event], Awaitable[Decision]]
 class _Lane:
     """Events that are handled apart from the others, so that they can hold up only each other."""
 
-    kinds: str  # a condition in SQL
-    news: asyncio.Event
+    condition: str  # in SQL
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HANDLED_AT_ONCE))
 
 
@@ -63,8 +63,9 @@ class Inbox:
         self._clock = clock
         self._handlers = handlers
         self._taken: set[str] = set()  # ids being handled in this process
-        condition = " OR ".join(f"kind BETWEEN {kinds.start} AND {kinds.stop - 1}" for kinds in waiting) or "1 = 0"
-        self._lanes = [_Lane(kinds, book.watch("inbox")) for kinds in (f"({condition})", f"NOT ({condition})")]
+        self._waiting_kinds = waiting
+        slow = " OR ".join(f"kind BETWEEN {kinds.start} AND {kinds.stop - 1}" for kinds in waiting) or "1 = 0"
+        self._slow, self._quick = _Lane(f"({slow})"), _Lane(f"NOT ({slow})")
 
     async def receive(self, event: Event, source: str) -> None:
         """Store `event` durably, if it is new; `source` is the relay it came from. Unavailable if too many wait."""
@@ -80,11 +81,13 @@ class Inbox:
         }
         answer = await self._book.apply(Plan(f"inbox/{event.id}", changes=(Insert("inbox", event.id, values),)))
         self._waiting += answer.verdict is Verdict.APPLIED
+        lane = self._slow if any(event.kind in kinds for kinds in self._waiting_kinds) else self._quick
+        lane.news.set()
 
     async def run(self) -> None:
         """Handle what is new, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            for lane in self._lanes:
+            for lane in (self._slow, self._quick):
                 tasks.create_task(self._run(lane, tasks))
 
     async def _run(self, lane: _Lane, tasks: asyncio.TaskGroup) -> None:
@@ -106,7 +109,7 @@ class Inbox:
 
     async def _new(self, lane: _Lane) -> Sequence[Row]:
         return await self._book.database.fetch(
-            f"SELECT id, event FROM inbox WHERE state = 'new' AND {lane.kinds} ORDER BY received_at LIMIT :limit",  # noqa: S608  our own kinds
+            f"SELECT id, event FROM inbox WHERE state = 'new' AND {lane.condition} ORDER BY received_at LIMIT :limit",  # noqa: S608  our own kinds
             limit=BATCH_MAX + len(self._taken),
         )
 

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from urllib.parse import SplitResult, urlsplit
 
@@ -77,9 +78,14 @@ class Outgoing:
         self._hosts = {name: _parse_origin(name, origin) for name, origin in hosts.items()}
         self._limits = limits or OutgoingLimits()
         self._lookup = lookup or SystemLookup()
-        self._tls = tls or ssl.create_default_context()
+        self._tls = tls
         self._connect = connect
         self._slots = asyncio.Semaphore(self._limits.requests_max)
+
+    @cached_property
+    def _certificates(self) -> ssl.SSLContext:
+        """Whom we trust: read when first needed, for that takes longer than the rest of a start."""
+        return self._tls or ssl.create_default_context()
 
     async def get_json(self, url: str, *, max_bytes: int | None = None) -> object:
         """Return the JSON document at `url`.
@@ -118,7 +124,11 @@ class Outgoing:
     async def _fetch(self, target: _Target, bytes_max: int) -> bytes:
         resolver = None if target.pinned else _Checked(target.host, await self._public_addresses(target.host))
         connector = aiohttp.TCPConnector(
-            resolver=resolver, use_dns_cache=False, force_close=True, ssl=self._tls, socket_factory=self._connect
+            resolver=resolver,
+            use_dns_cache=False,
+            force_close=True,
+            ssl=self._certificates if target.url.scheme == "https" else True,
+            socket_factory=self._connect,
         )
         session = aiohttp.ClientSession(
             connector=connector,

@@ -1,4 +1,4 @@
-"""A probe is told of every border a crash could fall on: commits and outside calls.
+"""A probe is told of every border a crash could fall on: commits of both files, and outside calls.
 
 The product passes `no_probe`. The crash tests pass one that counts, and one that kills.
 """

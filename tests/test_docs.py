@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import tomllib
@@ -26,7 +27,7 @@ from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
 from tests.documents.blocks import ROOT, documents, printed_blocks
 from tests.documents.printed import printed_texts, told
-from tests.documents.reasons import PACKAGES, reasons
+from tests.documents.reasons import PACKAGES, product_files, reasons
 from wallet.accounts import parse_account
 from wallet.book import Book
 
@@ -268,6 +269,27 @@ def test_no_reason_is_explained_that_nobody_gives() -> None:
 def test_no_reason_is_explained_twice() -> None:
     explained = list(first_cells(ERRORS))
     assert sorted(set(explained)) == sorted(explained)
+
+
+def warnings_and_errors() -> set[str]:
+    """Return the action of every line the product logs as a warning or an error."""
+    found = set()
+    for path in product_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="log"), attr="warning" | "error" | "exception"),
+                    args=[ast.Constant(value=str(action)), *_],
+                ):
+                    found.add(action)
+                case _:
+                    continue
+    return found
+
+
+def test_every_warning_and_error_of_the_log_is_explained_and_no_other() -> None:
+    table = OPERATIONS[OPERATIONS.index("## Logs and health") : OPERATIONS.index("## Stuck payouts")]
+    assert set(first_cells(table)) == warnings_and_errors()
 
 
 # ---- the ledger

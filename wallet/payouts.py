@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -30,13 +29,29 @@ import structlog
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
-from wallet.accounts import EXPENSE_LIGHTNING, NODE_LIGHTNING, hold, user
+from wallet.accounts import user
 from wallet.book import Book
-from wallet.ledger import Change, Expect, Insert, Plan, Put, Transfer, Update, Values, Verdict
+from wallet.ledger import Plan, Verdict
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
 from wallet.lnurl import OWN_NODE
 from wallet.money import Msat, floor_to_sat
-from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutState, PayoutStep
+from wallet.payout_plans import (
+    Finding,
+    PayoutRules,
+    evidence_of,
+    may_be_sent_again,
+    plan_failed,
+    plan_looked,
+    plan_opened,
+    plan_prepared,
+    plan_sent,
+    plan_sent_again,
+    plan_settled,
+    plan_stopped,
+    plan_waiting,
+    reserve_msat,
+)
+from wallet.states import AttemptState, PayoutState
 
 log = structlog.get_logger()
 
@@ -44,32 +59,14 @@ CHECKS_MAX = 200  # users looked at in one round
 DUE_MAX = 200  # payouts looked at in one round
 ROUND_SECONDS = 1.0  # between two looks for what is due
 SLOW_SECONDS = 5.0  # a call that takes longer no longer counts against the concurrency
-PPM = 1_000_000
+
+KEEP = "keep"  # a target that means: leave it as balance
+TARGET_SOURCES = ("registered", "10133", "profile")  # in the order in which they are obeyed
+CLOSED = "withdrawals are closed"
+ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
 LookUp = Callable[[str], Awaitable[None]]  # (pubkey): ask the relays where this user wants to be paid
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
-
-
-@dataclass(frozen=True, slots=True)
-class PayoutRules:
-    """The operator's rules (`payouts:`), in msat and seconds."""
-
-    threshold_msat: Msat
-    fee_ppm_max: int
-    fee_minimum_msat: Msat
-    retry_seconds: int
-    retry_seconds_max: int
-    poll_seconds: int  # between two looks at the node's records of a sent attempt
-    confirm_seconds: int  # between the two looks that make a failure definite
-    empty_seconds: int  # how long the records must be empty before the same invoice is tried again
-    failed_after_expiry_seconds: int  # how long they must be empty after the invoice's expiry to mean failed
-    attempts_max: int
-    call_seconds: int = 180  # for so long after it was sent the node may still look for routes: our limit and its own
-
-
-def reserve_msat(rules: PayoutRules, total: Msat) -> Msat:
-    """Return the most a route may cost for a payout out of `total`, rounded up."""
-    return Msat(max(rules.fee_minimum_msat, -(-total * rules.fee_ppm_max // PPM)))
 
 
 class Payouts:
@@ -128,33 +125,9 @@ class Payouts:
             or row["withdrawals"] != "open"
             or await self._has_open_payout(pubkey)
         )
-        number = row["payouts"] + (0 if idle else 1)
-        values = {"payout_check_at": None, "payouts": number}
-        looked = Update("users", pubkey, values, expect={"version": row["version"]})
         if idle or target is None:
-            return Plan(f"users/{pubkey}/looked/{row['version']}", changes=(looked,))
-        return self._plan_open(looked, target, amount=amount, reserve=reserve)
-
-    def _plan_open(self, looked: Update, target: str, *, amount: Msat, reserve: Msat) -> Plan:
-        now, pubkey = self._clock.now(), looked.id
-        payout_id = f"{pubkey}/{looked.values['payouts']}"
-        values: Values = {
-            "pubkey": pubkey,
-            "state": PayoutState.OPEN.value,
-            "amount_msat": amount,
-            "reserve_msat": reserve,
-            "paid_msat": 0,
-            "fee_msat": 0,
-            "target": target,
-            "attempts": 0,
-            "attempt": "",
-            "reason": "",
-            "next_at": now,
-            "created_at": now,
-            "updated_at": now,
-        }
-        held = Transfer(user(pubkey), hold(_cause(payout_id)), Msat(amount + reserve), "hold")
-        return Plan(f"{_cause(payout_id)}/open", (held,), (looked, Insert("payouts", payout_id, values)))
+            return plan_looked(row)
+        return plan_opened(row, target, amount=amount, reserve=reserve, now=self._clock.now())
 
     async def _has_open_payout(self, pubkey: str) -> bool:
         sql = "SELECT 1 FROM payouts WHERE pubkey = :pubkey AND next_at IS NOT NULL LIMIT 1"
@@ -251,47 +224,16 @@ class Payouts:
                 await self._refused_target(payout, str(error))
             return
         assert invoice.amount_msat == payout["amount_msat"], f"payout {payout['id']}: invoice of {invoice.amount_msat}"
-        number, now = payout["attempts"] + 1, self._clock.now()
-        attempt: Values = {
-            "payout": payout["id"],
-            "number": number,
-            "state": AttemptState.PREPARED.value,
-            "bolt11": invoice.bolt11,
-            "expires_at": invoice.expires_at,
-            "reason": "",
-            "sent_at": 0,
-            "doubt": "",
-            "doubt_since": 0,
-            "created_at": now,
-        }
-        changes = (
-            self._changed(
-                payout, PayoutStep.PREPARE, attempts=number, attempt=invoice.payment_hash, target=target, next_at=now
-            ),
-            Insert("attempts", invoice.payment_hash, attempt),
-        )
-        answer = await self._book.apply(Plan(f"{_cause(payout['id'])}/attempt/{number}", changes=changes))
+        answer = await self._book.apply(plan_prepared(payout, invoice, target, self._clock.now()))
         if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:
             await self._refused_target(payout, "the target gave an invoice that was used before")
 
     async def _send(self, payout: Row, attempt: Row) -> None:
         obstacle = await self._obstacle(payout, attempt)
         if obstacle is not None:  # nothing has left: this invoice can be put aside
-            await self._book.apply(self._plan_failed(payout, attempt, obstacle))
+            await self._book.apply(plan_failed(payout, attempt, obstacle, self._rules, self._clock.now()))
             return
-        now = self._clock.now()
-        values: Values = {"state": ATTEMPT.after(AttemptState.PREPARED, AttemptStep.SEND).value, "sent_at": now}
-        changes = (
-            Expect("users", payout["pubkey"], {"withdrawals": "open"}),
-            Update("attempts", attempt["id"], values, expect={"version": attempt["version"]}),
-            Update(
-                "payouts",
-                payout["id"],
-                {"next_at": now + self._rules.poll_seconds},
-                expect={"version": payout["version"]},
-            ),
-        )
-        answer = await self._book.apply(Plan(f"payment/{attempt['id']}/sent", changes=changes))
+        answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))
         if answer.verdict is Verdict.APPLIED:  # `already`: another process did it, and makes the call
             await self._call(payout, attempt)
 
@@ -330,7 +272,9 @@ class Payouts:
         await self.settle(attempt["id"], report, said=ORPHAN if await self._is_orphan(attempt, report) else "")
         after = await self._book.row("attempts", attempt["id"])
         assert after is not None, f"no attempt {attempt['id']}"
-        if AttemptState(after["state"]) is AttemptState.SENT and self._may_call_again(after):
+        if AttemptState(after["state"]) is AttemptState.SENT and may_be_sent_again(
+            after, self._rules, self._clock.now()
+        ):
             await self._send_again(payout, after)
 
     async def _is_orphan(self, attempt: Row, report: PaymentReport) -> bool:
@@ -343,23 +287,9 @@ class Payouts:
         return True
 
     async def _send_again(self, payout: Row, attempt: Row) -> None:
-        values: Values = {"sent_at": self._clock.now(), "doubt": "", "doubt_since": 0}
-        changes = (
-            Expect("users", payout["pubkey"], {"withdrawals": "open"}),
-            Update("attempts", attempt["id"], values, expect={"version": attempt["version"]}),
-        )
-        answer = await self._book.apply(Plan(f"payment/{attempt['id']}/again/{attempt['version']}", changes=changes))
+        answer = await self._book.apply(plan_sent_again(payout, attempt, self._clock.now()))
         if answer.verdict is Verdict.APPLIED:
             await self._call(payout, attempt)
-
-    def _may_call_again(self, attempt: Row) -> bool:
-        """Tell whether nothing was ever sent, as far as a synced node knows for long enough: same invoice again."""
-        now = self._clock.now()
-        return bool(
-            attempt["doubt"] == EMPTY
-            and now - attempt["doubt_since"] >= self._rules.empty_seconds
-            and now < attempt["expires_at"]
-        )
 
     # Settling
 
@@ -372,112 +302,26 @@ class Payouts:
         if report.state in {PaymentState.FAILED, PaymentState.UNKNOWN}:
             synced = (await self._lightning.info()).synced
             in_flight = payment_hash in await self._lightning.htlc_hashes()
-        evidence = _evidence(report) if synced and not in_flight else ""
-        await self._book.decide(lambda: self._decide_settle(payment_hash, report, evidence, said))
+        found = Finding(report, evidence_of(report) if synced and not in_flight else "", said)
+        await self._book.decide(partial(self._decide_settle, payment_hash, found))
 
-    async def _decide_settle(self, payment_hash: str, report: PaymentReport, evidence: str, said: str) -> Plan | None:
+    async def _decide_settle(self, payment_hash: str, found: Finding) -> Plan | None:
         attempt = await self._book.row("attempts", payment_hash)
         assert attempt is not None, f"no attempt {payment_hash}"
         payout = await self._book.row("payouts", attempt["payout"])
         assert payout is not None, f"attempt {payment_hash} has no payout"
         if AttemptState(attempt["state"]) is not AttemptState.SENT:
-            if report.state is PaymentState.SETTLED and AttemptState(attempt["state"]) is AttemptState.FAILED:
+            if found.report.state is PaymentState.SETTLED and AttemptState(attempt["state"]) is AttemptState.FAILED:
                 log.error("paid_after_failure", payout=payout["id"], payment_hash=payment_hash)
             return None
-        if report.state is PaymentState.SETTLED:
-            return self._plan_paid(payout, attempt, report)
-        if evidence == FAILED and self._clock.now() < attempt["sent_at"] + self._rules.call_seconds:
-            evidence = ""  # the call may be between two routes: every attempt failed, and one more follows
-        since = self._since(payout, attempt, evidence)
-        if evidence and self._is_definite(attempt, evidence, since):
-            return self._plan_failed(payout, attempt, said or attempt["reason"] or report.reason or "failed")
-        return self._plan_doubt(payout, attempt, evidence, since=since, said=said)
-
-    def _since(self, payout: Row, attempt: Row, evidence: str) -> int:
-        """Return since when the records have said so without a break: no other answer, and no look left out."""
-        now = self._clock.now()
-        watched = now - payout["next_at"] <= self._rules.empty_seconds  # the look was wanted at `next_at`
-        if not evidence:
-            return 0
-        return min(now, attempt["doubt_since"]) if watched and evidence == attempt["doubt"] else now
-
-    def _is_definite(self, attempt: Row, evidence: str, since: int) -> bool:
-        now = self._clock.now()
-        if evidence != attempt["doubt"]:
-            return False  # the first sight: a second one, after a pause, must say the same
-        if evidence == FAILED:
-            return now - since >= self._rules.confirm_seconds
-        seconds = self._rules.failed_after_expiry_seconds
-        return bool(now - since >= seconds and now - attempt["expires_at"] >= seconds)
-
-    def _plan_doubt(self, payout: Row, attempt: Row, evidence: str, *, since: int, said: str) -> Plan:
-        """Remember what the records say; the money stays held, and they are asked again."""
-        pause = self._rules.confirm_seconds if evidence == FAILED else self._rules.poll_seconds
-        reason: Values = {"reason": said[:200]} if said else {}
-        doubt: Values = {"doubt": evidence, "doubt_since": since, **reason}
-        next_look: Values = {"next_at": self._clock.now() + pause, **reason}
-        changes = (
-            Update("attempts", attempt["id"], doubt, expect={"version": attempt["version"]}),
-            Update("payouts", payout["id"], next_look, expect={"version": payout["version"]}),
-        )
-        return Plan(f"payment/{attempt['id']}/doubt/{attempt['version']}", changes=changes)
-
-    def _plan_paid(self, payout: Row, attempt: Row, report: PaymentReport) -> Plan:
-        now, escrow, amount = self._clock.now(), hold(_cause(payout["id"])), Msat(payout["amount_msat"])
-        assert report.amount_sent_msat is not None, f"payment {attempt['id']} settled without an amount"
-        cost = report.amount_sent_msat
-        paid = min(cost, amount)
-        fee = cost - paid
-        charged = min(fee, payout["reserve_msat"])
-        if paid < amount:  # the payee gave the preimage for a part of the parts: what it did not take is still theirs
-            log.error("paid_in_part", payout=payout["id"], sent_msat=cost, amount_msat=amount)
-        if fee > charged:  # the node broke its limit: the platform bears it, the books stay the node's
-            log.error("fee_above_reserve", payout=payout["id"], fee_msat=fee, reserve_msat=payout["reserve_msat"])
-        transfers = (
-            (escrow, NODE_LIGHTNING, paid, "payout"),
-            (escrow, NODE_LIGHTNING, charged, "fee"),
-            (EXPENSE_LIGHTNING, NODE_LIGHTNING, fee - charged, "fee above the reserve"),
-            (escrow, user(payout["pubkey"]), amount - paid, "not taken"),
-            (escrow, user(payout["pubkey"]), payout["reserve_msat"] - charged, "reserve not needed"),
-        )
-        ended = {"state": ATTEMPT.after(AttemptState.SENT, AttemptStep.PAY).value}
-        changes = (
-            Update("attempts", attempt["id"], ended, expect={"version": attempt["version"]}),
-            self._changed(payout, PayoutStep.PAY, paid_msat=paid, fee_msat=charged, next_at=None, reason=""),
-            Put("users", payout["pubkey"], {"payout_check_at": now}),
-        )
-        log.info("payout_paid", payout=payout["id"], payment_hash=attempt["id"], amount_msat=paid, fee_msat=charged)
-        return Plan(
-            f"payment/{attempt['id']}/settled",
-            tuple(Transfer(debit, credit, Msat(msat), why) for debit, credit, msat, why in transfers if msat),
-            changes,
-        )
-
-    def _plan_failed(self, payout: Row, attempt: Row, reason: str) -> Plan:
-        log.info("payout_attempt_failed", payout=payout["id"], payment_hash=attempt["id"], reason=reason)
-        failed = {
-            "state": ATTEMPT.after(AttemptState(attempt["state"]), AttemptStep.FAIL).value,
-            "reason": reason[:200],
-        }
-        changes = (
-            Update("attempts", attempt["id"], failed, expect={"version": attempt["version"]}),
-            self._waiting(payout, reason, payout["attempts"]),
-        )
-        return Plan(f"payment/{attempt['id']}/failed", changes=changes)
+        _tell(payout, payment_hash, found.report)
+        return plan_settled(payout, attempt, found, self._rules, self._clock.now())
 
     # Waiting and stopping
 
     async def _wait(self, payout: Row, reason: str) -> None:
         log.info("payout_waits", payout=payout["id"], reason=reason)
-        tries = payout["attempts"] + 1
-        waiting = self._waiting(payout, reason, tries)
-        await self._book.apply(Plan(f"{_cause(payout['id'])}/attempt/{tries}", changes=(waiting,)))
-
-    def _waiting(self, payout: Row, reason: str, tries: int) -> Update:
-        rules = self._rules
-        pause = min(rules.retry_seconds << min(tries - 1, 20), rules.retry_seconds_max)
-        next_at = self._clock.now() + pause
-        return self._changed(payout, PayoutStep.WAIT, attempts=tries, reason=reason[:200], next_at=next_at)
+        await self._book.apply(plan_waiting(payout, reason, self._rules, self._clock.now()))
 
     async def _refused_target(self, payout: Row, reason: str) -> None:
         """Ask a target that refuses again later, then give it up: the money is balance again."""
@@ -490,39 +334,17 @@ class Payouts:
         log.warning("payout_stopped", payout=payout["id"], reason=reason)
         await self._book.apply(plan_stopped(payout, reason, self._clock.now()))
 
-    def _changed(self, payout: Row, step: PayoutStep, **values: str | int | None) -> Update:
-        state = PAYOUT.after(PayoutState(payout["state"]), step).value
-        return Update(
-            "payouts",
-            payout["id"],
-            {"state": state, "updated_at": self._clock.now(), **values},
-            expect={"version": payout["version"]},
-        )
 
-
-KEEP = "keep"  # a target that means: leave it as balance
-TARGET_SOURCES = ("registered", "10133", "profile")  # in the order in which they are obeyed
-FAILED, EMPTY = "failed", "empty"  # what a synced node's records can say that may end an attempt
-CLOSED = "withdrawals are closed"
-ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
-
-
-def plan_stopped(payout: Row, reason: str, now: int) -> Plan:
-    """Return the Plan that gives a payout up before anything of it was sent: its money is balance again."""
-    state = PAYOUT.after(PayoutState(payout["state"]), PayoutStep.STOP).value
-    values: Values = {"state": state, "reason": reason[:200], "next_at": None, "updated_at": now}
-    held = Msat(payout["amount_msat"] + payout["reserve_msat"])
-    back = Transfer(hold(_cause(payout["id"])), user(payout["pubkey"]), held, "stopped")
-    changes: tuple[Change, ...] = (Update("payouts", payout["id"], values, expect={"version": payout["version"]}),)
-    return Plan(f"{_cause(payout['id'])}/stop", (back,), changes)
-
-
-def _cause(payout_id: str) -> str:
-    return f"payout/{payout_id}"
-
-
-def _evidence(report: PaymentReport) -> str:
-    return FAILED if report.state is PaymentState.FAILED else EMPTY if report.reason == NO_RECORD else ""
-
-
-NO_RECORD = "no record"  # the reason with which the port reports an empty list
+def _tell(payout: Row, payment_hash: str, report: PaymentReport) -> None:
+    """Log how a payment ended, if it did; loudly where the node did what it should not."""
+    names = {"payout": payout["id"], "payment_hash": payment_hash}
+    if report.state is PaymentState.FAILED:
+        log.info("payout_attempt_failed", **names, reason=report.reason)
+    if report.amount_sent_msat is None:
+        return
+    fee = report.amount_sent_msat - payout["amount_msat"]
+    log.info("payout_paid", **names, sent_msat=report.amount_sent_msat)
+    if fee < 0:
+        log.error("paid_in_part", **names, sent_msat=report.amount_sent_msat, amount_msat=payout["amount_msat"])
+    if fee > payout["reserve_msat"]:
+        log.error("fee_above_reserve", **names, fee_msat=fee, reserve_msat=payout["reserve_msat"])

@@ -19,9 +19,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from relaybot.demo.stage import HOST, ProcessStage
+from relaybot.demo.stage import HOST, ProcessStage, free_port
 from relaybot.demo.story import Outcome, Story
-from relaybot.errors import RelaybotError
+from relaybot.errors import BadConfig, RelaybotError
 from wallet.money import format_sat
 
 
@@ -36,13 +36,20 @@ class DemoOptions:
 
 
 async def play(options: DemoOptions) -> Outcome:
-    """Play the story; unless it is played once, keep everything running until Ctrl-C."""
+    """Play the story; unless it is played once, keep everything running until Ctrl-C.
+
+    BadConfig if somebody listens on the port, or the directory is in use.
+    """
     console = Console(quiet=options.as_json)
+    # Whoever is told to end in the middle ends the processes of the stage, too.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     async with AsyncExitStack() as stack:
         data = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relaybot-")))
         data = data.absolute()
         data.mkdir(parents=True, exist_ok=True)
-        stage = ProcessStage(data, options.port)
+        if any(data.iterdir()):
+            raise BadConfig("--data", str(data), "a new or empty directory: the story begins with empty books")
+        stage = ProcessStage(data, options.port or free_port())
         stack.push_async_callback(stage.stop)
         story = Story(stage, Teller(console))
         try:

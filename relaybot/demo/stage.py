@@ -21,6 +21,7 @@ import aiohttp
 import yaml
 
 from relaybot.demo.people import RETRY_SECONDS, StoryBroken, patience
+from relaybot.errors import BadConfig
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 10.0  # for a process to end by itself
@@ -66,10 +67,12 @@ class ProcessStage:
     """The stage of the demo: processes of their own."""
 
     def __init__(self, data: Path, port: int) -> None:
+        """Take an empty directory and a port; BadConfig if somebody listens on it."""
+        _check_free(port)
         self.data = data
         self.config = data / "config.yaml"
         self.wallets_url = ""
-        self.port = port or free_port()
+        self.port = port
         self._processes: list[asyncio.subprocess.Process] = []
 
     async def start_node(self) -> None:
@@ -210,6 +213,14 @@ async def until_ready(port: int, process: asyncio.subprocess.Process | None, log
             except aiohttp.ClientError:
                 pass  # not listening yet
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _check_free(port: int) -> None:
+    """Refuse a port that is taken: the story would be played with a stranger's service."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        raise BadConfig("--port", port, "a port that nobody listens on; 0 takes a free one") from None
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ from websockets.frames import CloseCode
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.messages import Ok, build_closed, build_eose, build_ok
-from relaybot.relay.frames import EventFrames, event_frame, event_prefix, text_frame
+from relaybot.relay.frames import EventFrames, event_frames, event_prefix, text_frame
 from relaybot.relay.hub import Hub
 from relaybot.relay.nip11 import RELAY_PATH
 from relaybot.relay.policies import ConnectionFacts
@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 CONNECTIONS_SPARE = 100  # above connections_max: to be told so, in HTTP; beyond, there is no answer
 ROOM_BYTES = 262_144  # unsent bytes above which stored events wait for the reader
+TOGETHER_BYTES_MAX = 65_536  # of stored events that are written together with what comes after them
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -298,17 +299,13 @@ class Connection(asyncio.Protocol):
         self.send(self._all.frames.frame(prefix, raw))
 
     async def send_stored(self, prefix: bytes, raws: Sequence[bytes]) -> None:
-        """Send stored events, waiting for the reader where there is no room."""
-        size = 0
-        for raw in raws:
-            frame = event_frame(prefix, raw)
-            self.send(frame)
-            size += len(frame)
-            if size > ROOM_BYTES:
-                size = 0
-                self.flush()
-                await self._wait_for_room()
+        """Send a page of stored events, waiting for the reader where there is no room."""
         await self._wait_for_room()
+        frames = event_frames(prefix, raws)
+        self.send(frames)
+        if len(frames) > TOGETHER_BYTES_MAX:
+            self.flush()
+            await self._wait_for_room()
 
     def answered(self) -> None:
         """Count one message as dealt with; read on, if that is why we had stopped."""

@@ -23,6 +23,7 @@ import structlog
 
 from relaybot.errors import BadConfig, Unavailable
 from relaybot.nostr.filters import Filter
+from relaybot.probe import Probe, no_probe
 from relaybot.relay import queries
 from relaybot.relay.event_table import READER_PRAGMAS, SCHEMA, SCHEMA_VERSION, STATEMENTS_CACHED, WRITER_PRAGMAS
 from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
@@ -34,8 +35,8 @@ Done: TypeAlias = Callable[[list[Outcome]], None]
 
 READERS = 2  # long queries leave one for the short ones; the machine aimed at has two cores
 COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood does not wait for the last
-ONE_STEP_EVENTS_MAX = 100  # answers that are fetched whole: at most 13 MB, usually 60 KB
-PAGE_BYTES_MAX = 524_288  # of larger answers, held in memory at once
+ONE_STEP_EVENTS_MAX = 1_000  # answers that are fetched in one step, if they are not larger than a page
+PAGE_BYTES_MAX = 524_288  # of an answer, held in memory at once; 500 usual events have 300,000
 STEPS_UNCHECKED = 50_000  # of SQLite's machine, about 2 ms, between two looks at the clock
 LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 
@@ -43,9 +44,10 @@ LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 class EventStore:
     """Events on disk. Made by `open`, ended by `close`; all but `known` is called on the loop."""
 
-    def __init__(self, path: Path, readers: Sequence[_Reader]) -> None:
+    def __init__(self, path: Path, readers: Sequence[_Reader], probe: Probe) -> None:
         """Start the writer on a file that `open` has prepared."""
         self._path = path
+        self._probe = probe
         self._readers = readers
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[tuple[Sequence[Arrival], Done] | None] = SimpleQueue()
@@ -55,10 +57,10 @@ class EventStore:
         self._writer.start()
 
     @classmethod
-    async def open(cls, path: Path, limits: RelayLimits) -> EventStore:
+    async def open(cls, path: Path, limits: RelayLimits, probe: Probe = no_probe) -> EventStore:
         """Open or create the file at `path`; BadConfig if it is of another version."""
         await asyncio.to_thread(_prepare, path)
-        return cls(path, [await _Reader.open(path, limits.query_seconds) for _ in range(READERS)])
+        return cls(path, [await _Reader.open(path, limits.query_seconds) for _ in range(READERS)], probe)
 
     def write(self, arrivals: Sequence[Arrival], done: Done) -> None:
         """Have `arrivals` stored; `done` is called on the loop with one outcome each, after the commit."""
@@ -83,16 +85,17 @@ class EventStore:
         if expected == 0:
             return
         if expected <= ONE_STEP_EVENTS_MAX:
-            statement = queries.build_raws(plans)
-            page = _lines(await self._value(statement.sql, statement.values))
-            if page:
-                yield page
-            return
+            statement = queries.build_raws(plans, PAGE_BYTES_MAX)
+            joined, size = await self._row(statement.sql, statement.values)
+            if joined is not None:
+                yield joined.split(b"\n")
+            if joined is not None or size is None:
+                return
         listing = queries.build_listing(plans)
-        for seqs in _pages(await self._value(listing.sql, listing.values)):
-            page = _lines(await self._value(queries.PAGE_SQL, (f"[{','.join(seqs)}]",)))
-            if page:
-                yield page
+        for seqs in _pages((await self._row(listing.sql, listing.values))[0]):
+            (joined,) = await self._row(queries.PAGE_SQL, (f"[{','.join(seqs)}]",))
+            if joined is not None:  # else they were deleted meanwhile
+                yield joined.split(b"\n")
 
     async def close(self) -> None:
         """Write what is waiting, then close the file. Nothing may be called afterwards."""
@@ -113,9 +116,6 @@ class EventStore:
         probe = queries.probe(filter_)
         counts = await self._row(probe.sql, probe.values)
         return min(zip(counts, range(len(choices)), choices, strict=True))[2]
-
-    async def _value(self, sql: str, values: Sequence[Any]) -> Any:
-        return (await self._row(sql, values))[0]
 
     async def _row(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...]:
         reader = min(self._readers, key=lambda reader: reader.waiting)
@@ -143,7 +143,9 @@ class EventStore:
         if not arrivals:
             return
         try:
+            self._probe("store:before")
             outcomes = writer.write(arrivals)
+            self._probe("store:after")
         except sqlite3.Error as error:
             log.error("relay_store_failed", events=len(arrivals), error=str(error))  # noqa: TRY400 - an outside fault, no bug
             outcomes = [Outcome.FAILED] * len(arrivals)
@@ -221,10 +223,6 @@ def _answers_max(filter_: Filter) -> int:
     if filter_.ids is not None:
         bounds.append(len(filter_.ids))
     return min(bounds)
-
-
-def _lines(joined: bytes | None) -> list[bytes]:
-    return joined.split(b"\n") if joined else []
 
 
 def _pages(listed: str | None) -> list[list[str]]:

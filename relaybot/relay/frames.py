@@ -6,6 +6,8 @@ is decided elsewhere; what clients send is read by websockets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from relaybot.nostr.messages import build_event_message
 
 _TEXT = 0x81  # FIN, opcode 1
@@ -30,12 +32,17 @@ def event_prefix(sub_id: str) -> bytes:
     return build_event_message(sub_id, b"")[:-1].encode()
 
 
-def event_frame(prefix: bytes, raw: bytes) -> bytes:
-    """Return the frame that brings the event `raw` to the subscription of `prefix`."""
-    size = len(prefix) + len(raw) + 1
-    if size <= _MEDIUM_MAX:  # an event is never short: its id, key and signature alone have 256 digits
-        return b"%b%b%b%b]" % (_LENGTH_16, size.to_bytes(2, "big"), prefix, raw)
-    return b"%b%b%b%b]" % (_LENGTH_64, size.to_bytes(8, "big"), prefix, raw)
+def event_frames(prefix: bytes, raws: Sequence[bytes]) -> bytes:
+    """Return the frames that bring the events `raws` to the subscription of `prefix`, in one piece."""
+    around = len(prefix) + 1
+    parts: list[bytes] = []
+    for raw in raws:
+        size = around + len(raw)
+        if size <= _MEDIUM_MAX:  # an event is never short: its id, key and signature alone have 256 digits
+            parts += (_LENGTH_16, size.to_bytes(2, "big"), prefix, raw, b"]")
+        else:
+            parts += (_LENGTH_64, size.to_bytes(8, "big"), prefix, raw, b"]")
+    return b"".join(parts)
 
 
 class EventFrames:
@@ -48,11 +55,11 @@ class EventFrames:
         self._frames: dict[bytes, bytes] = {}
 
     def frame(self, prefix: bytes, raw: bytes) -> bytes:
-        """Return `event_frame(prefix, raw)`, made once per event and prefix."""
+        """Return the frame of one event, made once per event and prefix."""
         if raw is not self._raw:
             self._raw = raw
             self._frames = {}
         frame = self._frames.get(prefix)
         if frame is None:
-            frame = self._frames[prefix] = event_frame(prefix, raw)
+            frame = self._frames[prefix] = event_frames(prefix, (raw,))
         return frame

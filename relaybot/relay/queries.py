@@ -57,22 +57,24 @@ def probe(filter_: Filter) -> Statement:
     values = _Values()
     counts = []
     for choice in choices(filter_):
-        if choice == AUTHORS:
-            keys = values.bind_all(map(short_key, filter_.authors or ()))
-            entries = f"FROM event INDEXED BY event_author WHERE author IN ({keys})"
-        else:
-            entries = f"FROM tag WHERE key IN ({_tag_keys(filter_, choice, values)})"
+        index = "event INDEXED BY event_author WHERE author" if choice == AUTHORS else "tag WHERE key"
+        entries = f"SELECT 1 FROM {index} IN ({values.bind_all(_keys(filter_, choice))})"
         kinds = "" if filter_.kinds is None else f" AND kind IN ({values.bind_all(filter_.kinds)})"
-        counts.append(f"(SELECT count(*) FROM (SELECT 1 {entries}{kinds} LIMIT {PROBE_MAX}))")
+        counts.append(f"(SELECT count(*) FROM ({entries}{kinds} LIMIT {PROBE_MAX}))")
     return Statement(f"SELECT {', '.join(counts)}", tuple(values.bound))
 
 
-def build_raws(plans: Sequence[tuple[Filter, str | None]]) -> Statement:
-    """Return the statement whose one value holds the JSON of all answers, one a line, in order."""
+def build_raws(plans: Sequence[tuple[Filter, str | None]], bytes_max: int) -> Statement:
+    """Return the statement whose row is the JSON of all answers, one a line, in order, and its size.
+
+    Instead of more than `bytes_max` bytes there is NULL.
+    """
     values = _Values()
+    bound = values.bind(bytes_max)
     sql = (
-        f"SELECT CAST(group_concat(e.raw, x'0A') AS BLOB) FROM ({_union(plans, values)}) AS q "
-        "CROSS JOIN event AS e ON e.seq = q.seq"
+        f"SELECT CASE WHEN size <= {bound} THEN CAST(raws AS BLOB) END, size FROM "
+        f"(SELECT group_concat(e.raw, x'0A') AS raws, sum(length(e.raw)) AS size FROM ({_union(plans, values)}) AS q "
+        "CROSS JOIN event AS e ON e.seq = q.seq)"
     )
     return Statement(sql, tuple(values.bound))
 
@@ -131,58 +133,65 @@ def _by_ids(filter_: Filter, values: _Values) -> str:
 
 
 def _by_runs(filter_: Filter, choice: str | None, values: _Values) -> str:
-    conditions = ["i.kind = run.kind"]
-    distinct = ""
+    keys = _keys(filter_, choice)
+    kinds = None if filter_.kinds is None else list(filter_.kinds)
+    if kinds is not None and len(kinds) == 1 and len(keys) == (0 if choice is None else 1):
+        return _run(filter_, choice, values, key=values.bind_all(keys), kind=values.bind(kinds[0]))
+    runs = _runs(choice, keys, kinds, values)
+    # an event may carry several values of a tag, and stands in the run of each
+    distinct = "" if choice in (None, AUTHORS) else "DISTINCT "
+    return (
+        f"{runs} SELECT {distinct}e.created_at, e.rank, e.seq FROM run CROSS JOIN event AS e WHERE e.seq IN "
+        f"(SELECT seq FROM ({_run(filter_, choice, values, key='run.key', kind='run.kind')})) "
+        f"ORDER BY e.created_at DESC, e.rank, e.seq LIMIT {_limit(filter_, values)}"
+    )
+
+
+def _run(filter_: Filter, choice: str | None, values: _Values, *, key: str, kind: str) -> str:
+    """Return the query of one run; `key` and `kind` are SQL, `key` counts only if there is a choice."""
+    others = [name for name in filter_.tags if name != choice]
+    conditions = [f"i.kind = {kind}", *_tag_conditions(filter_, others, values), *_times(filter_, values)]
     if choice is None:
         table = "event AS i INDEXED BY event_kind"
     elif choice == AUTHORS:
         table = "event AS i INDEXED BY event_author"
         # the short key leads to the run, the whole key is compared
-        conditions += ["i.author = run.key", *_author_condition(filter_, values)]
-        conditions += _tag_conditions(filter_, filter_.tags, values)
+        conditions += [f"i.author = {key}", *_author_condition(filter_, values)]
     else:
         table = "tag AS i"
-        conditions += ["i.key = run.key", *_author_of_tag_condition(filter_, values)]
-        conditions += _tag_conditions(filter_, [name for name in filter_.tags if name != choice], values)
-        # an event may carry several of the values
-        distinct = "DISTINCT " if len(filter_.tags[choice]) > 1 else ""
-    conditions += _times(filter_, values)
-    tail = _tail(filter_, values)
-    return (
-        f"{_runs(filter_, choice, values)} SELECT {distinct}e.created_at, e.rank, e.seq FROM run CROSS JOIN event AS e "
-        f"WHERE e.seq IN (SELECT i.seq FROM {table} {_where(conditions)} {tail}) "
-        f"ORDER BY e.created_at DESC, e.rank, e.seq LIMIT {_limit(filter_, values)}"
-    )
+        conditions += [f"i.key = {key}", *_author_of_tag_condition(filter_, values)]
+    return f"SELECT i.created_at, i.rank, i.seq FROM {table} {_where(conditions)} {_tail(filter_, values)}"
 
 
-def _runs(filter_: Filter, choice: str | None, values: _Values) -> str:
+def _runs(choice: str | None, keys: Sequence[int | bytes], kinds: Sequence[int] | None, values: _Values) -> str:
     """Return the table `run` of (key, kind) or (kind); kinds that are not given are read off the index."""
-    kinds = None if filter_.kinds is None else _table(filter_.kinds, values)
+    given_kinds = "" if kinds is None else _table(kinds, values)
     if choice is None:
-        return f"WITH run(kind) AS ({kinds})"
-    if choice == AUTHORS:
-        keys = _table(map(short_key, filter_.authors or ()), values)
-        least = "(SELECT min(kind) FROM event INDEXED BY event_author WHERE author = {key}{above})"
-    else:
-        keys = _table((tag_key(choice, value) for value in filter_.tags[choice]), values)
-        least = "(SELECT min(kind) FROM tag WHERE tag.key = {key}{above})"
+        return f"WITH run(kind) AS ({given_kinds})"
+    given = f"given(key) AS ({_table(keys, values)})"
     if kinds is not None:
-        return f"WITH given(key) AS ({keys}), kinds(kind) AS ({kinds}), run AS (SELECT key, kind FROM given, kinds)"
-    first = least.format(key="given.key", above="")
-    following = least.format(key="run.key", above=" AND kind > run.kind")
+        return f"WITH {given}, kinds(kind) AS ({given_kinds}), run AS (SELECT key, kind FROM given, kinds)"
+    index = "event INDEXED BY event_author WHERE author" if choice == AUTHORS else "tag WHERE tag.key"
     return (
-        f"WITH RECURSIVE given(key) AS ({keys}), run(key, kind) AS (SELECT key, {first} FROM given "
-        f"UNION ALL SELECT run.key, {following} FROM run WHERE run.kind IS NOT NULL)"
+        f"WITH RECURSIVE {given}, run(key, kind) AS ("
+        f"SELECT key, (SELECT min(kind) FROM {index} = given.key) FROM given UNION ALL "
+        f"SELECT run.key, (SELECT min(kind) FROM {index} = run.key AND kind > run.kind) FROM run "
+        "WHERE run.kind IS NOT NULL)"
     )
+
+
+def _keys(filter_: Filter, choice: str | None) -> list[int | bytes]:
+    """Return the index keys of a choice."""
+    if choice is None:
+        return []
+    if choice == AUTHORS:
+        return [short_key(author) for author in filter_.authors or ()]
+    return [tag_key(choice, value) for value in filter_.tags[choice]]
 
 
 def _table(rows: Iterable[int | bytes], values: _Values) -> str:
     listed = [f"({values.bind(row)})" for row in rows]
     return f"VALUES {','.join(listed)}" if listed else "SELECT NULL WHERE 0"
-
-
-def _tag_keys(filter_: Filter, name: str, values: _Values) -> str:
-    return values.bind_all(tag_key(name, value) for value in filter_.tags[name])
 
 
 def _author_condition(filter_: Filter, values: _Values) -> list[str]:
@@ -201,7 +210,7 @@ def _author_of_tag_condition(filter_: Filter, values: _Values) -> list[str]:
 def _tag_conditions(filter_: Filter, names: Iterable[str], values: _Values) -> list[str]:
     # all columns of the primary key are given: one step down the tree for each value
     return [
-        f"EXISTS (SELECT 1 FROM tag AS t WHERE t.key IN ({_tag_keys(filter_, name, values)}) AND t.kind = i.kind "
+        f"EXISTS (SELECT 1 FROM tag AS t WHERE t.key IN ({values.bind_all(_keys(filter_, name))}) AND t.kind = i.kind "
         "AND t.created_at = i.created_at AND t.rank = i.rank AND t.seq = i.seq)"
         for name in names
     ]

@@ -97,8 +97,10 @@ async def test_a_wrong_statement_is_our_fault_and_not_the_worlds(database: Sqlit
 
 
 async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+    threads = threading.enumerate()
     with pytest.raises(Unavailable, match="unable to open database file"):
         await SqliteStore(tmp_path).open()
+    assert _left(threads) == []
 
 
 def test_a_file_of_another_kind_is_not_touched(path: Path) -> None:

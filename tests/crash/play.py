@@ -36,6 +36,7 @@ class Told:
     kills: Sequence[int]
     killed: int = 0
     borders: int = 0  # passed by all lives
+    sorts: list[str] = field(default_factory=list)  # of borders
     last: str = ""  # the border at which the first life was killed
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
@@ -51,7 +52,8 @@ async def play(kills: Sequence[int], *, keep: bool = False) -> Told:
     finally:
         await stage.stop()
     borders = stage.borders()
-    told.killed, told.borders, told.seconds = stage.lives - 1, len(borders), round(time.monotonic() - begun, 1)
+    told.killed, told.borders, told.sorts = stage.lives - 1, len(borders), sorted(set(borders))
+    told.seconds = round(time.monotonic() - begun, 1)
     told.last = borders[kills[0] - 1] if kills and len(borders) >= kills[0] else ""
     if told.problems and keep:
         told.kept = str(data)
@@ -63,13 +65,11 @@ async def play(kills: Sequence[int], *, keep: bool = False) -> Told:
 async def _perform(stage: DeadlyStage) -> list[str]:
     story = Story(stage, lambda _: None)
     performing = asyncio.create_task(story.perform())
-    await asyncio.wait({performing, stage.broken}, return_when=asyncio.FIRST_COMPLETED)
-    if not performing.done():
-        performing.cancel()
-        await asyncio.wait({performing})
-        return [str(stage.broken.exception())]
+    stage.broken.add_done_callback(lambda _: performing.cancel())  # it would wait in vain
     try:
         return await problems_at_the_end(await performing, stage)
+    except asyncio.CancelledError:
+        return [str(stage.broken.exception())]
     except (BaseExceptionGroup, Exception) as broken:  # noqa: BLE001  whatever it was, the others go on
         return _leaves(broken)
 

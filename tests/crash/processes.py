@@ -13,6 +13,7 @@ import random
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,13 +40,15 @@ class Fuse:
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._kill_at = kill_at
         self._passed = 0
+        self._one_by_one = threading.Lock()  # the relay's store commits in a thread of its own
 
     def __call__(self, border: str) -> None:
         """Pass a border, or die at it."""
-        self._passed += 1
-        os.write(self._file, f"{border}\n".encode())
-        if self._passed == self._kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._one_by_one:
+            self._passed += 1
+            os.write(self._file, f"{border}\n".encode())
+            if self._passed == self._kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run_the_node(data: Path, ready: Connection) -> None:

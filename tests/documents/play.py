@@ -33,7 +33,8 @@ from wallet.book import Book, running
 from wallet.ledger import Plan, Verdict
 from wallet.lightning import DecodedInvoice
 from wallet.money import Msat
-from wallet.payouts import PayoutRules, Payouts, RequestInvoice
+from wallet.payout_plans import PayoutRules
+from wallet.payouts import Payouts, RequestInvoice
 
 RULES = PayoutRules(
     threshold_msat=Msat(100_000),
@@ -143,7 +144,8 @@ class _Story:
         await self._hear("profile", key_of("dave").sign(kind=0, content=profile, tags=[], created_at=now))
         await self._ask("bob", f"refer {key_of('frank').pubkey}")
         await self._ask("alice", f"refer {key_of('eve').pubkey}")
-        await self._ask("alice", "payout alice@wallets.test")
+        for name in ("alice", "heidi"):
+            await self._ask(name, f"payout {name}@wallets.test")
 
     async def _job_by_invoice(self) -> None:
         request = nip90.build_job_request(
@@ -254,6 +256,9 @@ class _Story:
         self._node.fee_msat = 8_000
         await self._pay_out("grace", RULES, self._invoice)
         await self._note("fee-above-reserve")
+        self._node.fee_msat = -200_000  # the wallet took a part of it and gave the preimage all the same
+        await self._pay_out("heidi", RULES, self._invoice)
+        await self._note("paid-in-part")
 
     async def _money_nobody_asked_for(self) -> None:
         self._node.settle("keysend-1", 5_000_000)

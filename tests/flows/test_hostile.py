@@ -1,26 +1,28 @@
-"""What strangers, failures and changes of mind can do to a running service: it goes on, and money ends where it belongs."""
+"""What strangers, failures and changes of mind do to a running service: it goes on, and no money is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import secrets
+import sqlite3
 import time
 from functools import partial
+from typing import Any
 
 import pytest
 
-from relaybot import app
+from relaybot.app import serve
 from relaybot.config import Config
 from relaybot.demo.people import Person
-from relaybot.errors import Unavailable
+from relaybot.errors import BadConfig, Unavailable
 from relaybot.nostr import nip17, nip44, nip59, nip90
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from tests.flows.harness import PRICE, World, world
 from tests.flows.test_attacks import signed
 
-CHEAP = {"name": "Cheap", "kinds": [5100], "price": "10 sat"}
+CHEAP: dict[str, Any] = {"name": "Cheap", "kinds": [5100], "price": "10 sat"}
 
 
 class Failing:
@@ -44,7 +46,9 @@ async def test_jobs_of_an_agent_that_has_left_the_config_end_and_nobody_is_charg
         unpaid = await w.request("frank", "not paid yet")
         paid_late = await w.request("eve", "paid after the agent has left")
         await w.feedback("bob", held, "processing")
-        invoices = [await w.feedback(name, one, "payment-required") for name, one in (("frank", unpaid), ("eve", paid_late))]
+        invoices = [
+            await w.feedback(name, one, "payment-required") for name, one in (("frank", unpaid), ("eve", paid_late))
+        ]
         await w.stop()
         w.config = without_agents(w.config)
         await w.start()
@@ -94,6 +98,14 @@ async def test_an_encrypted_job_whose_agent_got_another_key_is_given_back() -> N
 def without_agents(config: Config) -> Config:
     """Return the configuration after the operator has taken all agents out."""
     return type(config).model_validate(config.model_copy(update={"agents": {}}))
+
+
+async def test_two_agents_with_one_key_are_refused() -> None:
+    shared = {"nsec_file": "one.key"}
+    async with world(start=False, agents={"one": CHEAP | shared, "two": CHEAP | shared}) as w:
+        (w.data / "one.key").write_text(secrets.token_hex(32))
+        with pytest.raises(BadConfig, match="no other agent"):
+            await serve(w.config, {}, ready=lambda _: None)
 
 
 # ---- cancelling
@@ -189,7 +201,7 @@ async def test_a_long_chain_of_referrals_ends_the_search_for_a_circle(monkeypatc
 
 
 async def test_a_full_disk_stops_nothing_for_good_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "CURSOR_SECONDS", 0.01)
+    monkeypatch.setattr("relaybot.app.CURSOR_SECONDS", 0.01)
     monkeypatch.setattr("relaybot.inbox.RETRY_SECONDS", 0.01)
     failing = Failing()
     async with world(start=False) as w:
@@ -321,3 +333,29 @@ async def test_a_target_stated_by_a_clock_that_is_ahead_can_be_changed() -> None
         await alice.send(wrap)
         await w.handled(wrap)
         assert "is sent to" in await alice.ask(w.bot, f"payout {alice.address}")
+
+
+async def test_a_job_whose_deadline_was_set_by_a_clock_that_was_ahead_ends_all_the_same() -> None:
+    async with world() as w:
+        await w.fund("bob", 12_000)
+        request = await w.request("bob")
+        await w.feedback("bob", request, "processing")
+        await w.stop()
+        with sqlite3.connect(w.config.database) as book:
+            book.execute("UPDATE jobs SET due_at = due_at + 10000000, updated_at = updated_at + 10000000")
+        book.close()
+        await w.start()
+        await w.feedback("bob", request, "error")
+        assert await w.balance("bob") == PRICE
+        await w.sound()
+
+
+async def test_a_request_that_is_older_than_our_last_start_is_answered_while_it_is_valid() -> None:
+    async with world() as w:
+        await w.until(lambda: w.rows("SELECT id FROM cursors WHERE id = 'reader/own'"))
+        await w.stop()
+        await w.start()
+        bob = await w.join("bob")
+        request = signed(bob.keypair, w.agent, created_at=int(time.time()) - 1_800)
+        await bob.send(request)
+        await w.feedback("bob", request, "payment-required")

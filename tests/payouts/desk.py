@@ -31,7 +31,8 @@ from wallet.cln import CoreLightning
 from wallet.ledger import Answer, Plan, Put, Transfer, Value
 from wallet.lightning import DecodedInvoice, NodeInfo, PaymentReport, PaymentState
 from wallet.money import Msat, from_sat
-from wallet.payouts import PayoutRules, Payouts
+from wallet.payout_plans import PayoutRules
+from wallet.payouts import Payouts
 from wallet.reconcile import reconcile
 
 NOW = 1_795_438_000

@@ -12,7 +12,8 @@ from wallet import payouts as module
 from wallet.accounts import CAPITAL, user
 from wallet.ledger import Plan, Transfer
 from wallet.money import Msat, from_sat
-from wallet.payouts import KEEP, reserve_msat
+from wallet.payout_plans import reserve_msat
+from wallet.payouts import KEEP
 
 
 async def count(life: Life) -> int:

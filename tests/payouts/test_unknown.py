@@ -10,7 +10,8 @@ from relaybot.simulator.scripts import Ending, Outcome
 from tests.payouts.desk import EMPTY, FAILED, LOST, NOW, PENDING, RULES, Desk, Life, said
 from wallet import cln_answers
 from wallet.lightning import PaymentReport, PaymentState
-from wallet.payouts import NO_RECORD, ORPHAN
+from wallet.payout_plans import NO_RECORD
+from wallet.payouts import ORPHAN
 
 PAID = said(PaymentState.SETTLED, sent=1_981_198)
 CALL = RULES.call_seconds

@@ -7,7 +7,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.uri import parse_uri
 
-from relaybot.relay.frames import EventFrames, event_frame, event_prefix, text_frame
+from relaybot.relay.frames import EventFrames, event_frames, event_prefix, text_frame
 from relaybot.relay.websocket import Websocket, asks_for_websocket
 from tests.relay.authors import note, raw
 
@@ -159,7 +159,7 @@ def test_our_frames_are_those_of_the_library(size: int) -> None:
 def test_an_event_frame_is_the_message_of_nip_01(size: int) -> None:
     event = note("x" * size)
     message = b'["EVENT","sub \\"1\\"",' + raw(event) + b"]"
-    assert event_frame(event_prefix('sub "1"'), raw(event)) == text_frame(message)
+    assert event_frames(event_prefix('sub "1"'), [raw(event)] * 2) == text_frame(message) * 2
 
 
 def test_a_frame_is_made_once_for_all_who_chose_the_same_id() -> None:
@@ -168,5 +168,5 @@ def test_a_frame_is_made_once_for_all_who_chose_the_same_id() -> None:
     for event in events:
         first = [frames.frame(prefix, event) for prefix in prefixes]
         again = [frames.frame(prefix, event) for prefix in prefixes]
-        assert first == [event_frame(prefix, event) for prefix in prefixes]
+        assert first == [event_frames(prefix, [event]) for prefix in prefixes]
         assert all(one is other for one, other in zip(first, again, strict=True))

@@ -10,9 +10,25 @@ import pytest
 from relaybot.clock import SetClock
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import open_sqlite
+from relaybot.errors import Unavailable
 from wallet.book import Book, running
 
 NOW = 1_795_000_000
+
+
+class FullDisk:
+    """A probe: while it is `full`, nothing can be committed."""
+
+    full = False
+
+    def __call__(self, border: str) -> None:
+        if self.full and border == "commit:before":
+            raise Unavailable("database: the disk is full")
+
+
+@pytest.fixture
+def disk() -> FullDisk:
+    return FullDisk()
 
 
 @pytest.fixture
@@ -21,8 +37,8 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-async def book(tmp_path: Path, clock: SetClock) -> AsyncIterator[Book]:
-    database = await open_sqlite(tmp_path / "book.sqlite3", load_migrations(), now=NOW)
+async def book(tmp_path: Path, clock: SetClock, disk: FullDisk) -> AsyncIterator[Book]:
+    database = await open_sqlite(tmp_path / "book.sqlite3", load_migrations(), now=NOW, probe=disk)
     async with running(Book(database, clock)) as made:
         yield made
     await database.close()

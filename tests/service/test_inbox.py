@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
 from relaybot import inbox as module
 from relaybot.clock import SetClock
+from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision, Inbox
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
-from tests.service.conftest import NOW
+from tests.service.conftest import NOW, FullDisk
 from wallet.book import Book
 from wallet.ledger import Plan, Put
 
@@ -70,8 +71,8 @@ async def test_the_plan_and_the_mark_are_one(book: Book, clock: SetClock) -> Non
         row = await book.row("cursors", "counted")
         return Plan("test/once", changes=(Put("cursors", "counted", {"value": 1 + (row["value"] if row else 0)}),))
 
-    async with inbox(book, clock, handler) as box, inbox(book, clock, handler):
-        await box.receive(event(), "a")
+    async with inbox(book, clock, handler) as box, inbox(book, clock, handler) as other:
+        await asyncio.gather(box.receive(event(), "a"), other.receive(event(), "b"))
         await done(book, event())
     counted = await book.row("cursors", "counted")
     assert counted is not None
@@ -168,3 +169,79 @@ async def test_more_events_than_may_wait_are_refused_and_taken_later(book: Book,
         await done(book, event(2))
         await box.receive(event(3), "a")
         await done(book, event(3))
+
+
+@pytest.mark.parametrize("fault", [False, True])
+async def test_a_full_disk_makes_an_event_wait_whatever_its_handler_does(
+    book: Book, clock: SetClock, disk: FullDisk, monkeypatch: pytest.MonkeyPatch, *, fault: bool
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0)
+    tries = 0
+
+    async def handler(_: Event) -> Decision:
+        nonlocal tries
+        tries += 1
+        disk.full = tries < 3
+        if fault:
+            raise KeyError("a fault")
+        return "in the end"
+
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(), "a")
+        await done(book, event(), "failed" if fault else "done")
+    assert tries == 3
+
+
+async def test_an_inbox_that_cannot_be_read_is_read_again(
+    book: Book, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0)
+    fetch, failures = book.database.fetch, iter([Unavailable("disk I/O error")] * 3)
+
+    async def failing(sql: str, **values: str | int | None) -> Sequence[Row]:
+        for failure in failures:
+            raise failure
+        return await fetch(sql, **values)
+
+    async def handler(_: Event) -> Decision:
+        return "in the end"
+
+    monkeypatch.setattr(book.database, "fetch", failing)
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(), "a")
+        assert (await done(book, event()))["note"] == "in the end"
+
+
+async def test_handlers_that_wait_hold_up_each_other_only(
+    book: Book, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HANDLED_AT_ONCE", 1)
+    go = asyncio.Event()
+
+    async def slow(_: Event) -> Decision:
+        await go.wait()
+        return "slow"
+
+    async def quick(_: Event) -> Decision:
+        return "quick"
+
+    handlers = {range(1, 2): slow, range(2, 3): quick}
+    box = Inbox(book, clock, handlers, waiting_max=100, waiting=[range(1, 2)])
+    task = asyncio.create_task(box.run())
+    for one in (event(1), event(2), event(3, kind=2)):
+        await box.receive(one, "a")
+    await done(book, event(3, kind=2))
+    go.set()
+    await done(book, event(1))
+    await done(book, event(2))
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_a_note_that_is_no_text_is_kept_as_far_as_it_is_one(book: Book, clock: SetClock) -> None:
+    async def handler(_: Event) -> Decision:
+        raise Rejected("invalid", "not an address", found="\ud800@shop")
+
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(), "a")
+        assert (await done(book, event()))["note"] == "refused: invalid: not an address (found=?@shop)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from relaybot import outbox as module
 from relaybot.clock import SetClock
 from relaybot.errors import Unavailable
@@ -9,7 +11,7 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.messages import Ok
 from relaybot.outbox import Outbox, owed
-from tests.service.conftest import NOW
+from tests.service.conftest import NOW, FullDisk
 from wallet.book import Book
 from wallet.ledger import Plan
 
@@ -87,3 +89,19 @@ async def test_a_relay_that_stays_away_is_given_up_in_the_end(book: Book, clock:
         await outbox.step()
         clock.advance(3_600)
     assert await state(book) == ("given-up", module.TRIES_MAX)
+
+
+async def test_what_cannot_be_noted_is_sent_again_and_stops_nobody(
+    book: Book, clock: SetClock, disk: FullDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_MAX", 1)
+    relay = Relay(YES)
+    outbox = Outbox(book, clock, {"own": relay.publish})
+    await owe(book)
+    disk.full = True
+    assert await outbox.step() is False  # not at once: the disk is asked again in the next round
+    assert await state(book) == ("pending", 0)
+    disk.full = False
+    assert await outbox.step() is True
+    assert await state(book) == ("sent", 1)
+    assert relay.got == [EVENT, EVENT]

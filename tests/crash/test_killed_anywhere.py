@@ -1,0 +1,100 @@
+"""SIGKILL at every border of the story: before and after each commit (book, relay) and each outside call.
+
+An unkilled story is counted first. Then for each border a story is played in which the
+service dies exactly there and is started again at once, while the node's process lives on;
+every one of them must end as the worked example does (`ending.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.play import UNKILLED
+
+ROOT = Path(__file__).parents[2]
+CHUNKS = 16  # the borders are dealt out to so many tests, for pytest's workers to share
+RECOVERY = 25  # borders of a start in the middle of the story
+SECONDS_MAX = 900
+
+pytestmark = pytest.mark.timeout(SECONDS_MAX)
+
+_counted: list[dict[str, Any]] = []
+
+
+async def told(*stories: str) -> list[dict[str, Any]]:
+    """Play stories in a process of its own, which nothing measures or slows; return how they went."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.crash.play",
+        *stories,
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE", "RELAYBOT_"))},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        answer, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0
+    return [json.loads(line) for line in answer.splitlines()]
+
+
+async def borders() -> int:
+    """Return how many borders an unkilled story passes: counted once in each of pytest's workers."""
+    if not _counted:
+        _counted.extend(await told(UNKILLED))
+    (unkilled,) = _counted
+    assert unkilled["problems"] == []
+    return int(unkilled["borders"])
+
+
+def problems(stories: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return what went wrong, by the borders of the kills."""
+    return {f"{story['kills']} {story['last']}": story["problems"] for story in stories if story["problems"]}
+
+
+async def test_an_unkilled_story_passes_every_sort_of_border() -> None:
+    assert await borders() > 200
+    (unkilled,) = _counted
+    assert unkilled["killed"] == 0
+    calls = {"commit", "store", "create_invoice", "next_settlement", "info", "get_json", "pay"}
+    assert set(unkilled["sorts"]) == {f"{call}:{side}" for call in calls for side in ("before", "after")}
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+async def test_killed_at_any_border_the_story_ends_the_same(chunk: int) -> None:
+    stories = await told(*map(str, range(chunk + 1, await borders() + 1, CHUNKS)))
+    assert problems(stories) == {}
+    # Which commits fall together is up to the moment: a few stories pass fewer borders than the counted one.
+    missed = [story for story in stories if story["killed"] == 0]
+    assert all(story["borders"] < story["kills"][0] for story in missed)
+    assert len(missed) < len(stories) / 4
+
+
+def spread(chance: random.Random, count: int) -> str:
+    """Return three kills anywhere in a story of so many borders: each counts from the one before it."""
+    cuts = sorted(chance.sample(range(1, count * 3 // 4), 3))
+    return ",".join(str(later - earlier) for earlier, later in zip([0, *cuts], cuts, strict=False))
+
+
+def in_a_row(chance: random.Random, count: int) -> str:
+    """Return a kill anywhere, and two more while the service recovers from it."""
+    return ",".join(str(chance.randrange(1, most)) for most in (count * 3 // 4, RECOVERY, RECOVERY))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_killed_three_times_the_story_ends_the_same(seed: int) -> None:
+    chance, count = random.Random(seed), await borders()
+    stories = await told(*(kills(chance, count) for kills in (spread, in_a_row)))
+    assert problems(stories) == {}
+    assert [story["killed"] for story in stories] == [3, 3]

@@ -1,0 +1,269 @@
+"""What a payout and its attempts turn into: the Plan of each step. Pure: rows and the time in, a Plan out.
+
+The theory of operation stands in `payouts.py`, which reads the rows, calls the node and
+applies what is planned here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relaybot.db.database import Row
+from wallet.accounts import EXPENSE_LIGHTNING, NODE_LIGHTNING, hold, user
+from wallet.ledger import Expect, Insert, Plan, Put, Transfer, Update, Values
+from wallet.lightning import DecodedInvoice, PaymentReport, PaymentState
+from wallet.money import Msat
+from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutState, PayoutStep
+
+PPM = 1_000_000
+REASON_CHARACTERS_MAX = 200  # of why something waits, stopped or failed
+
+NO_RECORD = "no record"  # the reason with which the port reports an empty list
+FAILED, EMPTY = "failed", "empty"  # what a synced node's records can say that may end an attempt
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutRules:
+    """The operator's rules (`payouts:`), in msat and seconds."""
+
+    threshold_msat: Msat
+    fee_ppm_max: int
+    fee_minimum_msat: Msat
+    retry_seconds: int
+    retry_seconds_max: int
+    poll_seconds: int  # between two looks at the node's records of a sent attempt
+    confirm_seconds: int  # between the two looks that make a failure definite
+    empty_seconds: int  # how long the records must be empty before the same invoice is tried again
+    failed_after_expiry_seconds: int  # how long they must be empty after the invoice's expiry to mean failed
+    attempts_max: int
+    call_seconds: int = 180  # for so long after it was sent the node may still look for routes: our limit and its own
+
+
+def reserve_msat(rules: PayoutRules, total: Msat) -> Msat:
+    """Return the most a route may cost for a payout out of `total`, rounded up."""
+    return Msat(max(rules.fee_minimum_msat, -(-total * rules.fee_ppm_max // PPM)))
+
+
+def cause_of(payout_id: str) -> str:
+    """Return the cause under which a payout's money is held."""
+    return f"payout/{payout_id}"
+
+
+# Opening
+
+
+def plan_opened(owner: Row, target: str, *, amount: Msat, reserve: Msat, now: int) -> Plan:
+    """Hold amount and fee reserve out of the balance of `owner`, a row of `users`."""
+    pubkey, number = owner["id"], owner["payouts"] + 1
+    payout_id = f"{pubkey}/{number}"
+    values: Values = {
+        "pubkey": pubkey,
+        "state": PayoutState.OPEN.value,
+        "amount_msat": amount,
+        "reserve_msat": reserve,
+        "paid_msat": 0,
+        "fee_msat": 0,
+        "target": target,
+        "attempts": 0,
+        "attempt": "",
+        "reason": "",
+        "next_at": now,
+        "created_at": now,
+        "updated_at": now,
+    }
+    looked: Values = {"payout_check_at": None, "payouts": number}
+    changes = (
+        Update("users", pubkey, looked, expect={"version": owner["version"]}),
+        Insert("payouts", payout_id, values),
+    )
+    held = Transfer(user(pubkey), hold(cause_of(payout_id)), Msat(amount + reserve), "hold")
+    return Plan(f"{cause_of(payout_id)}/open", (held,), changes)
+
+
+def plan_looked(owner: Row) -> Plan:
+    """Note that the balance of `owner` was looked at, and that nothing is due."""
+    looked = Update("users", owner["id"], {"payout_check_at": None}, expect={"version": owner["version"]})
+    return Plan(f"users/{owner['id']}/looked/{owner['version']}", changes=(looked,))
+
+
+# Going on
+
+
+def plan_prepared(payout: Row, invoice: DecodedInvoice, target: str, now: int) -> Plan:
+    """Store invoice and payment hash of the next attempt; nothing has left."""
+    number = payout["attempts"] + 1
+    attempt: Values = {
+        "payout": payout["id"],
+        "number": number,
+        "state": AttemptState.PREPARED.value,
+        "bolt11": invoice.bolt11,
+        "expires_at": invoice.expires_at,
+        "reason": "",
+        "sent_at": 0,
+        "doubt": "",
+        "doubt_since": 0,
+        "created_at": now,
+    }
+    values: Values = {"attempts": number, "attempt": invoice.payment_hash, "target": target, "next_at": now}
+    changes = (_moved(payout, PayoutStep.PREPARE, values, now), Insert("attempts", invoice.payment_hash, attempt))
+    return Plan(f"{cause_of(payout['id'])}/attempt/{number}", changes=changes)
+
+
+def plan_sent(payout: Row, attempt: Row, rules: PayoutRules, now: int) -> Plan:
+    """Note that the attempt is sent: from this commit on it may have been paid."""
+    sent: Values = {"state": ATTEMPT.after(AttemptState.PREPARED, AttemptStep.SEND).value, "sent_at": now}
+    next_look: Values = {"next_at": now + rules.poll_seconds}
+    changes = (
+        Expect("users", payout["pubkey"], {"withdrawals": "open"}),
+        Update("attempts", attempt["id"], sent, expect={"version": attempt["version"]}),
+        Update("payouts", payout["id"], next_look, expect={"version": payout["version"]}),
+    )
+    return Plan(f"payment/{attempt['id']}/sent", changes=changes)
+
+
+def plan_sent_again(payout: Row, attempt: Row, now: int) -> Plan:
+    """Note that the same invoice is tried again; what the records said before no longer counts."""
+    sent: Values = {"sent_at": now, "doubt": "", "doubt_since": 0}
+    changes = (
+        Expect("users", payout["pubkey"], {"withdrawals": "open"}),
+        Update("attempts", attempt["id"], sent, expect={"version": attempt["version"]}),
+    )
+    return Plan(f"payment/{attempt['id']}/again/{attempt['version']}", changes=changes)
+
+
+def may_be_sent_again(attempt: Row, rules: PayoutRules, now: int) -> bool:
+    """Tell whether nothing was ever sent, as far as a synced node knows for long enough."""
+    return bool(
+        attempt["doubt"] == EMPTY
+        and now - attempt["doubt_since"] >= rules.empty_seconds
+        and now < attempt["expires_at"]
+    )
+
+
+# Settling
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about a payment; `said` is why it is not paid yet, in words for people."""
+
+    report: PaymentReport
+    evidence: str  # FAILED or EMPTY if a synced node without this HTLC says so, else ''
+    said: str = ""
+
+
+def evidence_of(report: PaymentReport) -> str:
+    """Return what a report says that may end an attempt: FAILED, EMPTY, or '' for neither."""
+    return FAILED if report.state is PaymentState.FAILED else EMPTY if report.reason == NO_RECORD else ""
+
+
+def plan_settled(payout: Row, attempt: Row, found: Finding, rules: PayoutRules, now: int) -> Plan:
+    """Return what follows for a sent attempt: paid, definitely failed, or held on and asked about again."""
+    if found.report.state is PaymentState.SETTLED:
+        return _plan_paid(payout, attempt, found.report, now)
+    evidence = found.evidence
+    if evidence == FAILED and now < attempt["sent_at"] + rules.call_seconds:
+        evidence = ""  # the call may be between two routes: every attempt failed, and one more follows
+    since = _since(payout, attempt, evidence, rules, now)
+    if evidence and _is_definite(attempt, evidence, since, rules, now):
+        reason = found.said or attempt["reason"] or found.report.reason or "failed"
+        return plan_failed(payout, attempt, reason, rules, now)
+    return _plan_doubted(payout, attempt, Finding(found.report, evidence, found.said), rules, since=since, now=now)
+
+
+def plan_failed(payout: Row, attempt: Row, reason: str, rules: PayoutRules, now: int) -> Plan:
+    """End an attempt that definitely did not pay; the payout waits for the next one, its money held."""
+    state = ATTEMPT.after(AttemptState(attempt["state"]), AttemptStep.FAIL).value
+    failed: Values = {"state": state, "reason": reason[:REASON_CHARACTERS_MAX]}
+    changes = (
+        Update("attempts", attempt["id"], failed, expect={"version": attempt["version"]}),
+        _waiting(payout, reason, payout["attempts"], rules, now),
+    )
+    return Plan(f"payment/{attempt['id']}/failed", changes=changes)
+
+
+def _plan_paid(payout: Row, attempt: Row, report: PaymentReport, now: int) -> Plan:
+    escrow, owner, amount = hold(cause_of(payout["id"])), user(payout["pubkey"]), Msat(payout["amount_msat"])
+    assert report.amount_sent_msat is not None, f"payment {attempt['id']} settled without an amount"
+    paid = min(report.amount_sent_msat, amount)  # less than the amount: the payee took a part of the parts only
+    fee = report.amount_sent_msat - paid
+    charged = min(fee, payout["reserve_msat"])  # more than the reserve: the node broke its limit, the platform bears it
+    transfers = (
+        (escrow, NODE_LIGHTNING, paid, "payout"),
+        (escrow, NODE_LIGHTNING, charged, "fee"),
+        (EXPENSE_LIGHTNING, NODE_LIGHTNING, fee - charged, "fee above the reserve"),
+        (escrow, owner, amount - paid, "not taken"),
+        (escrow, owner, payout["reserve_msat"] - charged, "reserve not needed"),
+    )
+    ended: Values = {"state": ATTEMPT.after(AttemptState.SENT, AttemptStep.PAY).value}
+    values: Values = {"paid_msat": paid, "fee_msat": charged, "next_at": None, "reason": ""}
+    changes = (
+        Update("attempts", attempt["id"], ended, expect={"version": attempt["version"]}),
+        _moved(payout, PayoutStep.PAY, values, now),
+        Put("users", payout["pubkey"], {"payout_check_at": now}),
+    )
+    return Plan(
+        f"payment/{attempt['id']}/settled",
+        tuple(Transfer(debit, credit, Msat(msat), why) for debit, credit, msat, why in transfers if msat),
+        changes,
+    )
+
+
+def _plan_doubted(payout: Row, attempt: Row, found: Finding, rules: PayoutRules, *, since: int, now: int) -> Plan:
+    """Remember what the records say; the money stays held, and they are asked again."""
+    pause = rules.confirm_seconds if found.evidence == FAILED else rules.poll_seconds
+    reason: Values = {"reason": found.said[:REASON_CHARACTERS_MAX]} if found.said else {}
+    doubt: Values = {"doubt": found.evidence, "doubt_since": since, **reason}
+    next_look: Values = {"next_at": now + pause, **reason}
+    changes = (
+        Update("attempts", attempt["id"], doubt, expect={"version": attempt["version"]}),
+        Update("payouts", payout["id"], next_look, expect={"version": payout["version"]}),
+    )
+    return Plan(f"payment/{attempt['id']}/doubt/{attempt['version']}", changes=changes)
+
+
+def _since(payout: Row, attempt: Row, evidence: str, rules: PayoutRules, now: int) -> int:
+    """Return since when the records have said so without a break: no other answer, and no look left out."""
+    if not evidence:
+        return 0
+    watched = now - payout["next_at"] <= rules.empty_seconds  # the look was wanted at `next_at`
+    return min(now, attempt["doubt_since"]) if watched and evidence == attempt["doubt"] else now
+
+
+def _is_definite(attempt: Row, evidence: str, since: int, rules: PayoutRules, now: int) -> bool:
+    if evidence != attempt["doubt"]:
+        return False  # the first sight: a second one, after a pause, must say the same
+    if evidence == FAILED:
+        return now - since >= rules.confirm_seconds
+    seconds = rules.failed_after_expiry_seconds
+    return bool(now - since >= seconds and now - attempt["expires_at"] >= seconds)
+
+
+# Waiting and stopping
+
+
+def plan_waiting(payout: Row, reason: str, rules: PayoutRules, now: int) -> Plan:
+    """Try again later: no attempt could be made. The money stays held."""
+    tries = payout["attempts"] + 1
+    waiting = _waiting(payout, reason, tries, rules, now)
+    return Plan(f"{cause_of(payout['id'])}/attempt/{tries}", changes=(waiting,))
+
+
+def plan_stopped(payout: Row, reason: str, now: int) -> Plan:
+    """Give a payout up before anything of it was sent: its money is balance again."""
+    held = Msat(payout["amount_msat"] + payout["reserve_msat"])
+    back = Transfer(hold(cause_of(payout["id"])), user(payout["pubkey"]), held, "stopped")
+    values: Values = {"reason": reason[:REASON_CHARACTERS_MAX], "next_at": None}
+    return Plan(f"{cause_of(payout['id'])}/stop", (back,), (_moved(payout, PayoutStep.STOP, values, now),))
+
+
+def _waiting(payout: Row, reason: str, tries: int, rules: PayoutRules, now: int) -> Update:
+    pause = min(rules.retry_seconds << min(tries - 1, 20), rules.retry_seconds_max)
+    values: Values = {"attempts": tries, "reason": reason[:REASON_CHARACTERS_MAX], "next_at": now + pause}
+    return _moved(payout, PayoutStep.WAIT, values, now)
+
+
+def _moved(payout: Row, step: PayoutStep, values: Values, now: int) -> Update:
+    state = PAYOUT.after(PayoutState(payout["state"]), step).value
+    after: Values = {"state": state, "updated_at": now, **values}
+    return Update("payouts", payout["id"], after, expect={"version": payout["version"]})
