@@ -89,7 +89,6 @@ def new_user(now: int) -> Values:
         "withdrawals": "open",
         "payouts": 0,
         "payout_check_at": None,
-        "told_no_target_at": None,
         "created_at": now,
     }
 

@@ -34,6 +34,7 @@ from relaybot.nostr import nip19
 from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.flow_of_funds import KIND as SUMMARY_KIND
+from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.messages import Ok
 from relaybot.outbox import Outbox, Publish
 from relaybot.outgoing import Outgoing, OutgoingLimits
@@ -116,14 +117,19 @@ async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) 
         yield node if probe is no_probe else probed(node, probe)
 
 
+def agent_key(config: Config, keyring: Keyring, agent_id: str) -> KeyPair:
+    """Return an agent's key: the one in its `nsec_file`, or the one derived for it."""
+    given = config.agents[agent_id].nsec_file
+    return read_key(given, f"agents.{agent_id}.nsec_file") if given is not None else keyring.key(f"agent/{agent_id}")
+
+
 def build_bot(config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock) -> Bot:
     """Return what the handlers work with."""
     agents: dict[str, Agent] = {}
     for agent_id, model in config.agents.items():
-        given = model.nsec_file
-        key = read_key(given, f"agents.{agent_id}.nsec_file") if given is not None else keyring.key(f"agent/{agent_id}")
+        key = agent_key(config, keyring, agent_id)
         if key.pubkey in agents:  # requests are told apart by the key they name
-            raise BadConfig(f"agents.{agent_id}.nsec_file", str(given), "a key that no other agent has")
+            raise BadConfig(f"agents.{agent_id}.nsec_file", str(model.nsec_file), "a key that no other agent has")
         split = config.splits[agent_id]
         agents[key.pubkey] = Agent(
             id=agent_id,
@@ -163,7 +169,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
         hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take)
         stack.push_async_callback(_in_time, hub.close)
         server = RelayServer(hub, settings, pages)
-        host, port = await server.start(config.relay.host, config.relay.port)
+        host, port = await _listen(server, config)
         stack.push_async_callback(_in_time, server.close)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, hub)}
@@ -183,6 +189,14 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
         await announcements.announce(bot, config.relay.public_url)
         is_ready.set()
         ready(_addresses(bot, books.pubkey, host, port))
+
+
+async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:
+    try:
+        return await server.start(config.relay.host, config.relay.port)
+    except OSError as error:
+        found = f"{config.relay.host}:{config.relay.port} ({error.strerror})"
+        raise BadConfig("relay.port", found, "a port of this machine that nobody else listens on") from None
 
 
 def _addresses(bot: Bot, books: str, host: str, port: int) -> Addresses:

@@ -43,6 +43,7 @@ config_option = click.option(
     "config_path",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("config.yaml"),
+    envvar="RELAYBOT_CONFIG",
     show_default=True,
     help="The configuration file.",
 )
@@ -62,6 +63,21 @@ def main() -> None:
     except RelaybotError as error:
         click.echo(f"relaybot: {error}", err=True)
         sys.exit(1)
+    except BaseExceptionGroup as group:
+        if group.split(RelaybotError)[1] is not None:
+            raise
+        for error in _leaves(group):
+            click.echo(f"relaybot: {error}", err=True)
+        sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    """Return the errors inside a TaskGroup's error."""
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -166,8 +182,9 @@ def keys(config_path: Path, *, as_json: bool) -> None:
     """
     config = _load(config_path)
     keyring = _keyring(config)
-    roles = ["service", "zapper", "books", "relay", *(f"agent/{agent}" for agent in config.agents)]
-    _show([{"role": role, "npub": nip19.encode_npub(keyring.key(role).pubkey)} for role in roles], "keys", as_json)
+    pubkeys = {role: keyring.key(role).pubkey for role in ("service", "zapper", "books", "relay")}
+    pubkeys |= {f"agent/{agent}": app.agent_key(config, keyring, agent).pubkey for agent in config.agents}
+    _show([{"role": role, "npub": nip19.encode_npub(pubkey)} for role, pubkey in pubkeys.items()], "keys", as_json)
 
 
 @cli.command()
@@ -312,8 +329,16 @@ def _run_until_signal(work: Coroutine[Any, Any, None]) -> None:
     async def until_signal() -> None:
         task = asyncio.ensure_future(work)
         loop = asyncio.get_running_loop()
+        asked = False
+
+        def stop() -> None:  # once: a second signal must not cut off the clean end that the first one began
+            nonlocal asked
+            if not asked:
+                asked = True
+                task.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, stop)
         with contextlib.suppress(asyncio.CancelledError):
             await task
 

@@ -1,4 +1,4 @@
-"""The service's keys: one master secret, and from it one key for each role (design §2)."""
+"""The service's keys: one master secret, and from it one key for each role."""
 
 from __future__ import annotations
 

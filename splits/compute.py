@@ -1,4 +1,4 @@
-"""Who gets what of one charge, to the msat (design §4). Pure: time, usage and who referred whom are arguments.
+"""Who gets what of one charge, to the msat. Pure: time, usage and who referred whom are arguments.
 
 Order: fixed and metered shares and referrers; percents of the whole; percents of
 what these left; the rest. Each is floored to the msat and computed from the charge

@@ -1,4 +1,4 @@
-"""The language in which prices and splits are written (design §4), as pydantic models.
+"""The language in which prices and splits are written, as pydantic models.
 
 One value at a time is checked here, and what the keys of one mapping say together.
 Names, sums and circles need the whole and are checked in `resolve.py`. The same

@@ -1,4 +1,4 @@
-"""The names of all accounts, and what each may do. Design §3 is the list.
+"""The names of all accounts, and what each may do: docs/ledger.md explains each.
 
 An account is its name. Balance = credits minus debits, in msat; all balances sum
 to zero. Nothing here stores or moves anything.
@@ -47,7 +47,7 @@ _NAME = re.compile(
 
 
 def parse_account(name: str) -> Account:
-    """Return `name` as an account; Rejected if design §3 has no such account."""
+    """Return `name` as an account; Rejected if there is no account of that name."""
     if not _NAME.fullmatch(name):
         raise Rejected("invalid", "no such account", found=name[:80])
     return Account(name)

@@ -1,4 +1,4 @@
-"""The lives of a payout and of its attempts, as tables (design §6)."""
+"""The lives of a payout and of its attempts, as tables."""
 
 from __future__ import annotations
 

@@ -64,7 +64,6 @@ CREATE TABLE users (
     withdrawals       TEXT NOT NULL,      -- open, closed
     payouts           INTEGER NOT NULL,   -- how many were opened: the next one's number
     payout_check_at   INTEGER,            -- when to look whether a payout is due; NULL: nothing new
-    told_no_target_at INTEGER,
     created_at        INTEGER NOT NULL
 );
 CREATE INDEX users_to_check ON users (payout_check_at) WHERE payout_check_at IS NOT NULL;

@@ -236,5 +236,5 @@ def _locked(path: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise BadConfig("lightning.data_dir", str(path.parent), "a directory no other simulator runs in") from None
+        raise BadConfig("lightning.data", str(path.parent), "a directory no other simulator runs in") from None
     return file

@@ -32,7 +32,7 @@ def build_app(accounts: PublishedAccounts, site: Site, *, ready: Callable[[], bo
 
     async def home(_: web.Request) -> web.Response:
         response = _html(home_text())
-        response.force_close()  # design §14: a kept-alive connection on `/` may be reused for a websocket upgrade
+        response.force_close()  # a kept-alive connection on `/` may be reused for a websocket upgrade
         return response
 
     async def days(_: web.Request) -> web.Response:

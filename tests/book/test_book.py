@@ -1,3 +1,5 @@
+"""What a Plan leaves in the book, how its neighbours fare, deciding again, and waking who watches."""
+
 from __future__ import annotations
 
 import asyncio

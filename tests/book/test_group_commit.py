@@ -1,3 +1,5 @@
+"""Plans that share a commit: how many commits, who hears what, and what a cancellation or a failing disk does."""
+
 from __future__ import annotations
 
 import asyncio

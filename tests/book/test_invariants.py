@@ -1,3 +1,5 @@
+"""The book must see what is broken in it, and the work whose money does not fit."""
+
 from __future__ import annotations
 
 import sqlite3
@@ -8,7 +10,7 @@ import pytest
 from relaybot.db.database import Reader
 from tests.book.stores import SqliteStore, opened, person, sats_of, top_up
 from wallet.accounts import NODE_LIGHTNING, Account
-from wallet.book import Book, invariants
+from wallet.book import Book, invariants, loose_ends
 from wallet.ledger import Answer, Insert, Plan, Transfer, Update, Verdict
 from wallet.money import Msat
 
@@ -69,3 +71,49 @@ async def test_money_held_for_work_that_is_over_is_found(
 async def _columns(reader: Reader, table: str) -> dict[str, str]:
     rows = await reader.fetch("SELECT name, type FROM pragma_table_info(:table)", table=table)
     return {row["name"]: row["type"] for row in rows}
+
+
+WORK: list[tuple[str, dict[str, str | int | None], int, list[str]]] = [
+    ("jobs", {"state": "held", "price_msat": 5, "due_at": 9}, 5, []),
+    ("jobs", {"state": "working", "price_msat": 5, "due_at": 9}, 5, []),
+    ("jobs", {"state": "awaiting_payment", "due_at": 9}, 0, []),
+    ("jobs", {"state": "captured", "due_at": None}, 0, []),
+    ("payouts", {"state": "paying", "next_at": 9}, 5, []),
+    ("payouts", {"state": "paid", "next_at": None}, 0, []),
+    ("jobs", {"state": "captured", "due_at": None}, 5, ["hold/job/w1/sats holds 5 msat for no work under way"]),
+    ("payouts", {"state": "paid", "next_at": None}, 5, ["hold/payout/w1/sats holds 5 msat for no work under way"]),
+    (
+        "jobs",
+        {"state": "held", "price_msat": 7, "due_at": 9},
+        5,
+        ["job w1 is held at 7 msat, but 5 msat are held for it"],
+    ),
+    (
+        "jobs",
+        {"state": "assigned", "price_msat": 7, "due_at": 9},
+        0,
+        ["job w1 is assigned at 7 msat, but 0 msat are held for it"],
+    ),
+    ("jobs", {"state": "working", "price_msat": 5, "due_at": None}, 5, ["job w1 is working, but nothing will end it"]),
+    ("jobs", {"state": "awaiting_payment", "due_at": None}, 0, ["job w1 is awaiting_payment, but nothing will end it"]),
+    ("payouts", {"state": "waiting", "next_at": None}, 0, ["payout w1 is waiting, but nothing will end it"]),
+]
+
+
+@pytest.mark.parametrize(("table", "values", "held", "words"), WORK)
+async def test_work_and_the_money_held_for_it_fit_or_are_named(
+    book: Book, table: str, values: dict[str, str | int | None], held: int, words: list[str]
+) -> None:
+    columns = await _columns(book.database, table)
+    row = {name: 0 if kind == "INTEGER" else "" for name, kind in columns.items() if name not in {"id", "version"}}
+    await book.apply(Plan("work", changes=(Insert(table, "w1", {**row, **values}),)))
+    if held:
+        escrow = Account(f"hold/{table.removesuffix('s')}/w1/sats")
+        await book.apply(Plan("hold", (Transfer(NODE_LIGHTNING, escrow, Msat(held), "hold"),)))
+    assert await loose_ends(book.database) == words
+
+
+async def test_money_held_for_work_nobody_knows_is_named(book: Book) -> None:
+    assert await loose_ends(book.database) == []
+    await book.apply(Plan("hold", (Transfer(NODE_LIGHTNING, Account("hold/job/lost/card"), Msat(5), "hold"),)))
+    assert await loose_ends(book.database) == ["hold/job/lost/card holds 5 msat for no work under way"]

@@ -1,3 +1,5 @@
+"""The pure rules: random Plans against a plain model, keys, floors, limits and guards."""
+
 from __future__ import annotations
 
 from collections import Counter

@@ -1,3 +1,5 @@
+"""Migrations: once, in order, whole or not at all, and never over another history."""
+
 from __future__ import annotations
 
 import asyncio

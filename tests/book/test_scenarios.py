@@ -1,3 +1,5 @@
+"""Stories of money in words, the worked example among them."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""What is SQLite's own behind the port: durability, locks, threads, files that cannot be opened."""
+
 from __future__ import annotations
 
 import asyncio

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from relaybot import cli as commands
 from relaybot.cli import cli
 from relaybot.errors import RelaybotError
+from relaybot.nostr import nip19
+from relaybot.nostr.keys import KeyPair
 from tests.flows.harness import World, world
 
 
@@ -195,3 +197,44 @@ def test_an_unknown_command_is_a_usage_error(
         commands.main()
     assert ended.value.code == 2
     assert "No such command" in capsys.readouterr().err
+
+
+async def test_a_port_that_is_taken_is_named_in_one_line() -> None:
+    async with world() as w:
+        second = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relaybot", "run", "--config", str(w.data / "config.yaml")),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said = (await second.communicate())[1].decode().splitlines()
+        assert second.returncode == 1
+        assert f"relay.port: found '127.0.0.1:{w.port} (" in said[-1]
+
+
+async def test_two_signals_end_a_service_as_clean_as_one() -> None:
+    async with world() as w:
+        await w.stop()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relaybot", "run", "--config", str(w.data / "config.yaml")),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        while not (await process.stderr.readline()).startswith(b"agent"):
+            pass
+        process.terminate()
+        process.send_signal(2)
+        async with asyncio.timeout(20):
+            await process.communicate()
+        assert process.returncode == 0
+
+
+async def test_keys_shows_the_given_key_of_an_agent_that_has_one() -> None:
+    async with world(start=False) as w:
+        (w.data / "agent.key").write_text("07" * 32)
+        text = (
+            (w.data / "config.yaml")
+            .read_text()
+            .replace("    name: AutoDev", "    name: AutoDev\n    nsec_file: agent.key")
+        )
+        (w.data / "config.yaml").write_text(text)
+        shown = {one["role"]: one["npub"] for one in await answer(w, "keys")}
+        assert shown["agent/autodev"] == nip19.encode_npub(KeyPair(b"\x07" * 32).pubkey)

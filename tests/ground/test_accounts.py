@@ -1,3 +1,5 @@
+"""Account names: those of the design, and no others."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,7 +13,7 @@ from wallet.accounts import REVENUE, Account, Class, floor_msat, hold, owner, pa
 BOB = "b0" * 32
 JOB = f"job/{'e1' * 32}"
 
-# Design §3, as it stands there.
+# The list of docs/ledger.md.
 OURS = [
     *(f"platform/revenue/{cls}" for cls in ("sats", "card", "promo")),
     *("platform/fees", "platform/routing_income", "platform/promotions", "platform/card_losses", "platform/bank"),

@@ -1,3 +1,5 @@
+"""Clocks: the machine's, and one that is set."""
+
 from __future__ import annotations
 
 import time

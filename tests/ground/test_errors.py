@@ -1,3 +1,5 @@
+"""Errors by whose fault, and how they are shown."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""All libraries in one fresh interpreter, and floors that stay pure."""
+
 from __future__ import annotations
 
 import subprocess

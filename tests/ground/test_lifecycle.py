@@ -1,3 +1,5 @@
+"""Life cycles: a pair in the table, or our bug."""
+
 from __future__ import annotations
 
 from enum import Enum

@@ -1,3 +1,5 @@
+"""Amounts: what is read, what is refused, what people see."""
+
 from __future__ import annotations
 
 from typing import cast

@@ -1,3 +1,5 @@
+"""Probes are told of every border and change nothing."""
+
 from __future__ import annotations
 
 import pytest
