@@ -28,7 +28,7 @@ async def on_profile(bot: Bot, event: Event) -> Decision:
 
 async def on_payto(bot: Bot, event: Event) -> Decision:
     """Take a kind 10133: its first `["payto", "lightning", <address>]`."""
-    named = [tag[2] for tag in event.tags_named("payto") if len(tag) > 2 and tag[1] == "lightning"]  # noqa: PLR2004
+    named = [tag[2] for tag in event.tags_named("payto") if len(tag) > 2 and tag[1] == "lightning"]  # noqa: PLR2004  payto, rail, address
     return await plan_target(bot, event, "10133", named[0] if named else "")
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from relaybot.nostr.event import CREATED_AT_MAX
 from relaybot.nostr.messages import SUBSCRIPTION_ID_LENGTH_MAX
 from relaybot.relay.settings import RelayLimits, RelaySettings
 
@@ -62,7 +61,6 @@ def _limitation(limits: RelayLimits) -> dict[str, Any]:
         "auth_required": False,
         "payment_required": False,
         "restricted_writes": False,
-        "created_at_lower_limit": CREATED_AT_MAX,  # seconds back from now: any age is taken
         "created_at_upper_limit": limits.future_seconds,
     }
 

@@ -213,13 +213,7 @@ class Channels:
         ours, capacity = _balance(row, node), row["capacity_msat"]
         reserve = capacity * _RESERVE_PER_CENT // 100
         htlcs = self._store.rows("SELECT * FROM htlcs WHERE channel = ? ORDER BY id", (row["id"],))
-        policy = {
-            "htlc_minimum_msat": 0,
-            "htlc_maximum_msat": capacity - reserve,
-            "cltv_expiry_delta": _CLTV_DELTA,
-            "fee_base_msat": row["fee_base_msat"],
-            "fee_proportional_millionths": row["fee_ppm"],
-        }
+        policy = _policy(row, capacity - reserve)
         peer = self._pubkey(_other(row, node))
         said = {
             "peer_id": peer,
@@ -270,6 +264,17 @@ class Channels:
             "htlcs": [_describe_htlc(htlc, node) for htlc in htlcs if htlc["state"] == "live"],
         }
         return said | ({"reestablished": True, "owner": "channeld"} if connected else {})
+
+
+def _policy(row: Row, most: int) -> dict[str, int]:
+    """Return what a side of a channel asks for forwarding, as a peer hears it."""
+    return {
+        "htlc_minimum_msat": 0,
+        "htlc_maximum_msat": most,
+        "cltv_expiry_delta": _CLTV_DELTA,
+        "fee_base_msat": row["fee_base_msat"],
+        "fee_proportional_millionths": row["fee_ppm"],
+    }
 
 
 def short_id(channel: int) -> str:

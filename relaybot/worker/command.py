@@ -40,7 +40,7 @@ def command_work(command: Sequence[str], *, output_bytes_max: int) -> Work:
             raise
         finally:
             # asyncio has no public way to let go of pipes that are not read to their end.
-            process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
+            process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  asyncio has no other way
             await process.wait()
         if output is None:
             raise WorkFailed(f"output is larger than {output_bytes_max} bytes")

@@ -207,7 +207,7 @@ async def test_a_port_that_is_taken_is_named_in_one_line() -> None:
         )
         said = (await second.communicate())[1].decode().splitlines()
         assert second.returncode == 1
-        assert f"relay.port: found '127.0.0.1:{w.port} (" in said[-1]
+        assert said[-1].startswith(f'relaybot: relay.port: found "127.0.0.1:{w.port} (')
 
 
 async def test_two_signals_end_a_service_as_clean_as_one() -> None:

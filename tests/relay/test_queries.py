@@ -71,7 +71,7 @@ def test_every_index_gives_the_naive_answer(path: Path, data: st.DataObject, ask
 
 
 @given(st.lists(st.lists(filters(), min_size=1, max_size=3), min_size=10, max_size=20))
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("one_step", [0, 1_000], ids=["by pages", "in one step"])
 async def test_the_store_gives_the_naive_answer_before_and_after_reopening(
     path: Path, one_step: int, questions: list[list[Filter]]

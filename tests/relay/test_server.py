@@ -25,7 +25,7 @@ from relaybot.relay import connection as connection_module
 from relaybot.relay.connection import Connection
 from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
-from tests.relay.authors import ALICE, NOW, note, obj
+from tests.relay.authors import ALICE, NOW, note, obj, raw
 from tests.relay.client import Client
 from tests.relay.conftest import Relay, limited, running
 from tests.relay.test_queries import answer, written_to
@@ -293,10 +293,16 @@ def small_buffers(relay: Relay) -> socket.socket:
 
 
 async def test_stored_events_wait_for_a_slow_reader_and_all_arrive(path: Path) -> None:
-    async with full(path, unsent_bytes_max=600_000) as relay, relay.client() as client:
-        await client.subscribe({}, sub="s")
-        await asyncio.to_thread(relay.store.known, [])  # meanwhile nobody reads
-        assert await client.until_eose("s") == [event.id for event in LARGE]
+    async with full(path, unsent_bytes_max=1_000_000) as relay:
+        with small_buffers(relay) as slow:
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(slow, HANDSHAKE.replace("\n", "\r\n").encode() + masked(b'["REQ","s",{}]'))
+            await until(lambda: any(connection._room is not None for connection in _open(relay.server)))
+            received = b""
+            while not received.endswith(b'["EOSE","s"]'):
+                received += await loop.sock_recv(slow, 1_000_000)
+        assert received.count(b'["EVENT","s",') == len(LARGE)
+        assert [received.count(raw(event)) for event in LARGE] == [1] * len(LARGE)
 
 
 async def test_a_reader_that_takes_nothing_is_dropped_in_the_end(path: Path) -> None:
@@ -346,6 +352,26 @@ async def test_who_sends_faster_than_we_work_is_not_read_from(path: Path) -> Non
             assert connection._unanswered <= 60
         assert sorted(answers) == sorted(event.id for event in events)
         await client.hears_nothing_more()
+
+
+async def test_a_client_we_do_not_listen_to_is_not_called_silent(path: Path) -> None:
+    working = asyncio.Event()
+
+    async def work(_event: Event) -> None:
+        await working.wait()
+
+    settings = limited(unanswered_max=1, ping_seconds=0.02, idle_seconds=0.05)
+    async with running(path, settings, before_ok=work) as relay, wire(relay) as one:
+        await relay.hub.subscribe([Filter()], list[Event]().append, durable=True)
+        await opened(one)
+        event = note("much work")
+        one.writer.write(b"\x81\xfe" + len(raw(event) + b'["EVENT",]').to_bytes(2, "big") + b"\0\0\0\0")
+        one.writer.write(b'["EVENT",' + raw(event) + b"]")
+        await until(lambda: any(connection._deaf for connection in _open(relay.server)))
+        started = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > started + 0.2)
+        working.set()
+        assert (await one.reader.readuntil(b'true,""]')).endswith(event.id.encode() + b'",true,""]')
 
 
 # ---- many, and the end
