@@ -9,6 +9,7 @@ STAMP := $(VENV)/.installed
 setup: $(STAMP)  ## make the virtual environment with the locked dependencies
 
 $(STAMP): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) with the locked dependencies: a minute or two, once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -38,7 +38,7 @@ BATCH_MAX = 200  # jobs read at a time
 
 _FREE_WORKERS = """
 SELECT id, kinds, open_jobs FROM (
-    SELECT workers.*, (SELECT COUNT(*) FROM jobs WHERE jobs.worker = workers.id AND jobs.worker <> '') AS open_jobs
+    SELECT workers.*, (SELECT COUNT(*) FROM jobs WHERE jobs.worker = workers.id AND due_at IS NOT NULL) AS open_jobs
     FROM workers WHERE announced_until > :now AND beat_until > :now AND beat_at >= :beat_at_min AND status = 'idle'
 ) AS alive WHERE open_jobs < :open_jobs_max ORDER BY open_jobs, assigned_at, id
 """
@@ -146,7 +146,6 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) 
             charged_msat=charged,
             result=answer.id,
             due_at=None,
-            worker="",
         ),
         *events_owed(now, answer, feedback(bot, job, "success", "done")),
         *check_payouts([part.to for part in parts if part.to is not None], now),
@@ -188,7 +187,8 @@ async def _leased_job(bot: Bot, event: Event) -> Row | str:
         assert job is not None, f"assignment {assignment['id']} has no job"
         problem = _lease_problem(bot, event, assignment, job)
         if problem is not None:
-            log.warning("not_the_lease_holder", job=job["id"], worker=event.pubkey, reason=problem)
+            tell = log.info if event.kind == nip90.FEEDBACK_KIND else log.warning  # a claim may come after its result
+            tell("not_the_lease_holder", job=job["id"], worker=event.pubkey, reason=problem)
             return f"pays nobody: {problem}"
         return job
     return "answers no assignment of ours"

@@ -106,5 +106,5 @@ def written(table: str, row_id: str, row: Row | None, values: Values) -> Change:
 
 
 def events_owed(now: int, *events: Event) -> tuple[Insert, ...]:
-    """Return the outbox rows of several events."""
-    return tuple(owed(event, now) for event in events)
+    """Return the outbox rows of several events, to be sent in this order."""
+    return tuple(owed(event, now, place) for place, event in enumerate(events))

@@ -101,7 +101,7 @@ async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
     now = bot.clock.now()
     held = Msat(await bot.book.balance(hold(cause_of(job["id"]))))
     changes: list[Change] = [
-        changed_job(bot, job, JobStep.RELEASE, reason=reason, due_at=None, worker=""),
+        changed_job(bot, job, JobStep.RELEASE, reason=reason, due_at=None),
         *events_owed(now, feedback(bot, job, "error", reason)),
     ]
     if job["assignment"]:  # the node may stop: the assignment is taken back (NIP-09)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
+import structlog
+
 from handlers.bot import Bot, written
 from relaybot.db.database import Row
 from relaybot.inbox import Decision
-from relaybot.nostr import nip89
+from relaybot.nostr import nip19, nip89
 from relaybot.nostr.event import Event
 from wallet.ledger import Plan, Values
+
+log = structlog.get_logger()
 
 _UNKNOWN: Values = {
     "kinds": "[]",
@@ -33,6 +37,7 @@ async def on_announcement(bot: Bot, event: Event) -> Decision:
     if announcement.service != bot.service.pubkey:
         return "announced to another service"
     if not admitted(bot, event.pubkey):
+        log.warning("node_not_admitted", worker=nip19.encode_npub(event.pubkey))
         return "refused: this node is not admitted (workers.allowed)"
     row, said_at = await bot.book.row("workers", event.pubkey), bot.believed_date(event.created_at)
     if row is not None and row["announced_at"] > said_at:

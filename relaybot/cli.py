@@ -27,8 +27,8 @@ from relaybot.clock import SystemClock
 from relaybot.config import Config, load_config
 from relaybot.demo.play import DemoOptions, play
 from relaybot.demo.work import resolve_issue
-from relaybot.errors import RelaybotError
-from relaybot.keyring import Keyring, open_keyring, read_key
+from relaybot.errors import Rejected, RelaybotError
+from relaybot.keyring import SECRET_VARIABLE, Keyring, open_keyring, read_key
 from relaybot.nostr import nip19
 from relaybot.simulator.network import Running, run_node
 from relaybot.worker.node import run_worker
@@ -66,8 +66,8 @@ def main() -> None:
     except BaseExceptionGroup as group:
         if group.split(RelaybotError)[1] is not None:
             raise
-        for error in _leaves(group):
-            click.echo(f"relaybot: {error}", err=True)
+        for leaf in _leaves(group):
+            click.echo(f"relaybot: {leaf}", err=True)
         sys.exit(1)
 
 
@@ -157,11 +157,13 @@ def worker(**options: Any) -> None:
     if bool(options["command"]) == options["demo_work"]:
         raise click.UsageError("give exactly one of --command and --demo-work")
     _configure_logging("info", "console")
+    keypair = read_key(options["key_file"], "--key")
+    click.echo(f"node     {nip19.encode_npub(keypair.pubkey)}  (the service must list it in workers.allowed)", err=True)
     settings = WorkerSettings(
         relay_urls=tuple(options["relays"]),
-        service_pubkey=nip19.parse_pubkey(options["service"]),
+        service_pubkey=_npub(options["service"], "--service"),
         kinds=frozenset(options["kinds"]),
-        keypair=read_key(options["key_file"], "--key"),
+        keypair=keypair,
         command=tuple(shlex.split(options["command"])) if options["command"] else None,
         work=resolve_issue if options["demo_work"] else None,
         concurrency=options["concurrency"],
@@ -194,12 +196,8 @@ def migrate(config_path: Path) -> None:
 
     Example: relaybot migrate
     """
-
-    async def migrated() -> None:
-        async with operator.opened(_load(config_path)):
-            click.echo("the database is up to date")
-
-    _await(migrated())
+    _await(operator.migrate(_load(config_path)))
+    click.echo("the database is up to date")
 
 
 @cli.group()
@@ -315,7 +313,17 @@ def _load(path: Path) -> Config:
 
 
 def _keyring(config: Config) -> Keyring:
-    return open_keyring(config.keys.file, os.environ, secrets.token_bytes(32))
+    """Return the service's keyring. Rejected if there is none: the first start of the service makes it."""
+    if SECRET_VARIABLE not in os.environ and not config.keys.file.exists():
+        raise Rejected("invalid", f"no key at {config.keys.file}; the first `relaybot run` makes it")
+    return open_keyring(config.keys.file, os.environ, b"")
+
+
+def _npub(text: str, option: str) -> str:
+    try:
+        return nip19.parse_pubkey(text)
+    except Rejected as refusal:
+        raise click.BadParameter(refusal.reason, param_hint=option) from refusal
 
 
 def _await(work: Coroutine[Any, Any, Result]) -> Result:

@@ -40,7 +40,9 @@ _OPEN_PAYOUTS = _PAYOUTS.replace(" ORDER BY", " WHERE next_at IS NOT NULL ORDER 
 
 @contextlib.asynccontextmanager
 async def opened(config: Config) -> AsyncIterator[Book]:
-    """Open the book beside a service that may be running on it."""
+    """Open the book beside a service that may be running on it. Rejected if there is none."""
+    if not config.database.exists():
+        raise Rejected("invalid", f"no book at {config.database}; the first `relaybot run` makes it")
     clock = SystemClock()
     database = await open_book_database(config, clock)
     try:
@@ -48,6 +50,12 @@ async def opened(config: Config) -> AsyncIterator[Book]:
             yield book
     finally:
         await database.close()
+
+
+async def migrate(config: Config) -> None:
+    """Bring the book's database up to date; make it, if there is none."""
+    database = await open_book_database(config, SystemClock())
+    await database.close()
 
 
 async def check_books(config: Config) -> Answer:

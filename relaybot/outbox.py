@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -31,10 +32,15 @@ REFUSED_FOR_GOOD = ("invalid", "blocked", "restricted", "pow")  # NIP-01 prefixe
 Publish = Callable[[Event], Awaitable[Ok]]
 
 
-def owed(event: Event, now: int) -> Insert:
-    """Return the outbox row of `event`, to be part of the Plan that makes it true."""
+def owed(event: Event, now: int, place: int = 0) -> Insert:
+    """Return the outbox row of `event`, to be part of the Plan that makes it true.
+
+    `place` is its place among what that Plan owes about one thing: a result goes out before `success`.
+    """
     values: Values = {
         "event": encode_event(event),
+        "about": event.tag("e") or event.id,
+        "place": place,
         "relays": "[]",
         "state": "pending",
         "tries": 0,
@@ -57,15 +63,23 @@ class Outbox:
         """Send every event that is due once; tell whether more are waiting."""
         rows = await self._book.database.fetch(
             "SELECT * FROM outbox WHERE state = 'pending' AND next_at <= :now"
-            " ORDER BY next_at, created_at LIMIT :limit",
+            " ORDER BY next_at, created_at, place LIMIT :limit",
             now=self._clock.now(),
             limit=BATCH_MAX,
         )
-        noted = await asyncio.gather(*(self._send(row) for row in rows))
+        about: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            about[row["about"]].append(row)
+        noted = await asyncio.gather(*(self._send_in_order(each) for each in about.values()))
         return len(rows) == BATCH_MAX and all(noted)
 
-    async def _send(self, row: Row) -> bool:
-        """Send one event to every relay that has not settled it; tell whether the book took note of it."""
+    async def _send_in_order(self, rows: Sequence[Row]) -> bool:
+        """Send what is owed about one thing, one after the other; tell whether the book took note of all."""
+        sent = [await self._send(row) for row in rows]
+        return all(await asyncio.gather(*(self._note(row, *outcome) for row, outcome in zip(rows, sent, strict=True))))
+
+    async def _send(self, row: Row) -> tuple[set[str], list[str]]:
+        """Send one event to every relay that has not settled it; return who has now, and why others have not."""
         event = parse_event(row["event"])
         settled = set(json.loads(row["relays"]))
         notes = []
@@ -80,18 +94,21 @@ class Outbox:
             if outcome.startswith(REFUSED_FOR_GOOD):
                 settled.add(name)
                 log.error("publish_refused", event_id=event.id, kind=event.kind, relay=name, reason=outcome)
+        return settled, notes
+
+    async def _note(self, row: Row, settled: set[str], notes: Sequence[str]) -> bool:
         try:
-            await self._remember(row, event, sorted(settled), notes)
+            await self._remember(row, sorted(settled), notes)
         except Unavailable as error:  # the relays have the same event again in the next round
-            log.warning("publish_not_noted", event_id=event.id, reason=str(error))
+            log.warning("publish_not_noted", event_id=row["id"], reason=str(error))
             return False
         return True
 
-    async def _remember(self, row: Row, event: Event, settled: Sequence[str], notes: Sequence[str]) -> None:
+    async def _remember(self, row: Row, settled: Sequence[str], notes: Sequence[str]) -> None:
         tries = row["tries"] + 1
         state = "sent" if len(settled) == len(self._relays) else "given-up" if tries >= TRIES_MAX else "pending"
         if state == "given-up":
-            log.error("publish_given_up", event_id=event.id, kind=event.kind, tries=tries, reason="; ".join(notes))
+            log.error("publish_given_up", event_id=row["id"], tries=tries, reason="; ".join(notes))
         pause = min(2 ** min(tries, 12), PAUSE_SECONDS_MAX)
         values: Values = {
             "relays": json.dumps(settled),
@@ -100,8 +117,8 @@ class Outbox:
             "next_at": self._clock.now() + pause,
             "note": "; ".join(notes)[:500],
         }
-        update = Update("outbox", event.id, values, expect={"version": row["version"]})
-        await self._book.apply(Plan(f"outbox/{event.id}/{tries}", changes=(update,)))
+        update = Update("outbox", row["id"], values, expect={"version": row["version"]})
+        await self._book.apply(Plan(f"outbox/{row['id']}/{tries}", changes=(update,)))
 
 
 async def _publish(publish: Publish, event: Event) -> str | None:

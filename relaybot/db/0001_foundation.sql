@@ -46,7 +46,9 @@ CREATE TABLE outbox (                     -- every event we owe the world, signe
     id          TEXT PRIMARY KEY,
     version     INTEGER NOT NULL,
     event       TEXT NOT NULL,
-    relays      TEXT NOT NULL,            -- JSON list of more relays than our own
+    about       TEXT NOT NULL,            -- what it is about: such events go out in order
+    place       INTEGER NOT NULL,         -- its place in that order, within one Plan
+    relays      TEXT NOT NULL,            -- JSON list of the relays that have settled it
     state       TEXT NOT NULL,            -- pending, sent, given-up
     tries       INTEGER NOT NULL,
     next_at     INTEGER NOT NULL,
@@ -109,7 +111,7 @@ CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_by_customer ON jobs (customer, created_at);
 CREATE INDEX jobs_open ON jobs (customer) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_held ON jobs (created_at) WHERE state = 'held';
-CREATE INDEX jobs_by_worker ON jobs (worker) WHERE worker <> '';
+CREATE INDEX jobs_by_worker ON jobs (worker) WHERE due_at IS NOT NULL;
 
 CREATE TABLE assignments (                -- child requests: which node was asked, when
     id           TEXT PRIMARY KEY,        -- id of the child request

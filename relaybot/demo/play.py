@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -83,13 +84,15 @@ class Teller:
 
 def _show(outcome: Outcome, console: Console) -> None:
     table = Table(title="\nThe first job, 12,000 sat: who got what", title_justify="left")
-    for column in ("who", "as", "earned", "sent to their wallet", "routing fee", "payout"):
+    for column in ("who", "as", "earned", "sent to their wallet", "routing fee", "stays as balance", "payout"):
         table.add_column(column, justify="left" if column in {"who", "as", "payout"} else "right")
     for person in outcome.people:
-        amounts = (format_sat(person[name]) for name in ("earned_msat", "paid_out_msat", "payout_fee_msat"))
+        earned, sent, fee = (person[name] for name in ("earned_msat", "paid_out_msat", "payout_fee_msat"))
+        amounts = (format_sat(msat) for msat in (earned, sent, fee, earned - sent - fee))
         table.add_row(person["name"].title(), person["role"], *amounts, person["payout_state"])
-    table.add_row("the platform", "", format_sat(outcome.platform_revenue_msat), "", "", "keeps it", style="dim")
+    table.add_row("the platform", "", format_sat(outcome.platform_revenue_msat), "", "", "", "keeps it", style="dim")
     console.print(table)
+    console.print("What stays is the fee reserve that the route did not need; it goes with the next payout.\n")
     jobs = Table(title="Bob's balance", title_justify="left")
     for column in ("job", "before", "after"):
         jobs.add_column(column, justify="left" if column == "job" else "right")
@@ -122,7 +125,7 @@ async def _stay(stage: ProcessStage, console: Console) -> None:
         f"  page     http://{HOST}:{stage.port}/\n"
         f"  relay    ws://{HOST}:{stage.port}\n"
         f"  wallets  {stage.wallets_url}\n"
-        f"  books    relaybot books check --config {stage.config}\n"
+        f"  books    {sys.argv[0]} books check --config {stage.config}\n"
         f"Press Ctrl-C to end.",
         highlight=False,
         markup=False,

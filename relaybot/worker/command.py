@@ -83,11 +83,12 @@ async def _talk(process: Process, document: bytes, bytes_max: int) -> tuple[byte
 
 
 async def _feed(stdin: asyncio.StreamWriter, document: bytes) -> None:
-    with suppress(ConnectionError):  # a program need not read its input
+    # A program need not read its input; uvloop says RuntimeError of a pipe that the program has closed.
+    with suppress(ConnectionError, RuntimeError):
         stdin.write(document)
         await stdin.drain()
-    stdin.close()
-    with suppress(ConnectionError):
+    with suppress(ConnectionError, RuntimeError):
+        stdin.close()
         await stdin.wait_closed()
 
 

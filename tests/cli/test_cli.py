@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+import yaml
 from click.testing import CliRunner, Result
 
 from relaybot import cli as commands
@@ -228,13 +229,19 @@ async def test_two_signals_end_a_service_as_clean_as_one() -> None:
 
 
 async def test_keys_shows_the_given_key_of_an_agent_that_has_one() -> None:
-    async with world(start=False) as w:
+    async with world() as w:
         (w.data / "agent.key").write_text("07" * 32)
-        text = (
-            (w.data / "config.yaml")
-            .read_text()
-            .replace("    name: AutoDev", "    name: AutoDev\n    nsec_file: agent.key")
-        )
-        (w.data / "config.yaml").write_text(text)
+        config = yaml.safe_load((w.data / "config.yaml").read_text())
+        config["agents"]["autodev"]["nsec_file"] = "agent.key"
+        (w.data / "config.yaml").write_text(yaml.safe_dump(config))
         shown = {one["role"]: one["npub"] for one in await answer(w, "keys")}
         assert shown["agent/autodev"] == nip19.encode_npub(KeyPair(b"\x07" * 32).pubkey)
+
+
+@pytest.mark.parametrize("words", [["jobs", "list"], ["books", "check"], ["keys"], ["accounts", "publish"]])
+async def test_where_no_service_ever_ran_nothing_is_made_and_the_command_says_so(words: list[str]) -> None:
+    async with world(start=False) as w:
+        result = await invoke(w, *words)
+        assert "the first `relaybot run` makes it" in str(result.exception)
+        assert not (w.data / "book.sqlite3").exists()
+        assert not (w.data / "master.key").exists()

@@ -39,7 +39,7 @@ class DeadlyStage:
     async def start_node(self) -> None:
         """Start the simulated Lightning network."""
         here, there = FORKS.Pipe()
-        self._start(FORKS.Process(target=run_the_node, args=(self.data, there)))
+        self._start(FORKS.Process(name="node", target=run_the_node, args=(self.data, there)))
         self.wallets_url = await asyncio.to_thread(here.recv)
 
     async def start_service(self, cast: Cast) -> None:
@@ -51,7 +51,8 @@ class DeadlyStage:
     async def start_worker(self, secret: str, service_npub: str, lud16: str) -> None:
         """Start the compute node."""
         relay, service = f"ws://{HOST}:{self.port}", nip19.parse_pubkey(service_npub)
-        self._start(FORKS.Process(target=run_the_worker, args=(self.data, relay, service, secret, lud16)))
+        arguments = (self.data, relay, service, secret, lud16)
+        self._start(FORKS.Process(name="worker", target=run_the_worker, args=arguments))
 
     async def stop(self) -> None:
         """Kill everything."""
@@ -69,7 +70,8 @@ class DeadlyStage:
     def _begin_life(self) -> None:
         kill_at = self._kills[self.lives] if self.lives < len(self._kills) else None
         self.lives += 1
-        self._start(FORKS.Process(target=run_the_service, args=(self.config, self._borders, kill_at)))
+        arguments = (self.config, self._borders, kill_at)
+        self._start(FORKS.Process(name="service", target=run_the_service, args=arguments))
 
     def _start(self, process: ForkServerProcess) -> None:
         process.start()
@@ -82,4 +84,6 @@ class DeadlyStage:
         if process.exitcode == -signal.SIGKILL and self.lives <= len(self._kills):
             self._begin_life()
         elif not self.broken.done():
-            self.broken.set_exception(StoryBroken(f"{process.name} ended by itself: exit code {process.exitcode}"))
+            lines = (self.data / f"{process.name}.log").read_text(errors="replace").splitlines()
+            said = [words for line in lines if (words := line.strip(" |+-"))]  # a traceback's ornaments
+            self.broken.set_exception(StoryBroken(f"the {process.name} ended ({process.exitcode}): {said[-1:]}"))

@@ -33,6 +33,8 @@ async def test_the_worked_example_comes_out_to_the_sat() -> None:
         await w.feedback("bob", request, "success")
         assert result.content == "the pull request is open"
         assert result.tag("amount") is None
+        order = [event.id for event in (await w.join("bob")).seen() if event.tag("e") == request.id]
+        assert order[-2] == result.id  # then `success`, and nothing after it
         earned = {name: await w.balance(name) for name in (*EARNED, "eve", "frank")}
         assert earned == {name: sats * 1000 for name, sats in (EARNED | {"eve": 120, "frank": 120}).items()}
         assert await w.account("platform/revenue/sats") == 7_660_000
