@@ -2,23 +2,31 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+RUNS := $(VENV)/.runs
+DEVELOPS := $(VENV)/.develops
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
 .PHONY: setup demo run test check format bench lock clean
 
-setup: $(STAMP)  ## make the virtual environment with the locked dependencies
+setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
-$(STAMP): requirements.lock pyproject.toml
-	@echo "Setting up $(VENV) with the locked dependencies: a minute or two, once."
+$(RUNS): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) with the locked dependencies: a minute, once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $(STAMP)
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
 
-demo: setup  ## play the worked example with real events, and leave everything running
+$(DEVELOPS): requirements-dev.lock $(RUNS)
+	@echo "Adding what tests and checks need: a minute, once."
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	touch $@
+
+demo: $(RUNS)  ## play the worked example with real events, and leave everything running
 	$(BIN)/relaybot demo
 
-run: setup  ## run the service with config.yaml as it is
+run: $(RUNS)  ## run the service with config.yaml as it is
 	$(BIN)/relaybot run
 
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
@@ -42,8 +50,9 @@ format: setup  ## put the code into its one form
 bench: setup  ## measure the book and whole jobs on this machine
 	$(BIN)/python -m tests.bench
 
-lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.lock
+lock:  ## write the lock files anew from pyproject.toml (needs uv)
+	$(COMPILE) --group build -o requirements.lock
+	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* build *.egg-info

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -83,22 +84,26 @@ class Teller:
 
 
 def _show(outcome: Outcome, console: Console) -> None:
-    table = Table(title="\nThe first job, 12,000 sat: who got what", title_justify="left")
-    for column in ("who", "as", "earned", "sent to their wallet", "routing fee", "stays as balance", "payout"):
+    table = Table(title="\nThe first job, 12,000 sat: who got what, in sat", title_justify="left", box=SIMPLE_HEAD)
+    for column in ("who", "as", "earned", "sent", "routing fee", "stays", "payout"):
         table.add_column(column, justify="left" if column in {"who", "as", "payout"} else "right")
     for person in outcome.people:
         earned, sent, fee = (person[name] for name in ("earned_msat", "paid_out_msat", "payout_fee_msat"))
-        amounts = (format_sat(msat) for msat in (earned, sent, fee, earned - sent - fee))
+        amounts = map(_sats, (earned, sent, fee, earned - sent - fee))
         table.add_row(person["name"].title(), person["role"], *amounts, person["payout_state"])
-    table.add_row("the platform", "", format_sat(outcome.platform_revenue_msat), "", "", "", "keeps it", style="dim")
+    table.add_row("the platform", "", _sats(outcome.platform_revenue_msat), "", "", "", "keeps it", style="dim")
     console.print(table)
-    console.print("What stays is the fee reserve that the route did not need; it goes with the next payout.\n")
-    jobs = Table(title="Bob's balance", title_justify="left")
+    console.print("What stays is the fee reserve the route did not need: balance, for the next payout.\n")
+    jobs = Table(title="Bob's balance", title_justify="left", box=SIMPLE_HEAD)
     for column in ("job", "before", "after"):
         jobs.add_column(column, justify="left" if column == "job" else "right")
     for job in outcome.customer:
         jobs.add_row(job["job"], format_sat(job["balance_before_msat"]), format_sat(job["balance_after_msat"]))
     console.print(jobs)
+
+
+def _sats(msat: int) -> str:
+    return format_sat(msat).removesuffix(" sat")
 
 
 def _complain(broken: BaseExceptionGroup[Any], data: Path, console: Console, *, as_json: bool) -> None:
