@@ -187,8 +187,8 @@ async def _leased_job(bot: Bot, event: Event) -> Row | str:
         assert job is not None, f"assignment {assignment['id']} has no job"
         problem = _lease_problem(bot, event, assignment, job)
         if problem is not None:
-            tell = log.info if event.kind == nip90.FEEDBACK_KIND else log.warning  # a claim may come after its result
-            tell("not_the_lease_holder", job=job["id"], worker=event.pubkey, reason=problem)
+            if event.kind != nip90.FEEDBACK_KIND:  # a claim may well come after its result
+                log.warning("not_the_lease_holder", job=job["id"], worker=event.pubkey, reason=problem)
             return f"pays nobody: {problem}"
         return job
     return "answers no assignment of ours"

@@ -315,7 +315,7 @@ def _load(path: Path) -> Config:
 def _keyring(config: Config) -> Keyring:
     """Return the service's keyring. Rejected if there is none: the first start of the service makes it."""
     if SECRET_VARIABLE not in os.environ and not config.keys.file.exists():
-        raise Rejected("invalid", f"no key at {config.keys.file}; the first `relaybot run` makes it")
+        raise Rejected("invalid", f"no key at {config.keys.file}; the first start of the service makes it")
     return open_keyring(config.keys.file, os.environ, b"")
 
 

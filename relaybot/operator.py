@@ -42,7 +42,7 @@ _OPEN_PAYOUTS = _PAYOUTS.replace(" ORDER BY", " WHERE next_at IS NOT NULL ORDER 
 async def opened(config: Config) -> AsyncIterator[Book]:
     """Open the book beside a service that may be running on it. Rejected if there is none."""
     if not config.database.exists():
-        raise Rejected("invalid", f"no book at {config.database}; the first `relaybot run` makes it")
+        raise Rejected("invalid", f"no book at {config.database}; the first start of the service makes it")
     clock = SystemClock()
     database = await open_book_database(config, clock)
     try:

@@ -166,7 +166,7 @@ def plan_settled(payout: Row, attempt: Row, found: Finding, rules: PayoutRules, 
         evidence = ""  # the call may be between two routes: every attempt failed, and one more follows
     since = _since(payout, attempt, evidence, rules, now)
     if evidence and _is_definite(attempt, evidence, since, rules, now):
-        reason = found.said or attempt["reason"] or found.report.reason or "failed"
+        reason = found.said or attempt["reason"] or found.report.reason or NO_RECORD
         return plan_failed(payout, attempt, reason, rules, now)
     return _plan_doubted(payout, attempt, Finding(found.report, evidence, found.said), rules, since=since, now=now)
 
