@@ -314,8 +314,9 @@ class Payouts:
             if found.report.state is PaymentState.SETTLED and AttemptState(attempt["state"]) is AttemptState.FAILED:
                 log.error("paid_after_failure", payout=payout["id"], payment_hash=payment_hash)
             return None
-        _tell(payout, payment_hash, found.report)
-        return plan_settled(payout, attempt, found, self._rules, self._clock.now())
+        plan = plan_settled(payout, attempt, found, self._rules, self._clock.now())
+        _tell(payout, payment_hash, found.report, plan)
+        return plan
 
     # Waiting and stopping
 
@@ -335,10 +336,10 @@ class Payouts:
         await self._book.apply(plan_stopped(payout, reason, self._clock.now()))
 
 
-def _tell(payout: Row, payment_hash: str, report: PaymentReport) -> None:
+def _tell(payout: Row, payment_hash: str, report: PaymentReport, plan: Plan) -> None:
     """Log how a payment ended, if it did; loudly where the node did what it should not."""
     names = {"payout": payout["id"], "payment_hash": payment_hash}
-    if report.state is PaymentState.FAILED:
+    if plan.key.endswith("/failed"):
         log.info("payout_attempt_failed", **names, reason=report.reason)
     if report.amount_sent_msat is None:
         return

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from relaybot import operator
-from relaybot.config import load_config
+from relaybot.config import Config
 from relaybot.demo.people import until
 from relaybot.demo.story import EARNED, PLATFORM_MSAT, PRICE, TOP_UP_SAT, Outcome
 from relaybot.nostr.event import Event, parse_event
@@ -50,16 +50,16 @@ CLAIMED = "a compute node has begun"
 Fact = tuple[str, object, object]  # what, as it is, as it must be
 
 
-async def problems_at_the_end(outcome: Outcome, stage: DeadlyStage) -> list[str]:
+async def problems_at_the_end(outcome: Outcome, stage: DeadlyStage, config: Config) -> list[str]:
     """Wait until nothing is left to do, then return everything that is not as in the worked example."""
-    path = stage.data / "book.sqlite3"
+    path = config.database
 
     async def is_quiet() -> bool:
         return not _rows(path, AT_WORK)
 
     await until("nothing is left to do", is_quiet)
     facts = [*_figures(outcome), *_money(path, outcome), *_work(path), *_events(path, outcome)]
-    facts += [*await _wallets(stage.wallets_url, path), *await _books(stage.config)]
+    facts += [*await _wallets(stage.wallets_url, path), *await _books(config)]
     return [f"{what}: {found}, not {wanted}" for what, found, wanted in facts if found != wanted]
 
 
@@ -122,8 +122,8 @@ async def _wallets(url: str, path: Path) -> list[Fact]:
     return facts
 
 
-async def _books(config: Path) -> list[Fact]:
-    found = await operator.check_books(load_config(config, {}))
+async def _books(config: Config) -> list[Fact]:
+    found = await operator.check_books(config)
     return [("broken invariants", found["broken"], []), ("the node", found["node"], "agrees")]
 
 

@@ -1,32 +1,18 @@
-"""Play the story with kills, from the command line: each argument is one story, the borders at which it is killed.
-
-    python -m tests.crash.play unkilled 137 60,12,99
-
-One JSON line tells how each story ended. `--keep` leaves the directory of a story that
-went wrong. A story that is killed more than once counts the borders of each life from 1.
-"""
+"""Play the story once, with kills, and tell how it ended."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import structlog
 
 from relaybot.demo.story import Story
 from tests.crash.ending import problems_at_the_end
 from tests.crash.stage import DeadlyStage
-
-AT_ONCE = 4  # most of a story is waiting
-UNKILLED = "unkilled"
 
 
 @dataclass(slots=True)
@@ -67,8 +53,10 @@ async def _perform(stage: DeadlyStage) -> list[str]:
     performing = asyncio.create_task(story.perform())
     stage.broken.add_done_callback(lambda _: performing.cancel())  # it would wait in vain
     try:
-        return await problems_at_the_end(await performing, stage)
+        return await problems_at_the_end(await performing, stage, story._config())
     except asyncio.CancelledError:
+        if not stage.broken.done():
+            raise
         return [str(stage.broken.exception())]
     except (BaseExceptionGroup, Exception) as broken:  # noqa: BLE001  whatever it was, the others go on
         return _leaves(broken)
@@ -78,22 +66,3 @@ def _leaves(broken: BaseException) -> list[str]:
     if isinstance(broken, BaseExceptionGroup):
         return [leaf for one in broken.exceptions for leaf in _leaves(one)]
     return [f"{type(broken).__name__}: {broken}"]
-
-
-async def main(stories: Sequence[str]) -> None:
-    """Play all stories, a few at a time, and print how each ended."""
-    slots = asyncio.Semaphore(AT_ONCE)
-
-    async def tell(kills: Sequence[int]) -> None:
-        async with slots:
-            print(json.dumps(asdict(await play(kills, keep="--keep" in stories))), flush=True)  # noqa: T201  the answer
-
-    async with asyncio.TaskGroup() as tasks:
-        for story in stories:
-            if not story.startswith("--"):
-                tasks.create_task(tell([] if story == UNKILLED else [int(border) for border in story.split(",")]))
-
-
-if __name__ == "__main__":
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    asyncio.run(main(sys.argv[1:]))

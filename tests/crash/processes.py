@@ -92,4 +92,12 @@ def _log_to(file: Path) -> None:
 
 def _run(work: Coroutine[None, None, None]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(work)
+        runner.run(_until_orphaned(work))
+
+
+async def _until_orphaned(work: Coroutine[None, None, None]) -> None:
+    """Do `work`, but do not outlive the process that plays the story."""
+    player = multiprocessing.parent_process()
+    assert player is not None, "forked by a player"
+    asyncio.get_running_loop().add_reader(player.sentinel, os._exit, 1)
+    await work

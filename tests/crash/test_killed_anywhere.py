@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.play import UNKILLED
+from tests.crash.__main__ import UNKILLED
 
 ROOT = Path(__file__).parents[2]
 CHUNKS = 16  # the borders are dealt out to so many tests, for pytest's workers to share
@@ -34,7 +34,7 @@ async def told(*stories: str) -> list[dict[str, Any]]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.crash.play",
+        "tests.crash",
         *stories,
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE", "RELAYBOT_"))},

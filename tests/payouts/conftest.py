@@ -10,7 +10,7 @@ import pytest
 
 from relaybot.clock import SetClock
 from relaybot.simulator.network import SimulatedNetwork
-from tests.payouts.desk import NOW, Desk, Life
+from tests.payouts.desk import NOW, PATIENT, Desk, Life
 
 
 @pytest.fixture
@@ -42,4 +42,11 @@ def desk(tmp_path: Path, network: SimulatedNetwork, clock: SetClock) -> Desk:
 @pytest.fixture
 async def life(desk: Desk) -> AsyncIterator[Life]:
     async with desk.life() as life:
+        yield life
+
+
+@pytest.fixture
+async def patient(desk: Desk) -> AsyncIterator[Life]:
+    """A life that looks at a payment once a minute only."""
+    async with desk.life(rules=PATIENT) as life:
         yield life

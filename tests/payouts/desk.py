@@ -11,7 +11,7 @@ import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ RULES = PayoutRules(
     failed_after_expiry_seconds=600,
     attempts_max=10,
 )
+PATIENT = replace(RULES, poll_seconds=60)  # for long waits: fewer looks
 
 
 class Killed(BaseException):

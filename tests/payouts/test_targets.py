@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -244,39 +243,39 @@ async def test_withdrawals_closed_after_it_was_sent_let_it_settle(life: Life, de
     assert await life.differences() == []
 
 
-async def test_withdrawals_closed_after_a_call_that_never_arrived_are_not_called_again(desk: Desk) -> None:
-    async with desk.life(rules=replace(RULES, poll_seconds=60)) as life:
-        life.node.answers.append(LOST)
-        await life.sent()
-        await life.set_user("alice", withdrawals="closed")
-        payout = await life.looks_until("stopped")
-        assert payout["reason"] == "withdrawals are closed"
-        assert len(life.node.calls) == 1
-        assert (await life.balance(), desk.received("alice")) == (HELD, [])
+async def test_withdrawals_closed_after_a_call_that_never_arrived_are_not_called_again(
+    patient: Life, desk: Desk
+) -> None:
+    patient.node.answers.append(LOST)
+    await patient.sent()
+    await patient.set_user("alice", withdrawals="closed")
+    payout = await patient.looks_until("stopped")
+    assert payout["reason"] == "withdrawals are closed"
+    assert len(patient.node.calls) == 1
+    assert (await patient.balance(), desk.received("alice")) == (HELD, [])
 
 
 async def test_c18_without_liquidity_a_payout_waits_and_says_so_and_never_fails_for_good(
-    desk: Desk, network: SimulatedNetwork
+    patient: Life, desk: Desk, network: SimulatedNetwork
 ) -> None:
     network.set_connected("service", False)
     began, invoices = desk.clock.now(), list[int]()
-    async with desk.life(rules=replace(RULES, poll_seconds=60)) as life:
-        await life.open("alice")
-        for _ in range(100):
-            payout = await life.look()
-            assert payout["state"] in {"paying", "waiting"}
-            assert await life.held() == HELD
-            if len(invoices) < len(desk.wallets.asked):
-                invoices.append(desk.clock.now())
-        assert (await life.payout())["reason"] == "no route or no liquidity"
-        gaps = [after - before for before, after in pairwise(invoices)]
-        assert desk.clock.now() - began > 3_600
-        assert len(gaps) >= 2
-        assert gaps == sorted(gaps)  # each pause is longer than the last
-        network.set_connected("service", True)
-        await life.looks_until("paid")
-        assert desk.received("alice") == [1_980_000]
-        assert await life.differences() == []
+    await patient.open("alice")
+    for _ in range(100):
+        payout = await patient.look()
+        assert payout["state"] in {"paying", "waiting"}
+        assert await patient.held() == HELD
+        if len(invoices) < len(desk.wallets.asked):
+            invoices.append(desk.clock.now())
+    assert (await patient.payout())["reason"] == "no route or no liquidity"
+    gaps = [after - before for before, after in pairwise(invoices)]
+    assert desk.clock.now() - began > 3_600
+    assert len(gaps) >= 2
+    assert gaps == sorted(gaps)  # each pause is longer than the last
+    network.set_connected("service", True)
+    await patient.looks_until("paid")
+    assert desk.received("alice") == [1_980_000]
+    assert await patient.differences() == []
 
 
 async def test_c18_between_two_calls_without_a_route_lies_a_pause(
@@ -285,7 +284,7 @@ async def test_c18_between_two_calls_without_a_route_lies_a_pause(
     network.set_connected("service", False)
     await life.open("alice")
     called: list[int] = []
-    for _ in range(60):
+    for _ in range(30):
         await life.look()
         if len(life.node.calls) > len(called):
             called.append(desk.clock.now())
