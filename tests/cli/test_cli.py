@@ -242,6 +242,6 @@ async def test_keys_shows_the_given_key_of_an_agent_that_has_one() -> None:
 async def test_where_no_service_ever_ran_nothing_is_made_and_the_command_says_so(words: list[str]) -> None:
     async with world(start=False) as w:
         result = await invoke(w, *words)
-        assert "the first `relaybot run` makes it" in str(result.exception)
+        assert "the first start of the service makes it" in str(result.exception)
         assert not (w.data / "book.sqlite3").exists()
         assert not (w.data / "master.key").exists()

@@ -38,7 +38,7 @@ def test_the_data_that_was_given_is_not_changed() -> None:
 def test_values_are_what_yaml_takes_them_for() -> None:
     config = parse(
         {"relay": {"url": "ws://x"}},
-        RELAYBOT_DM__NIP04="true",
+        RELAYBOT_DM__ENABLED="true",
         RELAYBOT_RELAY__URL="null",
         RELAYBOT_RELAYS="[ws://a.example, wss://b.example]",
         RELAYBOT_PAYOUTS__THRESHOLD="1 btc",

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import structlog
+import uvloop
 
 from tests.crash.play import play
 
@@ -39,4 +40,4 @@ async def main(stories: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    asyncio.run(main(sys.argv[1:]))
+    uvloop.run(main(sys.argv[1:]))

@@ -23,10 +23,22 @@ async def test_what_the_relay_had_taken_in_before_is_handled_all_the_same() -> N
         request = bob.keypair.sign(kind=5050, content="", tags=tags, created_at=then)
         await w.stop()
         await store(w, request)
-        with closing(sqlite3.connect(w.config.database, isolation_level=None)) as book:
+        with closing(sqlite3.connect(w.config.database, isolation_level=None, check_same_thread=False)) as book:
             book.execute("UPDATE cursors SET value = ? WHERE id = 'reader/own'", (then,))
-        await w.start()
-        await w.feedback("bob", request, "payment-required")
+            book.execute("DELETE FROM plans WHERE id LIKE 'cursors/reader/own/%'")  # noted in this second, not then
+            passed_over: list[str] = []
+
+            def look(border: str) -> None:
+                """Note every border at which another kill would lose the request for good."""
+                ((read_until,),) = book.execute("SELECT value FROM cursors WHERE id = 'reader/own'").fetchall()
+                taken = book.execute("SELECT 1 FROM inbox WHERE id = ?", (request.id,)).fetchall()
+                if read_until > then and not taken:
+                    passed_over.append(border)
+
+            await w.start(look)
+            await w.feedback("bob", request, "payment-required")
+            await w.stop()
+        assert passed_over == []
 
 
 async def store(w: World, event: Event) -> None:
