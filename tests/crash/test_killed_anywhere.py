@@ -68,7 +68,7 @@ async def test_an_unkilled_story_passes_every_sort_of_border() -> None:
     (unkilled,) = _counted
     assert unkilled["killed"] == 0
     calls = {"commit", "store", "create_invoice", "next_settlement", "info", "get_json", "pay"}
-    assert set(unkilled["sorts"]) == {f"{call}:{side}" for call in calls for side in ("before", "after")}
+    assert set(unkilled["sorts"]) >= {f"{call}:{side}" for call in calls for side in ("before", "after")}
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
