@@ -127,8 +127,9 @@ async def running(book: Book) -> AsyncIterator[Book]:
         yield book
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})  # a cancellation of our own goes on: it is not the task's
+        if not task.cancelled():
+            task.result()
 
 
 async def _load(transaction: Transaction, plans: Sequence[Plan]) -> State:
