@@ -14,13 +14,13 @@ setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 $(RUNS): requirements.lock pyproject.toml
 	@echo "Setting up $(VENV) with the locked dependencies: a minute, once."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --require-hashes --no-deps -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
 $(DEVELOPS): requirements-dev.lock $(RUNS)
 	@echo "Adding what tests and checks need: a minute, once."
-	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(INSTALL) --require-hashes --no-deps -r requirements-dev.lock
 	touch $@
 
 demo: $(RUNS)  ## play the worked example with real events, and leave everything running

@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from relaybot.demo import people, stage
 from relaybot.demo.people import StoryBroken, patience, until
 from relaybot.demo.stage import Cast, ProcessStage, free_port, until_ready, write_config
-from relaybot.demo.story import Story
+from relaybot.demo.story import Story, charged_in
 from relaybot.demo.work import FAIL_WORDS, resolve_issue
+from relaybot.nostr import flow_of_funds
+from relaybot.nostr.event import Event
+from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.nip90 import Input, JobRequest
 from relaybot.worker.work import WorkFailed
 from tests.flows.harness import world
@@ -129,3 +133,25 @@ async def test_the_demo_work_says_the_same_of_the_same_issue() -> None:
 async def test_the_demo_work_fails_where_the_story_wants_it(texts: tuple[str, ...], reason: str) -> None:
     with pytest.raises(WorkFailed, match=reason):
         await resolve_issue(job(*texts))
+
+
+BOOKS = KeyPair(b"\x07" * 32)
+
+
+def published(day: str, charged_msat: int) -> Event:
+    period = flow_of_funds.day_period(day)
+    figures = {**dict.fromkeys(flow_of_funds.CELLS), ("jobs", "charged"): charged_msat}
+    summary = flow_of_funds.DaySummary(period, k=1, dominance_percent=100, round_msat=1_000, figures=figures)
+    return flow_of_funds.build_summary(BOOKS, summary, period.end)
+
+
+def test_a_story_over_midnight_adds_up_its_two_days() -> None:
+    days = [published("2026-11-22", 12_000_000), published("2026-11-23", 12_000_000)]
+    assert charged_in(days) == 24_000_000
+
+
+def test_a_published_day_with_another_signature_breaks_the_story() -> None:
+    good, other = published("2026-11-22", 12_000_000), published("2026-11-23", 12_000_000)
+    forged = structs.replace(good, sig=other.sig)
+    with pytest.raises(StoryBroken, match="signature"):
+        charged_in([forged])
