@@ -22,7 +22,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from relaybot import app, operator
+from relaybot import app, operator, workings
 from relaybot.clock import SystemClock
 from relaybot.config import Config, load_config
 from relaybot.demo.play import DemoOptions, play
@@ -185,7 +185,7 @@ def keys(config_path: Path, *, as_json: bool) -> None:
     config = _load(config_path)
     keyring = _keyring(config)
     pubkeys = {role: keyring.key(role).pubkey for role in ("service", "zapper", "books", "relay")}
-    pubkeys |= {f"agent/{agent}": app.agent_key(config, keyring, agent).pubkey for agent in config.agents}
+    pubkeys |= {f"agent/{agent}": workings.agent_key(config, keyring, agent).pubkey for agent in config.agents}
     _show([{"role": role, "npub": nip19.encode_npub(pubkey)} for role, pubkey in pubkeys.items()], "keys", as_json)
 
 

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relaybot.accounting.publishing import publish_day
-from relaybot.app import accounting_rules, open_book_database
+from relaybot.app import open_book_database
 from relaybot.clock import SystemClock
 from relaybot.config import Config
 from relaybot.db.database import Reader, Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.keyring import Keyring
+from relaybot.workings import accounting_rules
 from wallet.accounts import Account, user
 from wallet.book import Book, invariants, loose_ends, running
 from wallet.cln import CoreLightning
