@@ -51,9 +51,9 @@ from relaybot.web.site import AgentCard, Site
 from splits.resolved import split_hash
 from wallet.book import Book
 from wallet.cln import CoreLightning
-from wallet.lightning import DecodedInvoice, Lightning, NodeInfo
-from wallet.lnurl import parse_pay_target, request_invoice
-from wallet.money import Msat, format_sat
+from wallet.lightning import Lightning
+from wallet.money import format_sat
+from wallet.payees import Payees
 from wallet.payout_plans import PayoutRules
 from wallet.payouts import LookUp, Payouts
 
@@ -61,7 +61,6 @@ log = structlog.get_logger()
 
 CURSOR_SECONDS = 60  # how often it is noted up to when the embedded relay was read
 STOP_SECONDS = 10  # for each part to end by itself
-CURRENCY = {"bitcoin": "bc", "testnet": "tb", "testnet4": "tb", "signet": "tbs", "regtest": "bcrt"}  # BOLT 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +254,7 @@ def _payouts(config: Config, bot: Bot, look_up: LookUp, probe: Probe) -> Payouts
         bot.lightning,
         bot.clock,
         _payout_rules(config),
-        request_invoice=partial(_request_invoice, bot, _OwnNode(bot.lightning), fetch),
+        request_invoice=Payees(bot.lightning, fetch, bot.clock).request_invoice,
         look_up=look_up,
     )
 
@@ -301,31 +300,6 @@ async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
         accounting_rules(bot.config),
         bot.clock,
         delay_seconds=bot.config.accounting.delay_seconds,
-    )
-
-
-class _OwnNode:
-    """Which node is ours: asked once, since key and network are a node's for life."""
-
-    def __init__(self, lightning: Lightning) -> None:
-        self._lightning = lightning
-        self._known: NodeInfo | None = None
-
-    async def info(self) -> NodeInfo:
-        if self._known is None:
-            self._known = await self._lightning.info()
-        return self._known
-
-
-async def _request_invoice(bot: Bot, own: _OwnNode, fetch: Outgoing, target: str, amount_msat: Msat) -> DecodedInvoice:
-    node = await own.info()
-    return await request_invoice(
-        fetch,
-        parse_pay_target(target),
-        amount_msat=amount_msat,
-        node_network=CURRENCY[node.network],
-        own_node_id=node.node_id,
-        now=bot.clock.now(),
     )
 
 
