@@ -280,6 +280,7 @@ def test_a_link_with_an_invoice_and_no_address_is_the_invoice() -> None:
         ("bc1sw50qgdz25j", "bc", "nobody can spend from"),  # version 16 (BIP-350)
         ("bc1pfeessrawgf", "bc", "nobody can spend from"),  # pay to anchor: anybody can
         ("1111111111111111111114oLvT2", "tb", "another network"),
+        ("3R2e7gNMbRpjEZu5DCiLWBH8siHBC8immQ", "bc", "not a bitcoin address"),  # another coin's version
         ("n" * 34, "bcrt", "wrong checksum"),
         ("1Wh4bh", "bc", "not an invoice"),
         ("5HueCGU8rMjxEXxiPuD5BDku4MkFqeZyd4dZ1jvhTVqvbTLvyTJ", "bc", "not an invoice"),  # a private key
