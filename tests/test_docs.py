@@ -17,7 +17,6 @@ from aiohttp import web
 
 from handlers.bot import Bot
 from handlers.commands import COMMANDS
-from relaybot.app import _inbox
 from relaybot.cli import cli
 from relaybot.clock import SetClock
 from relaybot.config import Config
@@ -25,6 +24,7 @@ from relaybot.db.database import Database
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
+from relaybot.workings import build_inbox
 from tests.documents.blocks import ROOT, documents, printed_blocks
 from tests.documents.printed import printed_texts, told
 from tests.documents.reasons import PACKAGES, product_files, reasons
@@ -208,7 +208,7 @@ def test_every_kind_the_bot_handles_is_documented_and_no_other() -> None:
         clock=SetClock(0),
         config=SimpleNamespace(limits=SimpleNamespace(inbox_max=1)),
     )
-    assert kinds_table("reads") == set(_inbox(cast("Bot", bot))._handlers)
+    assert kinds_table("reads") == set(build_inbox(cast("Bot", bot))._handlers)
 
 
 def test_every_kind_the_bot_writes_is_documented_and_no_other() -> None:
