@@ -7,7 +7,7 @@ DEVELOPS := $(VENV)/.develops
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test check format bench lock clean
+.PHONY: setup demo run test check format bench bench-book bench-jobs lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -47,8 +47,13 @@ format: setup  ## put the code into its one form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## measure the book and whole jobs on this machine
-	$(BIN)/python -m tests.bench
+bench: bench-book bench-jobs  ## measure everything on this machine, one after the other
+
+bench-book: setup  ## durable charges a second
+	$(BIN)/python -m tests.bench.book $(BENCH)
+
+bench-jobs: setup  ## whole jobs a second
+	$(BIN)/python -m tests.bench.jobs $(BENCH)
 
 lock:  ## write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --group build -o requirements.lock
