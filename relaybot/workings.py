@@ -29,13 +29,11 @@ from relaybot.outbox import Outbox, Publish
 from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.book import Book
-from wallet.lightning import DecodedInvoice, Lightning, NodeInfo
-from wallet.lnurl import Fetcher, parse_pay_target, request_invoice
-from wallet.money import Msat
+from wallet.lightning import Lightning
+from wallet.lnurl import Fetcher
+from wallet.payees import Payees
 from wallet.payout_plans import PayoutRules
 from wallet.payouts import LookUp, Payouts
-
-CURRENCY = {"bitcoin": "bc", "testnet": "tb", "testnet4": "tb", "signet": "tbs", "regtest": "bcrt"}  # BOLT 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,34 +138,9 @@ def _payouts(config: Config, bot: Bot, doors: Doors) -> Payouts:
         bot.lightning,
         bot.clock,
         _payout_rules(config),
-        request_invoice=partial(_request_invoice, bot, _OwnNode(bot.lightning), doors.fetch),
+        request_invoice=Payees(bot.lightning, doors.fetch, bot.clock).request_invoice,
         look_up=doors.look_up,
     )
-
-
-async def _request_invoice(bot: Bot, own: _OwnNode, fetch: Fetcher, target: str, amount_msat: Msat) -> DecodedInvoice:
-    node = await own.info()
-    return await request_invoice(
-        fetch,
-        parse_pay_target(target),
-        amount_msat=amount_msat,
-        node_network=CURRENCY[node.network],
-        own_node_id=node.node_id,
-        now=bot.clock.now(),
-    )
-
-
-class _OwnNode:
-    """Which node is ours: asked once, since key and network are a node's for life."""
-
-    def __init__(self, lightning: Lightning) -> None:
-        self._lightning = lightning
-        self._known: NodeInfo | None = None
-
-    async def info(self) -> NodeInfo:
-        if self._known is None:
-            self._known = await self._lightning.info()
-        return self._known
 
 
 async def _publish_due(bot: Bot, keyring: Keyring) -> bool:

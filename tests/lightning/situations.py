@@ -20,6 +20,7 @@ Situation = Callable[[Lab], Awaitable[dict[str, Any]]]
 NOT_SERVED = {
     "bolt12": "the simulator makes no offers",
     "offer": "the simulator makes no offers",
+    "fetchinvoice": "the simulator makes no offers",
     "keysend": "nobody sends without an invoice here",
     "oldpay": "recorded with xpay-handle-pay=false; the simulator has the default of this version",
     "chainmoves-created": "the simulated chain stands still",
