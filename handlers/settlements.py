@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import structlog
 
-from handlers.bot import Bot, new_user, written
+from handlers.bot import Bot, written
 from handlers.jobs import cause_of, held_job_changes
 from handlers.states import JobState
+from handlers.zaps import funded, plan_given
 from relaybot.db.database import Row
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
 from wallet.charges import plan_hold
-from wallet.ledger import Change, Plan, Put, Transfer, Update
+from wallet.ledger import Change, Plan, Transfer, Update, Values
 from wallet.lightning import Settlement
 from wallet.money import format_sat
 
@@ -53,19 +54,23 @@ async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
 
 
 async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str, moved: Change) -> Plan:
-    now, owner = bot.clock.now(), invoice["owner"]
-    known = await bot.book.row("users", owner)
-    funded = known["first_funded_at"] if known is not None else None
     received = invoice["received_msat"] + settlement.amount_msat
+    values: Values = {"received_msat": received, "preimage": settlement.preimage}
+    paid = Update("invoices", invoice["id"], values, expect={"version": invoice["version"]})
+    log.info("settled", label=invoice["id"], owner=invoice["owner"], amount_msat=settlement.amount_msat)
+    if invoice["purpose"] == "gift":
+        given = await plan_given(bot, settlement, invoice["bolt11"])
+        return Plan(key, tuple(given.transfers), (moved, paid, *given.changes))
+    transfers, changes = await _plan_topup(bot, settlement, invoice)
+    return Plan(key, tuple(transfers), (moved, paid, *changes))
+
+
+async def _plan_topup(bot: Bot, settlement: Settlement, invoice: Row) -> tuple[list[Transfer], list[Change]]:
+    """Credit the owner of an invoice; hold the price of the job that waits for it, if it is enough."""
+    owner, arrived = invoice["owner"], format_sat(settlement.amount_msat)
     transfers = [Transfer(NODE_LIGHTNING, user(owner), settlement.amount_msat, invoice["purpose"])]
-    changes: list[Change] = [
-        moved,
-        Update("invoices", invoice["id"], {"received_msat": received}, expect={"version": invoice["version"]}),
-        Put("users", owner, {"first_funded_at": funded or now}, fresh=new_user(now)),
-    ]
-    log.info("settled", label=invoice["id"], owner=owner, amount_msat=settlement.amount_msat)
+    changes: list[Change] = [await funded(bot, owner)]
     job = await bot.book.row("jobs", invoice["job"]) if invoice["job"] else None
-    arrived = format_sat(settlement.amount_msat)
     if job is None:
         changes.append(bot.message(owner, f"{arrived} arrived: your balance is topped up."))
     elif JobState(job["state"]) is JobState.AWAITING_PAYMENT and settlement.amount_msat >= job["price_msat"]:
@@ -75,4 +80,4 @@ async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str,
         changes.append(
             bot.message(owner, f"{arrived} arrived after its job had ended: it is your balance now, for the next one.")
         )
-    return Plan(key, tuple(transfers), tuple(changes))
+    return transfers, changes

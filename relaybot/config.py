@@ -35,6 +35,7 @@ from relaybot.settings.sections import (
     Service,
     Web,
     Workers,
+    Zaps,
 )
 from relaybot.settings.values import DataPath, Pubkey, RelayUrl, Surroundings
 from relaybot.settings.yaml_text import parse_yaml
@@ -71,6 +72,7 @@ class Config(Written):
     jobs: Jobs
     workers: Workers
     payouts: Payouts
+    zaps: Zaps
     outgoing: Outgoing
     referrals: Referrals
     dm: DirectMessages

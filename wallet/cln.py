@@ -106,7 +106,7 @@ class CoreLightning:
         return NodeInfo(answer.id, answer.network, answer.alias, answer.blockheight, synced)
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
+        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
     ) -> Invoice:
         """Return the invoice of this `label`, made now or before."""
         params = {
@@ -114,6 +114,7 @@ class CoreLightning:
             "label": _sendable("label", label),
             "description": _sendable("description", description),  # as UTF-8: an \u escape answers -32602
             "expiry": expiry_seconds,
+            **({"deschashonly": True} if hashed else {}),
         }
         try:
             made = await self._read("invoice", params, CreatedInvoice, asks=True)
@@ -158,7 +159,14 @@ class CoreLightning:
             raise Unavailable(str(error)) from None
         paid = shaped("waitanyinvoice", answer, PaidInvoice)
         # Overpayment is accepted: what arrived is what counts.
-        return Settlement(paid.label, paid.payment_hash, Msat(paid.amount_received_msat), paid.pay_index, paid.paid_at)
+        return Settlement(
+            paid.label,
+            paid.payment_hash,
+            Msat(paid.amount_received_msat),
+            paid.pay_index,
+            paid.paid_at,
+            paid.payment_preimage,
+        )
 
     async def fetch_invoice(self, offer: str, *, amount_msat: Msat) -> DecodedInvoice:
         """Ask the maker of an offer for an invoice. The node checks that it belongs to the offer, and its signature."""

@@ -65,6 +65,7 @@ class PaidInvoice(msgspec.Struct):
     pay_index: int
     amount_received_msat: _Msat
     paid_at: int
+    payment_preimage: str
 
 
 class Fetched(msgspec.Struct):

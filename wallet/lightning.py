@@ -7,7 +7,7 @@ nothing was paid (`PaymentState`). What the words mean at Core Lightning stands 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -43,6 +43,7 @@ class Settlement:
     amount_msat: Msat
     pay_index: int
     paid_at: int
+    preimage: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,9 @@ class Lightning(Protocol):
         ...
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
+        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
     ) -> Invoice:
-        """Return the invoice of this `label`, made now or before.
+        """Return the invoice of this `label`, made now or before; `hashed`, it commits to the description's hash only.
 
         Rejected if the label stands for another amount, or the node refuses the description.
         """
