@@ -16,7 +16,7 @@ from functools import partial
 
 import structlog
 
-from handlers import announcements, assignments, commands, jobs, settlements, targets, workers
+from handlers import announcements, assignments, commands, jobs, lots, settlements, targets, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot
 from relaybot.accounting.closing import Rules
@@ -232,6 +232,7 @@ def _standing_tasks(
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
         "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
+        "lots": repeat("lots", partial(lots.follow_lots, bot), wake=news(), seconds=60),
         "payouts": payouts.run(concurrency=config.payouts.concurrency),
     }
     if config.payouts.enabled:  # else nothing new is opened; what is open goes on

@@ -52,7 +52,8 @@ def test_every_printed_block_is_what_the_code_prints_now(page: str) -> None:
 
 def test_every_state_picture_and_every_journal_is_in_the_documents() -> None:
     printed = {name for page in PAGES.values() for name, _ in printed_blocks(page)}
-    wanted = {"states/job", "states/payout", "states/attempt", *(f"journal/{name}" for name in told().journals)}
+    lives = {f"states/{life}" for life in ("job", "payout", "attempt", "deposit")}
+    wanted = lives | {f"journal/{name}" for name in told().journals}
     assert not wanted - printed
 
 
@@ -326,7 +327,7 @@ def test_every_plan_key_in_the_code_ends_as_a_documented_one() -> None:
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             source = path.read_text(encoding="utf-8")
-            endings |= set(re.findall(r'Plan\(\s*f"[^"]*?/([a-z]+)(?:/\{[^"]*)?"', source))
+            endings |= set(re.findall(r'[Pp]lan\(\s*f"[^"]*?/([a-z]+)(?:/\{[^"]*)?"', source))
     assert {"hold", "capture", "settled", "stop"} <= endings
     assert not {word for word in endings if not any(f"/{word}" in pattern or word in pattern for pattern in patterns)}
 
