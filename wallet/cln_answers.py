@@ -11,8 +11,8 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from relaybot.errors import Unavailable
-from wallet.lightning import PaymentReport, PaymentState
+from relaybot.errors import Rejected, Unavailable
+from wallet.lightning import DecodedInvoice, PaymentReport, PaymentState
 from wallet.money import MAX_MSAT, Msat
 
 # An HTLC in one of these states is over; listhtlcs remembers it as long as its channel is open.
@@ -65,6 +65,25 @@ class PaidInvoice(msgspec.Struct):
     pay_index: int
     amount_received_msat: _Msat
     paid_at: int
+
+
+class Fetched(msgspec.Struct):
+    """fetchinvoice."""
+
+    invoice: str
+
+
+class DecodedBolt12(msgspec.Struct):
+    """decode, of a BOLT12 invoice."""
+
+    type: str
+    valid: bool
+    invoice_payment_hash: str = ""
+    invoice_node_id: str = ""
+    invoice_amount_msat: _Msat = 0
+    invoice_created_at: int = 0
+    invoice_relative_expiry: int = 7_200  # BOLT 12: where the invoice names none
+    offer_description: str | None = None
 
 
 class XpayAnswer(msgspec.Struct):
@@ -157,6 +176,26 @@ def shaped(method: str, answer: object, shape: type[_Shape]) -> _Shape:
         return msgspec.convert(answer, type=shape)
     except msgspec.ValidationError as error:
         raise Unavailable(f"lightning node: {method}: unexpected answer: {error}") from None
+
+
+def bolt12_invoice(text: str, said: DecodedBolt12, *, amount_msat: Msat) -> DecodedInvoice:
+    """Return a fetched invoice as it was decoded; Rejected if it is not one of exactly `amount_msat`."""
+    if said.type != "bolt12 invoice" or not said.valid or not said.invoice_payment_hash:
+        raise Rejected("invalid", "whoever made the offer gave no valid invoice", found=said.type[:40])
+    if said.invoice_amount_msat != amount_msat:
+        found = said.invoice_amount_msat
+        raise Rejected("invalid", "invoice is for another amount", found=found, allowed=amount_msat)
+    return DecodedInvoice(
+        bolt11=text,
+        payment_hash=said.invoice_payment_hash,
+        payee=said.invoice_node_id,
+        amount_msat=amount_msat,
+        description=said.offer_description,
+        description_hash=None,
+        created_at=said.invoice_created_at,
+        expires_at=said.invoice_created_at + said.invoice_relative_expiry,
+        network="",  # the node fetches and takes invoices of its own chain only
+    )
 
 
 def unknown(reason: str) -> PaymentReport:

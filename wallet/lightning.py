@@ -80,9 +80,9 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class DecodedInvoice:
-    """What a BOLT11 text says, its signature checked."""
+    """What an invoice says, its signature checked."""
 
-    bolt11: str
+    bolt11: str  # the text that is paid; a BOLT12 invoice where it was fetched for an offer
     payment_hash: str
     payee: str
     amount_msat: Msat | None
@@ -117,8 +117,17 @@ class Lightning(Protocol):
         """Wait for the first settlement with a pay_index above `after_index`; None if none comes in time."""
         ...
 
-    async def pay(self, bolt11: str, *, maxfee_msat: Msat, label: str) -> PaymentReport:
-        """Pay an invoice once, for at most `maxfee_msat` of routing fee.
+    async def fetch_invoice(self, offer: str, *, amount_msat: Msat) -> DecodedInvoice:
+        """Ask whoever made a BOLT12 offer for an invoice of exactly `amount_msat`.
+
+        Rejected if they refuse, or their invoice is not what was asked for; Unavailable if they do not answer.
+        """
+        ...
+
+    async def pay(
+        self, bolt11: str, *, maxfee_msat: Msat, label: str, amount_msat: Msat | None = None
+    ) -> PaymentReport:
+        """Pay an invoice once, for at most `maxfee_msat` of routing fee; `amount_msat` if it names none itself.
 
         SETTLED on success, else UNKNOWN with the reason, a node out of reach included: it raises
         nothing. Whether an UNKNOWN one was paid is what `payment` tells, later.

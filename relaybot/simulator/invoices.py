@@ -7,7 +7,7 @@ never used again. Payments themselves stand in `payments.py`.
 from __future__ import annotations
 
 import hashlib
-import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,15 @@ class Invoices:
     """The invoices of one node."""
 
     def __init__(
-        self, node: str, secret: bytes, *, store: Store, channels: Channels, clock: Clock, changes: Changes
+        self,
+        node: str,
+        secret: bytes,
+        *,
+        store: Store,
+        channels: Channels,
+        clock: Clock,
+        changes: Changes,
+        chance: Callable[[int], bytes],
     ) -> None:
         self._node = node
         self._channels = channels
@@ -57,14 +65,15 @@ class Invoices:
         self._store = store
         self._clock = clock
         self._changes = changes
+        self._chance = chance
 
     def create(self, asked: Asked) -> Row:
         """Store and return a new invoice; Fault 900 if its label is taken, 901 if its preimage is."""
         now = self._clock.now()
-        preimage = asked.preimage or secrets.token_hex(32)
+        preimage = asked.preimage or self._chance(32).hex()
         text = InvoiceText(
             payment_hash=hashlib.sha256(bytes.fromhex(preimage)).hexdigest(),
-            payment_secret=secrets.token_hex(32),
+            payment_secret=self._chance(32).hex(),
             amount_msat=asked.amount_msat,
             description=asked.description,
             only_hash=asked.only_hash,

@@ -36,6 +36,8 @@ from relaybot.simulator.wallet import Wallet
 from relaybot.simulator.world import World
 
 SERVICE_NODE = "service"
+Chance = Callable[[int], bytes]  # that many random bytes
+
 DELAY_SECONDS = 0.05  # of each payment in `run_node`: about what a direct peer takes
 
 log = structlog.get_logger()
@@ -86,6 +88,7 @@ class SimulatedNetwork:
         delay_seconds: float = 0.0,
         http_host: str = "127.0.0.1",
         http_port: int = 0,
+        chance: Chance = secrets.token_bytes,
     ) -> None:
         """Check the paths; BadConfig if a socket's would be too long. Nothing is written before `start`."""
         self._data_dir = data_dir.absolute()
@@ -93,6 +96,7 @@ class SimulatedNetwork:
         self._topology = topology or Topology()
         self._delay_seconds = delay_seconds
         self._http = (http_host, http_port)
+        self._chance = chance
         self.sockets = {name: checked_socket_path(self._socket_path(name)) for name in self._topology.nodes}
         self.nodes: dict[str, SimulatedNode] = {}
         self._servers: list[RpcServer] = []
@@ -104,7 +108,7 @@ class SimulatedNetwork:
         BadConfig if another process runs on the same directory, or `http_host` is not this machine.
         """
         try:
-            self._open()
+            self.open()
             for server in self._servers:
                 await server.start()
                 self._closing.push_async_callback(server.close)
@@ -117,8 +121,8 @@ class SimulatedNetwork:
         log.info("simulator_started", url=self.running.url, directory=str(self._data_dir))
         return self.running
 
-    def _open(self) -> None:
-        """Open the database and make everything that works on it."""
+    def open(self) -> None:
+        """Open the database and make everything that works on it; nobody is listened to yet."""
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._closing.callback(_locked(self._data_dir / "lock").close)
         self._store = Store(self._data_dir / "network.sqlite3")
@@ -136,6 +140,7 @@ class SimulatedNetwork:
             clock=self._clock,
             changes=changes,
             delay_seconds=self._delay_seconds,
+            chance=self._chance,
         )
         self._closing.push_async_callback(self.payments.close)
         for name in self._topology.nodes:
@@ -177,13 +182,19 @@ class SimulatedNetwork:
         """Make the node, with the key it has or with a new one."""
         row = self._store.row("SELECT secret, pubkey FROM nodes WHERE name = ?", (name,))
         if row is None:
-            secret = secrets.token_bytes(32)
+            secret = self._chance(32)
             pubkey = coincurve.PrivateKey(secret).public_key.format().hex()
             self._store.run("INSERT INTO nodes (name, secret, pubkey) VALUES (?, ?, ?)", (name, secret, pubkey))
         else:
             secret, pubkey = row["secret"], row["pubkey"]
         invoices[name] = Invoices(
-            name, secret, store=self._store, channels=self.channels, clock=self._clock, changes=changes
+            name,
+            secret,
+            store=self._store,
+            channels=self.channels,
+            clock=self._clock,
+            changes=changes,
+            chance=self._chance,
         )
         self.nodes[name] = SimulatedNode(
             name,

@@ -11,12 +11,12 @@ from typing import Any
 
 import aiohttp
 
-from relaybot import operator
 from relaybot.config import Config
 from relaybot.demo.people import until
 from relaybot.demo.story import EARNED, PLATFORM_MSAT, PRICE, TOP_UP_SAT, Outcome
 from relaybot.nostr import flow_of_funds
 from relaybot.nostr.event import Event, parse_event
+from relaybot.operator import checking
 from tests.crash.stage import DeadlyStage
 from wallet.accounts import REVENUE, Class, user
 from wallet.money import from_sat
@@ -125,7 +125,7 @@ async def _wallets(url: str, path: Path) -> list[Fact]:
 
 
 async def _books(config: Config) -> list[Fact]:
-    found = await operator.check_books(config)
+    found = await checking.check_books(config)
     return [("broken invariants", found["broken"], []), ("the node", found["node"], "agrees")]
 
 

@@ -47,9 +47,14 @@ class ScriptedNode:
         del timeout_seconds
         return next((one for one in self.settlements if one.pay_index > after_index), None)
 
-    async def pay(self, bolt11: str, *, maxfee_msat: Msat, label: str) -> PaymentReport:
+    async def fetch_invoice(self, offer: str, *, amount_msat: Msat) -> DecodedInvoice:
+        raise AssertionError(f"nobody pays {amount_msat} msat to {offer}")
+
+    async def pay(
+        self, bolt11: str, *, maxfee_msat: Msat, label: str, amount_msat: Msat | None = None
+    ) -> PaymentReport:
         del maxfee_msat, label
-        amount = parse_bolt11(bolt11).amount_msat or 0
+        amount = parse_bolt11(bolt11).amount_msat or amount_msat or 0
         return PaymentReport(PaymentState.SETTLED, Msat(amount + self.fee_msat), "00" * 32)
 
     async def payment(self, payment_hash: str) -> PaymentReport:
