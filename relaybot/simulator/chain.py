@@ -8,8 +8,7 @@ the node's list of moves keeps it. A node that lags sees the chain as it was whe
 from __future__ import annotations
 
 import hashlib
-import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +36,11 @@ class Paid:
 class Chain:
     """The one chain of the network, and the wallets of all its nodes on it."""
 
-    def __init__(self, store: Store, clock: Clock, changes: Changes) -> None:
+    def __init__(self, store: Store, clock: Clock, changes: Changes, *, chance: Callable[[int], bytes]) -> None:
         self._store = store
         self._clock = clock
         self._changes = changes
+        self._chance = chance
 
     def height(self, node: str | None = None) -> int:
         """Return the height of the chain, or of what `node` has seen of it."""
@@ -89,7 +89,7 @@ class Chain:
 
     def broadcast(self, outputs: Sequence[Paid], *, spends: Sequence[tuple[str, int]] = ()) -> str:
         """Put a transaction into the mempool and return its id. Rejected for an address of another network."""
-        txid = secrets.token_hex(32)
+        txid = self._chance(32).hex()
         with self._store.transaction():
             self._store.run("INSERT INTO transactions (txid) VALUES (?)", (txid,))
             spenders = {self._spend(txid, *spent) for spent in spends}

@@ -93,14 +93,14 @@ class Invoices:
 
     def create_for_offer(self, offer: Row, *, amount_msat: int, payer_id: str, payer_note: str | None) -> str:
         """Store an invoice that somebody asked an offer for, and return its text."""
-        now, preimage = self._clock.now(), secrets.token_bytes(32)
+        now, preimage = self._clock.now(), self._chance(32)
         label = f"{offer['offer_id']}-{payer_id}-0"
         wanted = Requested(
             amount_msat=amount_msat,
             payment_hash=hashlib.sha256(preimage).hexdigest(),
             payer_id=payer_id,
             payer_note=payer_note,
-            metadata=secrets.token_bytes(16),
+            metadata=self._chance(16),
             created_at=now,
         )
         asked = Asked(label, amount_msat, offer["description"], expiry_seconds=DEFAULT_EXPIRY_SECONDS)

@@ -130,8 +130,8 @@ class SimulatedNetwork:
         changes, invoices = Changes(), dict[str, Invoices]()
         self.scripts = Scripts(self._store)
         self.channels = Channels(self._store, self._clock)
-        self.chain = Chain(self._store, self._clock, changes)
-        self.offers = Offers(self._store, self._clock, invoices)
+        self.chain = Chain(self._store, self._clock, changes, chance=self._chance)
+        self.offers = Offers(self._store, self._clock, invoices, chance=self._chance)
         self.payments = Payments(
             store=self._store,
             channels=self.channels,

@@ -6,8 +6,7 @@ the same id; the node then answers with the one it has.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import coincurve
@@ -26,9 +25,12 @@ _REMOTE_FAILURE = 1004
 class Offers:
     """The offers of all nodes."""
 
-    def __init__(self, store: Store, clock: Clock, invoices: Mapping[str, Invoices]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, invoices: Mapping[str, Invoices], *, chance: Callable[[int], bytes]
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._chance = chance
         self._invoices = invoices  # by the node's name
 
     def find(self, node: str, offer_id: str) -> Row | None:
@@ -50,7 +52,7 @@ class Offers:
             data = {"error": "Failed invreq: Offer no longer available"}
             raise Fault(_REMOTE_FAILURE, "Remote node sent failure message", data)
         amount = max(amount_msat or 0, offered.amount_msat or 0)  # BOLT 12: at least what the offer asks for
-        payer_id = coincurve.PrivateKey(secrets.token_bytes(32)).public_key.format().hex()  # a new one for each payment
+        payer_id = coincurve.PrivateKey(self._chance(32)).public_key.format().hex()  # a new one for each payment
         return self._invoices[offer["node"]].create_for_offer(
             offer, amount_msat=amount, payer_id=payer_id, payer_note=payer_note
         )

@@ -10,7 +10,7 @@ from tests.lightning.situations import Situations
 from tests.lightning.wire import recording
 
 SITUATIONS = Situations()
-OUTPUTS = frozenset({"txid", "output", "amount_msat", "scriptpubkey", "address", "status", "reserved"})
+OUTPUTS = {"txid", "output", "amount_msat", "scriptpubkey", "address", "status", "reserved"}
 
 
 async def _address(lab: Lab, form: str = "p2tr") -> str:
