@@ -96,9 +96,7 @@ def build_invoice(offer: str, wanted: Requested, *, secret: bytes) -> str:
     if wanted.payer_note is None:
         del fields[_PAYER_NOTE]
     signed = _tagged(b"lightninginvoicesignature", merkle_root(fields))
-    signature = coincurve.PrivateKey(secret).sign_schnorr(
-        signed, None
-    )  # no chance in it: the same words give the same text
+    signature = coincurve.PrivateKey(secret).sign_schnorr(signed, bytes(32))  # no chance: same words, same text
     return _encode(INVOICE_PREFIX, {**fields, _SIGNATURE: signature})
 
 
