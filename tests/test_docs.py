@@ -17,7 +17,6 @@ from aiohttp import web
 
 from handlers.bot import Bot
 from handlers.commands import COMMANDS
-from relaybot.app import _inbox
 from relaybot.cli import cli
 from relaybot.clock import SetClock
 from relaybot.config import Config
@@ -25,6 +24,7 @@ from relaybot.db.database import Database
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
+from relaybot.workings import build_inbox
 from tests.documents.blocks import ROOT, documents, printed_blocks
 from tests.documents.printed import printed_texts, told
 from tests.documents.reasons import PACKAGES, product_files, reasons
@@ -143,10 +143,10 @@ def shell_lines() -> Iterator[tuple[str, str]]:
 
 def test_every_make_target_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     spans = [span for text in PAGES.values() for span in _SPAN.findall(_CODE.sub("", text))]
     lines = [*spans, *(line for _, line in shell_lines())]
-    named = {found[1] for line in lines if (found := re.match(r"make ([a-z]+)\b", line))}
+    named = {found[1] for line in lines if (found := re.match(r"make ([a-z-]+)", line))}
     assert {"demo", "test", "run", "check"} <= named <= targets
 
 
@@ -209,7 +209,7 @@ def test_every_kind_the_bot_handles_is_documented_and_no_other() -> None:
         clock=SetClock(0),
         config=SimpleNamespace(limits=SimpleNamespace(inbox_max=1)),
     )
-    assert kinds_table("reads") == set(_inbox(cast("Bot", bot))._handlers)
+    assert kinds_table("reads") == set(build_inbox(cast("Bot", bot))._handlers)
 
 
 def test_every_kind_the_bot_writes_is_documented_and_no_other() -> None:
@@ -235,7 +235,8 @@ def test_every_http_path_is_documented_and_no_other() -> None:
 
 
 def test_every_path_of_the_simulated_world_is_documented_and_no_other() -> None:
-    source = (ROOT / "relaybot" / "simulator" / "world.py").read_text(encoding="utf-8")
+    files = sorted((ROOT / "relaybot" / "simulator").glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     served = {f"{method.upper()} {path}" for method, path in re.findall(r'web\.(get|post)\("([^"]+)"', source)}
     page = PAGES["docs/simulator.md"]
     assert {

@@ -9,6 +9,7 @@ from handlers.bot import Bot
 from handlers.lots import follow_lots
 from relaybot.config import parse_config
 from relaybot.nostr import nip59, nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event, parse_event
 from tests.settlements.conftest import ALICE, BOB, Till
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, REVENUE, Account, Class, maturing, owed, person, user
@@ -61,9 +62,7 @@ async def delivered(till: Till, job_id: str) -> None:
     assert job is not None
     rows = await till.book.database.rows_by_id("outbox", [job["assignment"]])
     child = parse_event(rows[job["assignment"]]["event"])
-    result = nip90.build_result(
-        CAROL, request=child, content="done", encrypt=nip90.Encryption(nip90.NIP44, b"n" * 32), now=now
-    )
+    result = nip90.build_result(CAROL, request=child, content="done", encrypt=Encryption(NIP44, b"n" * 32), now=now)
     decision = await assignments.on_result(till.bot, result)
     assert isinstance(decision, Plan)
     assert (await till.book.apply(decision)).done
