@@ -10,13 +10,11 @@ from __future__ import annotations
 import structlog
 
 from handlers.bot import Bot, written
-from handlers.jobs import cause_of, held_job_changes
-from handlers.states import JobState
-from handlers.zaps import funded, plan_given
+from handlers.credits import plan_fed, plan_paid
+from handlers.zaps import plan_given
 from relaybot.db.database import Row
-from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
-from wallet.charges import plan_hold
-from wallet.ledger import Change, Plan, Transfer, Update, Values
+from wallet.accounts import CAPITAL, NODE_LIGHTNING
+from wallet.ledger import Change, Journal, Plan, Transfer, Update, Values
 from wallet.lightning import Settlement
 from wallet.money import format_sat
 
@@ -59,25 +57,21 @@ async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str,
     paid = Update("invoices", invoice["id"], values, expect={"version": invoice["version"]})
     log.info("settled", label=invoice["id"], owner=invoice["owner"], amount_msat=settlement.amount_msat)
     if invoice["purpose"] == "gift":
-        given = await plan_given(bot, settlement, invoice["bolt11"])
-        return Plan(key, tuple(given.transfers), (moved, paid, *given.changes))
-    transfers, changes = await _plan_topup(bot, settlement, invoice)
-    return Plan(key, tuple(transfers), (moved, paid, *changes))
+        journal = await plan_given(bot, settlement, invoice["bolt11"])
+    else:
+        journal = await _plan_asked(bot, settlement, invoice)
+    return journal.plan(key, moved, paid)
 
 
-async def _plan_topup(bot: Bot, settlement: Settlement, invoice: Row) -> tuple[list[Transfer], list[Change]]:
-    """Credit the owner of an invoice; hold the price of the job that waits for it, if it is enough."""
-    owner, arrived = invoice["owner"], format_sat(settlement.amount_msat)
-    transfers = [Transfer(NODE_LIGHTNING, user(owner), settlement.amount_msat, invoice["purpose"])]
-    changes: list[Change] = [await funded(bot, owner)]
+async def _plan_asked(bot: Bot, settlement: Settlement, invoice: Row) -> Journal:
+    """Credit whoever asked for an invoice; their job goes on if it waits for this money, else a message tells them."""
+    owner, amount = invoice["owner"], settlement.amount_msat
     job = await bot.book.row("jobs", invoice["job"]) if invoice["job"] else None
     if job is None:
-        changes.append(bot.message(owner, f"{arrived} arrived: your balance is topped up."))
-    elif JobState(job["state"]) is JobState.AWAITING_PAYMENT and settlement.amount_msat >= job["price_msat"]:
-        transfers += plan_hold(cause_of(job["id"]), payer=owner, price_msat=job["price_msat"])
-        changes += held_job_changes(bot, job)
-    else:
-        changes.append(
-            bot.message(owner, f"{arrived} arrived after its job had ended: it is your balance now, for the next one.")
-        )
-    return transfers, changes
+        told = bot.message(owner, f"{format_sat(amount)} arrived: your balance is topped up.")
+        return await plan_fed(bot, owner, amount, invoice["purpose"]) + Journal(changes=(told,))
+    journal, goes_on = await plan_paid(bot, job, amount)
+    if goes_on:
+        return journal
+    said = f"{format_sat(amount)} arrived after its job had ended: it is your balance now, for the next one."
+    return journal + Journal(changes=(bot.message(owner, said),))

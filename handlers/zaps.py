@@ -13,10 +13,10 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 
-from handlers.bot import Bot, bucket_of, check_payouts, new_user
-from handlers.jobs import cause_of, held_job_changes
+from handlers.bot import Bot, bucket_of, check_payouts
+from handlers.credits import plan_fed, plan_paid
+from handlers.jobs import cause_of
 from handlers.names import Kind, Named
-from handlers.states import JobState
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip57, nip90
@@ -27,10 +27,8 @@ from splits.compute import Part
 from splits.resolved import ResolvedSplit
 from splits.tips import REFERRER, Weights, share_out, weights_of
 from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, Class, hold, owner, user
-from wallet.charges import plan_hold
-from wallet.ledger import Change, Put, Transfer, Update, Values
+from wallet.ledger import Change, Journal, Put, Transfer, Update, Values
 from wallet.lightning import Settlement
-from wallet.money import Msat
 
 RECEIPT_RELAYS_MAX = 5  # a courtesy to the sender: each is a visit of ours
 
@@ -114,67 +112,48 @@ def new_zap(purpose: Purpose, *, request: str, comment: str, now: int) -> Values
 # ---- what happens when it is paid
 
 
-@dataclass(slots=True)
-class Given:
-    """The money of a paid gift, and what changes with it."""
-
-    transfers: list[Transfer]
-    changes: list[Change]
-
-
-async def plan_given(bot: Bot, settlement: Settlement, bolt11: str) -> Given:
+async def plan_given(bot: Bot, settlement: Settlement, bolt11: str) -> Journal:
     """Return what a paid gift moves and changes, its receipt and word to those who are credited included."""
     zap = await bot.book.row("zaps", settlement.payment_hash)
     assert zap is not None, f"an invoice for a gift without a gift: pay_index {settlement.pay_index}"
-    given = await _plan_money(bot, zap, settlement)
-    given.changes += _receipt(bot, zap, settlement, bolt11)
-    credited = {owner(transfer.credit) for transfer in given.transfers} - {None}
-    if Gift(zap["gift"]) in {Gift.AGENT, Gift.USER, Gift.RESULT}:
-        now = bot.clock.now()
-        given.changes += check_payouts([pubkey for pubkey in credited if pubkey], now)
-        given.changes += [_notice(bot, pubkey, now) for pubkey in sorted(filter(None, credited))]
-    return given
+    journal = await _plan_money(bot, zap, settlement) + Journal(changes=_receipt(bot, zap, settlement, bolt11))
+    if Gift(zap["gift"]) not in {Gift.AGENT, Gift.USER, Gift.RESULT}:
+        return journal
+    now = bot.clock.now()
+    people = sorted({pubkey for transfer in journal.transfers if (pubkey := owner(transfer.credit)) is not None})
+    notices = (_notice(bot, pubkey, now) for pubkey in people)
+    return journal + Journal(changes=(*check_payouts(people, now), *notices))
 
 
-async def _plan_money(bot: Bot, zap: Row, settlement: Settlement) -> Given:
+async def _plan_money(bot: Bot, zap: Row, settlement: Settlement) -> Journal:
     amount, receiver = settlement.amount_msat, zap["receiver"]
     match Gift(zap["gift"]):
         case Gift.TOPUP:
-            return Given([Transfer(NODE_LIGHTNING, user(receiver), amount, "topup")], [await funded(bot, receiver)])
+            return await plan_fed(bot, receiver, amount, "topup")
         case Gift.DONATION:
-            return Given([Transfer(NODE_LIGHTNING, REVENUE[Class.SATS], amount, "donation")], [])
+            return Journal((Transfer(NODE_LIGHTNING, REVENUE[Class.SATS], amount, "donation"),))
         case Gift.USER:
-            return Given([Transfer(NODE_LIGHTNING, user(receiver), amount, "zap")], [])
+            return await plan_fed(bot, receiver, amount, "zap")
         case Gift.JOB:
-            return await _plan_job(bot, receiver, amount)
+            job = await bot.book.row("jobs", receiver)
+            assert job is not None, f"no job {receiver}"
+            return (await plan_paid(bot, job, amount))[0]
         case Gift.AGENT:
             return _plan_tip(bot, settlement, await _weights_of_agent(bot, receiver))
         case Gift.RESULT:  # pragma: no branch  (the type checker knows no other)
             return _plan_tip(bot, settlement, await _weights_of_job(bot, receiver))
 
 
-async def _plan_job(bot: Bot, job_id: str, amount: Msat) -> Given:
-    """Credit the customer; hold the job's price from this money alone if it is enough and the job still waits."""
-    job = await bot.book.row("jobs", job_id)
-    assert job is not None, f"no job {job_id}"
-    customer = job["customer"]
-    given = Given([Transfer(NODE_LIGHTNING, user(customer), amount, "job")], [await funded(bot, customer)])
-    if JobState(job["state"]) is JobState.AWAITING_PAYMENT and amount >= job["price_msat"]:
-        given.transfers += plan_hold(cause_of(job_id), payer=customer, price_msat=job["price_msat"])
-        given.changes += held_job_changes(bot, job)
-    return given
-
-
-def _plan_tip(bot: Bot, settlement: Settlement, weights: Weights) -> Given:
+def _plan_tip(bot: Bot, settlement: Settlement, weights: Weights) -> Journal:
     """Share a tip out, by an escrow that is empty again at once: so the accounts tell gifts from charges."""
     escrow = hold(f"zap/{settlement.payment_hash}")
     parts = share_out(settlement.amount_msat, weights, platform=bot.config.zaps.platform)
-    shares = [
+    shares = (
         Transfer(escrow, _account(part), part.amount_msat, f"{part.role}:{part.path}")
         for part in parts
         if part.amount_msat > 0
-    ]
-    return Given([Transfer(NODE_LIGHTNING, escrow, settlement.amount_msat, "zap"), *shares], [])
+    )
+    return Journal((Transfer(NODE_LIGHTNING, escrow, settlement.amount_msat, "zap"), *shares))
 
 
 def _account(part: Part) -> Account:
@@ -205,18 +184,10 @@ async def _weights_of_job(bot: Bot, job_id: str) -> Weights:
     return {} if split is None else weights_of(ResolvedSplit.from_json(split["body"]), now=bot.clock.now())
 
 
-async def funded(bot: Bot, pubkey: str) -> Put:
-    """Return the row of somebody whose balance is fed; when that was first, matters to referrals."""
-    now = bot.clock.now()
-    known = await bot.book.row("users", pubkey)
-    first = known["first_funded_at"] if known is not None else None
-    return Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
-
-
-def _receipt(bot: Bot, zap: Row, settlement: Settlement, bolt11: str) -> list[Change]:
+def _receipt(bot: Bot, zap: Row, settlement: Settlement, bolt11: str) -> tuple[Change, ...]:
     """Return the rows of the receipt, for our relays and for those of the request; none without a request."""
     if not zap["request"]:
-        return []
+        return ()
     request = nip57.parse_zap_request(zap["request"])
     event = nip57.build_zap_receipt(
         bot.zapper, request, bolt11=bolt11, preimage=settlement.preimage, paid_at=settlement.paid_at
@@ -224,7 +195,7 @@ def _receipt(bot: Bot, zap: Row, settlement: Settlement, bolt11: str) -> list[Ch
     now = bot.clock.now()
     named = [url for url in request.relays if url not in bot.own_relays][:RECEIPT_RELAYS_MAX]
     mark = Update("zaps", zap["id"], {"receipt": event.id}, expect={"version": zap["version"]})
-    return [owed(event, now), *visits_owed(event, named, now), mark]
+    return (owed(event, now), *visits_owed(event, named, now), mark)
 
 
 def _notice(bot: Bot, pubkey: str, now: int) -> Put:

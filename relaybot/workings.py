@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from handlers import assignments, commands, jobs, settlements, targets, workers
+from handlers import assignments, commands, jobs, lots, settlements, targets, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
 from handlers.notices import tell_due
@@ -125,6 +125,7 @@ def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> di
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
         "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
+        "lots": repeat("lots", partial(lots.follow_lots, bot), wake=news(), seconds=60),
         "payouts": payouts.run(concurrency=config.payouts.concurrency),
     }
     if config.payouts.enabled:  # else nothing new is opened; what is open goes on
