@@ -22,6 +22,7 @@ from relaybot.settings.environment import override
 from relaybot.settings.sections import (
     Accounting,
     AgentSettings,
+    Card,
     DirectMessages,
     Jobs,
     Keys,
@@ -68,6 +69,7 @@ class Config(Written):
     people: Table[Pubkey] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillModel] = Field(default_factory=dict, validate_default=True)
     agents: Table[AgentSettings] = Field(default_factory=dict, validate_default=True)
+    card: Card
     jobs: Jobs
     workers: Workers
     payouts: Payouts

@@ -64,12 +64,29 @@ class Nodes(Protocol):
         """Pay another amount than the invoice asks for, over the channel the payer has with the payee."""
         ...
 
+    async def deposit(self, address: str, sat: int) -> str:
+        """Send to an address from outside, and return the transaction's id; it waits for the next block."""
+        ...
+
+    async def mine(self, blocks: int = 1) -> int:
+        """Mine blocks, let every node read them, and return the height."""
+        ...
+
+    async def reorganise(self, depth: int) -> None:
+        """Put one more block in the place of the last ones; what stood in those waits again."""
+        ...
+
+    async def spend(self, txid: str, vout: int, *, to: str, sat: int) -> str:
+        """Let the service's node spend one output, with change, and return the transaction's id."""
+        ...
+
 
 class Lab:
     """Steps on nodes, whatever nodes they are."""
 
     def __init__(self, nodes: Nodes) -> None:
         self.nodes = nodes
+        self.name = ""  # of the recording that is brought about
         self.running: list[asyncio.Task[dict[str, Any]]] = []
         self._count = 0
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from relaybot.clock import SetClock
+from relaybot.simulator.chain import Paid
 from relaybot.simulator.network import ChannelPlan, SimulatedNetwork, Topology
 from relaybot.simulator.orders import order_for
 from relaybot.simulator.scripts import Ending, Outcome, Script
@@ -19,6 +20,7 @@ RIG = Topology(
     fee_base_msat=FEE_BASE_MSAT,
     fee_ppm=FEE_PPM,
 )
+FEE_MSAT = 154_000
 
 
 class SimulatedNodes:
@@ -69,3 +71,20 @@ class SimulatedNodes:
 
     async def pass_time(self, to: int) -> None:
         self._clock.advance(max(0, to - self._clock.now()))
+
+    async def deposit(self, address: str, sat: int) -> str:
+        return self.network.chain.send(address, sat * 1_000)
+
+    async def mine(self, blocks: int = 1) -> int:
+        return self.network.chain.mine(blocks)
+
+    async def reorganise(self, depth: int) -> None:
+        self.network.chain.reorganise(depth)
+
+    async def spend(self, txid: str, vout: int, *, to: str, sat: int) -> str:
+        node = self.network.nodes["service"]
+        coin = next(row for row in self.network.chain.coins("service") if (row["txid"], row["vout"]) == (txid, vout))
+        change_to = await node.answer("newaddr", {"addresstype": "p2tr"})
+        change = int(coin["amount_msat"]) - sat * 1_000 - FEE_MSAT
+        outputs = [Paid(to, sat * 1_000), Paid(change_to["p2tr"], change)]
+        return self.network.chain.broadcast(outputs, spends=[(txid, vout)])

@@ -98,6 +98,20 @@ class RealNodes:
         [channel, *_] = await self.rig.channels(payer, payee)
         await self.rig.pay_over(channel, payer, invoice["bolt11"], amount_msat)
 
+    async def deposit(self, address: str, sat: int) -> str:
+        return self.rig.chain.do(lambda chain: chain.give(address, sat))
+
+    async def mine(self, blocks: int = 1) -> int:
+        await self.rig.mine(blocks)
+        return self.rig.chain.do(lambda chain: chain.height)
+
+    async def reorganise(self, depth: int) -> None:
+        await self.rig.reorganise(depth)
+
+    async def spend(self, txid: str, vout: int, *, to: str, sat: int) -> str:
+        sent = {"destination": to, "satoshi": sat, "utxos": [f"{txid}:{vout}"]}
+        return str((await self.rig.call("service", "withdraw", sent))["txid"])
+
     # ---- between two tests
 
     async def tidy(self) -> None:
@@ -111,6 +125,8 @@ class RealNodes:
             elif "warning_bitcoind_sync" in await self.rig.call(node, "getinfo"):
                 await self._restart(node)
         await self._open_the_doors(Ending.FAIL)
+        if self.rig.chain.do(lambda chain: chain.waiting):
+            await self.rig.mine(1)
         for peer in NODES[1:]:
             await self.rig.connect("service", peer)
         for node in NODES:
