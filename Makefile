@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNS := $(VENV)/.runs
 DEVELOPS := $(VENV)/.develops
+PEERS := build/peers
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln check format bench bench-book bench-jobs lock clean
+.PHONY: setup demo run test test-cln check format bench bench-relay bench-book bench-jobs lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -50,7 +51,17 @@ format: setup  ## put the code into its one form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-book bench-jobs  ## measure everything on this machine, one after the other
+bench: bench-relay bench-book bench-jobs  ## measure everything on this machine, one after the other
+
+bench-relay: setup $(PEERS)/.installed  ## our relay and others under the same load; then our own, with ever more in it
+	$(BIN)/python -m tests.bench.relay $(BENCH)
+	$(BIN)/python -m tests.bench.relay.flat $(filter --json --markdown,$(BENCH))
+
+# Peers to be compared with: in an environment of their own, outside the lock.
+$(PEERS)/.installed:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check nostr-relay==1.14 nostr-sdk==0.45.1
+	touch $@
 
 bench-book: setup  ## durable charges a second
 	$(BIN)/python -m tests.bench.book $(BENCH)
