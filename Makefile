@@ -8,7 +8,7 @@ PEERS := build/peers
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test check format bench bench-relay bench-book bench-jobs lock clean
+.PHONY: setup demo run test test-cln check format bench bench-relay bench-book bench-jobs lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -37,6 +37,9 @@ test: setup  ## run all tests; words and rules must be covered whole, everything
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
+
+test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
+	$(BIN)/python -m pytest --real-nodes tests/lightning tests/regtest
 
 check: setup  ## format, lint, types, the order of the floors
 	$(BIN)/ruff format --check .
