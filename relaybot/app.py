@@ -47,6 +47,7 @@ from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, build_bot, build_inbox, standing_tasks
+from splits.shown import parts_by_role
 from wallet.book import Book
 from wallet.cln import CoreLightning
 from wallet.lightning import Lightning
@@ -226,6 +227,7 @@ def _site(config: Config, bot: Bot) -> Site:
             price=format_sat(agent.split.price_max),
             kinds=tuple(sorted(agent.kinds)),
             npub=nip19.encode_npub(pubkey),
+            parts=tuple(parts_by_role(agent.split, now=bot.clock.now()).items()),
         )
         for pubkey, agent in bot.agents.items()
     )
