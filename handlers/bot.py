@@ -1,6 +1,6 @@
 """What every handler works with: the keys, the agents, the book, the node, the clock.
 
-It is made once, by `relaybot.app`, and handed to each handler; it holds no state of its own.
+It is made once, by `relaybot.workings`, and handed to each handler; it holds no state of its own.
 """
 
 from __future__ import annotations

@@ -13,11 +13,14 @@ from handlers.bot import Bot, new_user, written
 from handlers.jobs import cause_of, held_job_changes
 from handlers.states import JobState
 from relaybot.db.database import Row
-from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
+from wallet.accounts import CAPITAL, NODE_LIGHTNING, person, user
 from wallet.charges import plan_hold
-from wallet.ledger import Change, Plan, Put, Transfer, Update
+from wallet.deposits import plan_cleared
+from wallet.ledger import Change, Journal, Plan, Put, Transfer, Update
 from wallet.lightning import Settlement
+from wallet.lots import Mix, Purse
 from wallet.money import format_sat
+from wallet.purses import debt_of
 
 log = structlog.get_logger()
 
@@ -57,7 +60,10 @@ async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str,
     known = await bot.book.row("users", owner)
     funded = known["first_funded_at"] if known is not None else None
     received = invoice["received_msat"] + settlement.amount_msat
-    transfers = [Transfer(NODE_LIGHTNING, user(owner), settlement.amount_msat, invoice["purpose"])]
+    debt = await debt_of(bot.book.database, owner)
+    journal = Journal((Transfer(NODE_LIGHTNING, user(owner), settlement.amount_msat, invoice["purpose"]),))
+    journal += plan_cleared(owner, debt, settlement.amount_msat)
+    spendable = settlement.amount_msat - debt.owed_msat
     changes: list[Change] = [
         moved,
         Update("invoices", invoice["id"], {"received_msat": received}, expect={"version": invoice["version"]}),
@@ -68,11 +74,11 @@ async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str,
     arrived = format_sat(settlement.amount_msat)
     if job is None:
         changes.append(bot.message(owner, f"{arrived} arrived: your balance is topped up."))
-    elif JobState(job["state"]) is JobState.AWAITING_PAYMENT and settlement.amount_msat >= job["price_msat"]:
-        transfers += plan_hold(cause_of(job["id"]), payer=owner, price_msat=job["price_msat"])
+    elif JobState(job["state"]) is JobState.AWAITING_PAYMENT and spendable >= job["price_msat"]:
+        journal += plan_hold(cause_of(job["id"]), Purse(person(owner)), Mix(sats=job["price_msat"]))
         changes += held_job_changes(bot, job)
     else:
         changes.append(
             bot.message(owner, f"{arrived} arrived after its job had ended: it is your balance now, for the next one.")
         )
-    return Plan(key, tuple(transfers), tuple(changes))
+    return journal.plan(key, *changes)

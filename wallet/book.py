@@ -155,7 +155,7 @@ class _Commit:
 
 
 def looks_of(plans: Sequence[Plan]) -> dict[str, Look]:
-    """Return what must be read before `plans` are judged: in one order for all, or two processes could wait in a ring."""
+    """Return what must be read before `plans` are judged, in one order for all: none waits for another in a ring."""
     keys, accounts, rows = keys_of(plans)
     ids: dict[str, set[str]] = {"plans": keys}
     columns: dict[str, set[str]] = {"plans": {"digest"}}

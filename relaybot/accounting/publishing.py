@@ -20,7 +20,7 @@ from relaybot.errors import Rejected
 from relaybot.nostr.flow_of_funds import DAY_SECONDS, CellName, Period, build_summary, day_period
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
-from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, Class, owner
+from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, owner
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Values
 
@@ -99,7 +99,7 @@ def _contributions(row: Row, jobs: dict[str, Row]) -> list[tuple[CellName, str, 
     if _is_capture(row) and ":" in row["reason"]:
         customer = jobs[_job_of(row)]["customer"]
         role = row["reason"].partition(":")[0]
-        earner = customer if payee == REVENUE[Class.SATS] else str(owner(payee))
+        earner = customer if payee in REVENUE.values() else str(owner(payee))
         return [(("earned", role), earner, amount), (("jobs", "charged"), customer, amount)]
     return []
 

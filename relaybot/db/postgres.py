@@ -22,7 +22,7 @@ from relaybot.errors import Unavailable
 from relaybot.probe import Probe, no_probe
 
 READERS = 4
-TRIES_MAX = 20  # how often a change is decided again because another process was faster
+AGAIN_MAX = 20  # how often a change is decided again because another process was faster
 CONNECT_SECONDS = 10
 MIGRATING = 0x72656C6179626F74  # the lock under which the schema is changed: "relaybot"
 _SETTINGS = {
@@ -31,6 +31,7 @@ _SETTINGS = {
     "lock_timeout": "30s",  # how long another process may keep a row from us before we give up
     "idle_in_transaction_session_timeout": "30s",  # a process that hangs keeps no row for longer
 }
+_READING = {**_SETTINGS, "default_transaction_read_only": "on"}
 _TYPES = (
     "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = current_schema()"
 )
@@ -127,16 +128,15 @@ class PostgresDatabase:
     async def change(self, looks: Looks, decide: Decide) -> None:
         """Lock, read, decide, write and commit; decide again where another process was faster."""
         async with self._writing:
-            for tries in range(1, TRIES_MAX + 1):
-                try:
-                    with _errors():
-                        return await self._change_once(looks, decide)
-                except asyncpg.UniqueViolationError:
-                    if tries == TRIES_MAX:
-                        raise  # nobody else makes the same row so often: the change itself says it twice
-                except _FASTER as error:
-                    if tries == TRIES_MAX:
-                        raise Unavailable(f"database: {error}") from error
+            for _ in range(AGAIN_MAX):
+                with suppress(*_FASTER), _errors():
+                    await self._change_once(looks, decide)
+                    return
+            try:
+                with _errors():
+                    await self._change_once(looks, decide)
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
+                raise Unavailable(f"database: {error}") from error
 
     async def _change_once(self, looks: Looks, decide: Decide) -> None:
         if self._writer is None or self._writer.is_closed():
@@ -187,7 +187,7 @@ async def open_postgres(
                 pass
             types = {(table, column): kind for table, column, kind in await connection.fetch(_TYPES)}
             readers = await asyncpg.create_pool(
-                url, min_size=1, max_size=READERS, init=_prepare, reset=_keep, server_settings=_SETTINGS
+                url, min_size=1, max_size=READERS, init=_prepare, reset=_keep, server_settings=_READING
             )
     return PostgresDatabase(url, readers, types, probe)
 
@@ -195,7 +195,7 @@ async def open_postgres(
 async def _migrate_once(connection: Any, migrations: Sequence[Migration], now: int) -> bool:
     async with connection.transaction():
         await connection.execute(f"SELECT pg_advisory_xact_lock({MIGRATING})")  # two processes may start at once
-        missing = first_missing({number: checksum for number, checksum in await connection.fetch(APPLIED)}, migrations)
+        missing = first_missing(dict(await connection.fetch(APPLIED)), migrations)
         if missing is None:
             return False
         await connection.execute(schema_of(missing.sql))

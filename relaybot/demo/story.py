@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from relaybot import operator
 from relaybot.config import Config, load_config
 from relaybot.connection import RelayConnection
 from relaybot.demo.people import Person, StoryBroken, until
@@ -24,6 +23,7 @@ from relaybot.nostr import flow_of_funds, nip19, nip90
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.keys import KeyPair, verify
+from relaybot.operator import checking, listing, publishing
 from wallet.accounts import REVENUE, Class, user
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.money import Msat, format_sat, from_sat
@@ -196,7 +196,7 @@ class Story:
         await until("everybody is paid out again", self._all_paid_out)
         config = self._config()
         keyring = open_keyring(config.keys.file, {}, b"")
-        published = await operator.publish_accounts(config, keyring, None)
+        published = await publishing.publish_accounts(config, keyring, None)
         stranger = RelayConnection(self.relay_url, jitter=random.random)
         tasks.create_task(stranger.run(), name="stranger")
         found: dict[str, Event] = {}
@@ -215,7 +215,7 @@ class Story:
         self._tell(f"The day is published (37170), and a stranger verified it: {charged} charged")
 
     async def _check_the_books(self) -> None:
-        books = await operator.check_books(self._config())
+        books = await checking.check_books(self._config())
         self.outcome.books = books
         self.outcome.totals = await self._figures()
         self._must(books["sound"], f"the books are sound: {books}")
@@ -262,19 +262,19 @@ class Story:
         return self._loaded
 
     async def _figures(self) -> list[dict[str, Any]]:
-        return await operator.earnings(self._config(), [(p.name, p.role, p.pubkey) for p in self._contributors()])
+        return await listing.earnings(self._config(), [(p.name, p.role, p.pubkey) for p in self._contributors()])
 
     async def _platform(self) -> int:
-        return await operator.balance(self._config(), REVENUE[Class.SATS])
+        return await listing.balance(self._config(), REVENUE[Class.SATS])
 
     async def _balance(self, name: str) -> int:
-        return await operator.balance(self._config(), user(self._people[name].pubkey))
+        return await listing.balance(self._config(), user(self._people[name].pubkey))
 
     async def _is(self, name: str, expected: int) -> bool:
         return await self._balance(name) == expected
 
     async def _worker_is_known(self) -> bool:
-        return await operator.worker_is_ready(self._config(), self._people["carol"].pubkey)
+        return await listing.worker_is_ready(self._config(), self._people["carol"].pubkey)
 
     async def _all_paid_out(self) -> bool:
         return all(one["payout_state"] == "paid" for one in await self._figures())

@@ -110,6 +110,13 @@ class AgentSettings(AgentModel):
     nsec_file: DataFile | None = None
 
 
+class Card(Written):
+    """What is earned from money that was paid in by card, and how long the card company may take it back."""
+
+    maturity_days: Annotated[int, Field(ge=0, le=730)] = 120  # the span in which most disputes come
+    advance_sats_per_day: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0  # at the operator's own risk
+
+
 class Jobs(Written):
     """How long each step of a job may take, and how large it may be."""
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from relaybot.clock import Clock, SetClock
+from relaybot.config import Config
 from relaybot.db.database import Database, Decide, Found, Looks, Reader, Write
 from relaybot.db.migrations import Migration, load_migrations
 from relaybot.db.postgres import PostgresDatabase, open_postgres
@@ -60,7 +61,7 @@ class PostgresStore:
 
 
 class Bordered:
-    """A database whose every change has borders before it begins, after it has read, before it writes, and at its end."""
+    """A database whose every change has borders: before it begins, around its decision, and at its end."""
 
     def __init__(self, database: Database, probe: Probe) -> None:
         self._database = database
@@ -107,6 +108,12 @@ async def opened(
             database._writer.connection.set_trace_callback(lambda _: probe("statement"))
         async with running(Book(port, clock or SetClock(NOW))) as book:
             yield book
+
+
+def book_file(config: Config) -> Path:
+    """Return the file of a service's book that is one."""
+    assert isinstance(config.database, Path)
+    return config.database
 
 
 async def tamper(store: Store, sql: str) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import aiohttp
 
-from relaybot import operator
 from relaybot.config import Config
 from relaybot.demo.people import until
 from relaybot.demo.story import EARNED, PLATFORM_MSAT, PRICE, TOP_UP_SAT, Outcome
 from relaybot.nostr import flow_of_funds
 from relaybot.nostr.event import Event, parse_event
+from relaybot.operator import checking
+from tests.book.stores import book_file
 from tests.crash.stage import DeadlyStage
 from wallet.accounts import REVENUE, Class, user
 from wallet.money import from_sat
@@ -52,7 +53,7 @@ Fact = tuple[str, object, object]  # what, as it is, as it must be
 
 async def problems_at_the_end(outcome: Outcome, stage: DeadlyStage, config: Config) -> list[str]:
     """Wait until nothing is left to do, then return everything that is not as in the worked example."""
-    path = config.database
+    path = book_file(config)
 
     async def is_quiet() -> bool:
         return not _rows(path, AT_WORK)
@@ -125,7 +126,7 @@ async def _wallets(url: str, path: Path) -> list[Fact]:
 
 
 async def _books(config: Config) -> list[Fact]:
-    found = await operator.check_books(config)
+    found = await checking.check_books(config)
     return [("broken invariants", found["broken"], []), ("the node", found["node"], "agrees")]
 
 

@@ -17,8 +17,10 @@ from relaybot.config import Config
 from relaybot.demo.people import Person
 from relaybot.errors import BadConfig, Unavailable
 from relaybot.nostr import nip17, nip44, nip59, nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
+from tests.book.stores import book_file
 from tests.flows.harness import PRICE, World, world
 from tests.flows.test_attacks import signed
 
@@ -294,7 +296,7 @@ async def test_what_a_node_says_about_an_encrypted_job_is_not_published() -> Non
             request=child,
             status="error",
             text="cannot open secret.txt",
-            encrypt=nip90.Encryption(nip90.NIP44, secrets.token_bytes(32)),
+            encrypt=Encryption(NIP44, secrets.token_bytes(32)),
             now=int(time.time()),
         )
         await carol.send(said)
@@ -312,7 +314,7 @@ async def encrypted_request(w: World, customer: str) -> Event:
         kind=5050,
         inputs=[nip90.Input("a secret issue", "text")],
         provider=w.agent,
-        encrypt=nip90.Encryption(nip90.NIP44, secrets.token_bytes(32)),
+        encrypt=Encryption(NIP44, secrets.token_bytes(32)),
         now=int(time.time()),
     )
     await person.send(request)
@@ -346,7 +348,7 @@ async def test_a_job_whose_deadline_was_set_by_a_clock_that_was_ahead_ends_all_t
         request = await w.request("bob")
         await w.feedback("bob", request, "processing")
         await w.stop()
-        with sqlite3.connect(w.config.database) as book:
+        with sqlite3.connect(book_file(w.config)) as book:
             book.execute("UPDATE jobs SET due_at = due_at + 10000000, updated_at = updated_at + 10000000")
         book.close()
         await w.start()

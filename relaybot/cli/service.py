@@ -1,0 +1,171 @@
+"""The commands that run something (the service, the demo, a node, a worker), and those about its keys and files."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relaybot import app, workings
+from relaybot.cli.shell import (
+    config_option,
+    configure_logging,
+    finish,
+    json_option,
+    keyring_of,
+    load,
+    read_npub,
+    run_until_signal,
+    show,
+)
+from relaybot.clock import SystemClock
+from relaybot.config import load_config
+from relaybot.demo.play import DemoOptions, play
+from relaybot.demo.work import resolve_issue
+from relaybot.keyring import read_key
+from relaybot.nostr import nip19
+from relaybot.operator import opening
+from relaybot.simulator.network import Running, run_node
+from relaybot.worker.node import run_worker
+from relaybot.worker.settings import WorkerSettings
+
+
+@click.command()
+@config_option
+def run(config_path: Path) -> None:
+    """Run the service: relay, bot and pages.
+
+    Example: relaybot run --config config.yaml
+    """
+    config = load(config_path)
+
+    def ready(addresses: app.Addresses) -> None:
+        click.echo(f"relay    {addresses.relay}\npage     {addresses.web}", err=True)
+        click.echo(f"service  {nip19.encode_npub(addresses.service)}", err=True)
+        for agent, pubkey in addresses.agents.items():
+            click.echo(f"agent    {agent}  {nip19.encode_npub(pubkey)}", err=True)
+
+    run_until_signal(app.serve(config, os.environ, ready=ready))
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after the story: exit 0 only if every figure is right.")
+@click.option("--port", default=7447, show_default=True, help="Port of relay and page; 0 takes a free one.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Keep the demo's data here.")
+@json_option
+def demo(*, once: bool, port: int, data: Path | None, as_json: bool) -> None:
+    """Play the worked example: a job is asked for, paid, done, split and paid out.
+
+    Example: relaybot demo --once --json
+    """
+    configure_logging("error", "console")  # the story speaks for itself; each process has a log file
+    story = finish(play(DemoOptions(once=once, port=port, data=data, as_json=as_json)))
+    if not story.ok:
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path("data/lightning"))
+@click.option("--port", default=7480, show_default=True, help="Port of the wallets' world; 0 takes a free one.")
+@json_option
+def node(data: Path, port: int, *, as_json: bool) -> None:
+    """Run the simulated Lightning node and its world of wallets. No real money moves.
+
+    Example: relaybot node --data data/lightning --port 7480
+    """
+
+    def ready(running: Running) -> None:
+        found = {"url": running.url} | {f"{name} socket": str(path) for name, path in running.sockets.items()}
+        show(found, "simulated Lightning", as_json=as_json)
+
+    configure_logging("info", "console")
+    run_until_signal(run_node(data_dir=data, http_host="127.0.0.1", http_port=port, ready=ready))
+
+
+@click.command()
+@click.option("--relay", "relays", multiple=True, required=True, help="A relay of the service; may be repeated.")
+@click.option("--service", required=True, help="The service's npub.")
+@click.option("--key", "key_file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Your nsec.")
+@click.option("--kind", "kinds", type=click.IntRange(5000, 5999), multiple=True, default=(5050,), show_default=True)
+@click.option("--command", "command", help="The program that does the work: JSON in, result out. Never a shell.")
+@click.option("--demo-work", is_flag=True, help="Do the demonstration's work instead.")
+@click.option("--name", default="workerbee", show_default=True)
+@click.option("--lud16", help="The Lightning Address that is paid.")
+@click.option("--concurrency", default=4, show_default=True)
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), default=Path("data/worker"))
+def worker(**options: Any) -> None:
+    """Run a compute node: it announces itself, takes assignments, does the work, is paid.
+
+    Example: relaybot worker --relay ws://127.0.0.1:7447 --service npub1… --key worker.nsec --command ./work.py
+    """
+    if bool(options["command"]) == options["demo_work"]:
+        raise click.UsageError("give exactly one of --command and --demo-work")
+    configure_logging("info", "console")
+    keypair = read_key(options["key_file"], "--key")
+    click.echo(f"node     {nip19.encode_npub(keypair.pubkey)}  (the service must list it in workers.allowed)", err=True)
+    settings = WorkerSettings(
+        relay_urls=tuple(options["relays"]),
+        service_pubkey=read_npub(options["service"], "--service"),
+        kinds=frozenset(options["kinds"]),
+        keypair=keypair,
+        command=tuple(shlex.split(options["command"])) if options["command"] else None,
+        work=resolve_issue if options["demo_work"] else None,
+        concurrency=options["concurrency"],
+        name=options["name"],
+        lud16=options["lud16"],
+        state_dir=options["state"],
+    )
+    run_until_signal(run_worker(settings, clock=SystemClock(), chance=secrets.token_bytes, jitter=random.random))
+
+
+@click.command()
+@config_option
+@json_option
+def keys(config_path: Path, *, as_json: bool) -> None:
+    """Show the public keys of the service, its books and its agents.
+
+    Example: relaybot keys --json
+    """
+    config = load(config_path)
+    keyring = keyring_of(config)
+    pubkeys = {role: keyring.key(role).pubkey for role in ("service", "zapper", "books", "relay")}
+    pubkeys |= {f"agent/{agent}": workings.agent_key(config, keyring, agent).pubkey for agent in config.agents}
+    show(
+        [{"role": role, "npub": nip19.encode_npub(pubkey)} for role, pubkey in pubkeys.items()], "keys", as_json=as_json
+    )
+
+
+@click.command()
+@config_option
+def migrate(config_path: Path) -> None:
+    """Bring the database of the book up to date; `run` does so too.
+
+    Example: relaybot migrate
+    """
+    finish(opening.migrate(load(config_path)))
+    click.echo("the database is up to date")
+
+
+@click.group("config")
+def config_group() -> None:
+    """Look at the configuration."""
+
+
+@config_group.command("check")
+@config_option
+def config_check(config_path: Path) -> None:
+    """Read the configuration and say everything that is wrong with it.
+
+    Example: relaybot config check --config config.yaml
+    """
+    config = load_config(config_path, os.environ)
+    click.echo(f"{config_path}: good; {len(config.agents)} agents, {len(config.people)} people")
+
+
+COMMANDS = (run, demo, node, worker, keys, migrate, config_group)
