@@ -36,6 +36,7 @@ from relaybot.settings.sections import (
     Service,
     Web,
     Workers,
+    Zaps,
 )
 from relaybot.settings.values import BookPlace, Pubkey, RelayUrl, Surroundings
 from relaybot.settings.yaml_text import parse_yaml
@@ -73,6 +74,7 @@ class Config(Written):
     jobs: Jobs
     workers: Workers
     payouts: Payouts
+    zaps: Zaps
     outgoing: Outgoing
     referrals: Referrals
     dm: DirectMessages
