@@ -15,6 +15,7 @@ from relaybot.nostr import nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
+from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
 from wallet.book import Book
 from wallet.ledger import Change, Insert, Put, Update, Values
@@ -34,6 +35,7 @@ class Agent:
     about: str
     keypair: KeyPair
     kinds: frozenset[int]
+    params: Mapping[str, ParamModel]  # by name
     takes_open_requests: bool
     split: ResolvedSplit
     split_hash: str

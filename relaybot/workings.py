@@ -63,6 +63,7 @@ def build_bot(
             about=model.about,
             keypair=key,
             kinds=frozenset(model.kinds),
+            params=model.params,
             takes_open_requests=model.open,
             split=split,
             split_hash=split_hash(split),
