@@ -17,6 +17,16 @@ from wallet.lnurl import OWN_NODE, Fetcher, request_invoice
 from wallet.money import Msat
 
 
+def read_destination(text: str, node: NodeInfo, now: int) -> Destination:
+    """Return what `text` stands for in the network of our `node`; Rejected says what is wrong, OWN_NODE if it is ours."""
+    destination = parse_destination(text, currency=CURRENCIES[node.network], now=now)
+    match destination:
+        case DecodedInvoice(payee=payee) | Offer(issuer_id=payee) if payee == node.node_id:
+            raise Rejected("invalid", OWN_NODE)  # the node would call it paid, and nothing would have gone out
+        case _:
+            return destination
+
+
 class Payees:
     """Reads destinations for our node's network, and asks them for invoices."""
 
@@ -28,13 +38,7 @@ class Payees:
 
     async def read(self, text: str) -> Destination:
         """Return what `text` stands for; Rejected says what is wrong, OWN_NODE if it is our own node."""
-        node = await self._own_node()
-        destination = parse_destination(text, currency=CURRENCIES[node.network], now=self._clock.now())
-        match destination:
-            case DecodedInvoice(payee=payee) | Offer(issuer_id=payee) if payee == node.node_id:
-                raise Rejected("invalid", OWN_NODE)  # the node would call it paid, and nothing would have gone out
-            case _:
-                return destination
+        return read_destination(text, await self._own_node(), self._clock.now())
 
     async def request_invoice(self, text: str, amount_msat: Msat) -> DecodedInvoice:
         """Return an invoice over exactly `amount_msat` of whoever `text` stands for.
