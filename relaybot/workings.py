@@ -15,6 +15,7 @@ from functools import partial
 from handlers import assignments, commands, jobs, settlements, targets, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
+from relaybot import visits
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_due
 from relaybot.clock import Clock
@@ -25,6 +26,7 @@ from relaybot.keyring import Keyring, read_key
 from relaybot.loops import repeat
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import Outbox, Publish
+from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.book import Book
 from wallet.lightning import Lightning
@@ -41,6 +43,7 @@ class Doors:
     relays: Mapping[str, Publish]  # by name
     look_up: LookUp
     fetch: Fetcher
+    visit: visits.Publish
 
 
 def build_bot(
@@ -107,7 +110,7 @@ def build_inbox(bot: Bot) -> Inbox:
 def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> dict[str, Coroutine[None, None, None]]:
     """Return everything that goes on for ever, by name."""
     config, outbox = bot.config, Outbox(bot.book, bot.clock, doors.relays)
-    payouts = _payouts(config, bot, doors)
+    payouts, courtesies = _payouts(config, bot, doors), Visits(bot.book, bot.clock, doors.visit)
 
     def news(*tables: str) -> asyncio.Event:
         return bot.book.watch(*tables)
@@ -115,6 +118,7 @@ def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> di
     standing = {
         "inbox": inbox.run(),
         "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
+        "visits": repeat("visits", courtesies.step, wake=news("visits"), seconds=5),
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
         "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),

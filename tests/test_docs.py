@@ -234,7 +234,8 @@ def test_every_http_path_is_documented_and_no_other() -> None:
 
 
 def test_every_path_of_the_simulated_world_is_documented_and_no_other() -> None:
-    source = (ROOT / "relaybot" / "simulator" / "world.py").read_text(encoding="utf-8")
+    files = sorted((ROOT / "relaybot" / "simulator").glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     served = {f"{method.upper()} {path}" for method, path in re.findall(r'web\.(get|post)\("([^"]+)"', source)}
     page = PAGES["docs/simulator.md"]
     assert {

@@ -22,12 +22,14 @@ from wallet.cln_answers import (
     DecodedBolt12,
     Fetched,
     GetInfo,
+    InvoiceCount,
     ListChannelMoves,
     ListHtlcs,
     ListInvoices,
     ListPays,
     ListPeerChannels,
     ListSendPays,
+    MadeOffer,
     PaidInvoice,
     XpayAnswer,
     attempts_from_parts,
@@ -37,13 +39,23 @@ from wallet.cln_answers import (
     unknown,
 )
 from wallet.cln_calls import Lane, NodeError
-from wallet.lightning import DecodedInvoice, Invoice, Move, NodeInfo, PaymentReport, PaymentState, Settlement
+from wallet.lightning import (
+    DecodedInvoice,
+    Invoice,
+    Move,
+    NodeInfo,
+    PaymentReport,
+    PaymentState,
+    Settlement,
+    StandingOffer,
+)
 from wallet.money import Msat
 
 _UNKNOWN_COMMAND = -32601
 _BAD_PARAMETERS = -32602
 _DUPLICATE_LABEL = 900
 _TIMED_OUT = 904
+_NO_SUCH_INVOICE = frozenset({905, 906})  # unknown, or no longer unpaid
 
 # Why a payment call failed, in our words: the node's own text may hold invoices and is never passed on.
 _PAY_REASONS = {
@@ -86,8 +98,14 @@ class NodeLimits:
 class CoreLightning:
     """The Lightning port, spoken to a Core Lightning node or to what serves its JSON-RPC."""
 
-    def __init__(self, socket_path: Path | str, *, limits: NodeLimits | None = None) -> None:
-        """Prepare the pools; nothing is sent before the first call."""
+    def __init__(
+        self, socket_path: Path | str, *, limits: NodeLimits | None = None, private_channels: bool | None = None
+    ) -> None:
+        """Prepare the lanes; nothing is sent before the first call.
+
+        `private_channels` says whether invoices hint at unpublished channels; None leaves it to the node.
+        """
+        self._private_channels = private_channels
         self._limits = limits or NodeLimits()
         path = Path(socket_path)
         self._reads = Lane("read", path=path, threads=self._limits.readers)
@@ -109,12 +127,14 @@ class CoreLightning:
         self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
     ) -> Invoice:
         """Return the invoice of this `label`, made now or before."""
-        params = {
+        params: dict[str, object] = {
             "amount_msat": "any" if amount_msat is None else amount_msat,
             "label": _sendable("label", label),
             "description": _sendable("description", description),  # as UTF-8: an \u escape answers -32602
             "expiry": expiry_seconds,
         }
+        if self._private_channels is not None:  # left out, the node hints at them only if it has no public one
+            params["exposeprivatechannels"] = self._private_channels
         try:
             made = await self._read("invoice", params, CreatedInvoice, asks=True)
         except NodeError as error:
@@ -143,6 +163,29 @@ class CoreLightning:
             return Invoice(each.label, each.bolt11, each.payment_hash, amount, each.expires_at)
         return None
 
+    async def cancel_invoice(self, label: str) -> None:
+        """Delete an unpaid invoice: the node then refuses its payment. What was paid meanwhile is a settlement."""
+        try:
+            await self._reads.call(
+                "delinvoice",
+                {"label": _sendable("label", label), "status": "unpaid"},
+                limit_seconds=self._limits.read_seconds,
+            )
+        except NodeError as error:
+            if error.code not in _NO_SUCH_INVOICE:
+                raise Unavailable(str(error)) from None
+
+    async def create_offer(self, *, description: str, label: str) -> StandingOffer:
+        """Return an offer over any amount. Made again it may be another one: its blinded paths are new each time."""
+        params = {"amount": "any", "description": _sendable("description", description), "label": label}
+        made = await self._read("offer", params, MadeOffer)
+        return StandingOffer(made.offer_id, made.bolt12)
+
+    async def invoice_changes(self) -> int:
+        """Return the last updated_index: it outlives deleted invoices, and is never used twice."""
+        params = {"subsystem": "invoices", "indexname": "updated", "nextvalue": 0}  # 0 answers at once
+        return (await self._read("wait", params, InvoiceCount)).updated
+
     async def next_settlement(self, *, after_index: int, timeout_seconds: int) -> Settlement | None:
         """Wait for the first settlement above `after_index`; None if none comes in time.
 
@@ -158,7 +201,15 @@ class CoreLightning:
             raise Unavailable(str(error)) from None
         paid = shaped("waitanyinvoice", answer, PaidInvoice)
         # Overpayment is accepted: what arrived is what counts.
-        return Settlement(paid.label, paid.payment_hash, Msat(paid.amount_received_msat), paid.pay_index, paid.paid_at)
+        return Settlement(
+            paid.label,
+            paid.payment_hash,
+            Msat(paid.amount_received_msat),
+            paid.pay_index,
+            paid.paid_at,
+            change=paid.updated_index,
+            offer_id=paid.local_offer_id,
+        )
 
     async def fetch_invoice(self, offer: str, *, amount_msat: Msat) -> DecodedInvoice:
         """Ask the maker of an offer for an invoice. The node checks that it belongs to the offer, and its signature."""

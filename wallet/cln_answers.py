@@ -18,7 +18,7 @@ from wallet.money import MAX_MSAT, Msat
 # An HTLC in one of these states is over; listhtlcs remembers it as long as its channel is open.
 FINAL_HTLC_STATES = frozenset({"RCVD_REMOVE_ACK_REVOCATION", "SENT_REMOVE_ACK_REVOCATION"})
 
-_Msat = Annotated[int, msgspec.Meta(ge=0, le=MAX_MSAT)]  # every *_msat in an answer is a plain int
+AnyMsat = Annotated[int, msgspec.Meta(ge=0, le=MAX_MSAT)]  # every *_msat in an answer is a plain int
 _Shape = TypeVar("_Shape")
 
 
@@ -48,7 +48,7 @@ class ListedInvoice(msgspec.Struct):
     payment_hash: str
     expires_at: int
     bolt11: str = ""  # invoices of offers have a bolt12 instead
-    amount_msat: _Msat | None = None
+    amount_msat: AnyMsat | None = None
 
 
 class ListInvoices(msgspec.Struct):
@@ -63,8 +63,10 @@ class PaidInvoice(msgspec.Struct):
     label: str
     payment_hash: str
     pay_index: int
-    amount_received_msat: _Msat
+    amount_received_msat: AnyMsat
     paid_at: int
+    updated_index: int = 0
+    local_offer_id: str | None = None
 
 
 class Fetched(msgspec.Struct):
@@ -80,17 +82,30 @@ class DecodedBolt12(msgspec.Struct):
     valid: bool
     invoice_payment_hash: str = ""
     invoice_node_id: str = ""
-    invoice_amount_msat: _Msat = 0
+    invoice_amount_msat: AnyMsat = 0
     invoice_created_at: int = 0
     invoice_relative_expiry: int = 7_200  # BOLT 12: where the invoice names none
     offer_description: str | None = None
+
+
+class InvoiceCount(msgspec.Struct):
+    """wait, for the changes of invoices."""
+
+    updated: int
+
+
+class MadeOffer(msgspec.Struct):
+    """offer."""
+
+    offer_id: str
+    bolt12: str
 
 
 class XpayAnswer(msgspec.Struct):
     """xpay, on success."""
 
     payment_preimage: str
-    amount_sent_msat: _Msat
+    amount_sent_msat: AnyMsat
 
 
 _Status = Literal["pending", "complete", "failed"]
@@ -101,7 +116,7 @@ class Attempt(msgspec.Struct):
 
     status: _Status
     preimage: str | None = None
-    amount_sent_msat: _Msat | None = None
+    amount_sent_msat: AnyMsat | None = None
 
 
 class ListPays(msgspec.Struct):
@@ -116,7 +131,7 @@ class Part(msgspec.Struct):
     status: _Status
     groupid: int = 0  # exceeds 2^53: never a float
     payment_preimage: str | None = None
-    amount_sent_msat: _Msat | None = None
+    amount_sent_msat: AnyMsat | None = None
 
 
 class ListSendPays(msgspec.Struct):
@@ -143,7 +158,7 @@ class PeerChannel(msgspec.Struct):
 
     state: str
     peer_connected: bool = False
-    spendable_msat: _Msat = 0
+    spendable_msat: AnyMsat = 0
     htlcs: list[Htlc] = []
 
 
@@ -157,9 +172,9 @@ class ChannelMove(msgspec.Struct):
     """One row of listchannelmoves."""
 
     created_index: int
-    credit_msat: _Msat
-    debit_msat: _Msat
-    fees_msat: _Msat
+    credit_msat: AnyMsat
+    debit_msat: AnyMsat
+    fees_msat: AnyMsat
     primary_tag: str
     payment_hash: str | None = None
 

@@ -43,6 +43,16 @@ class Settlement:
     amount_msat: Msat
     pay_index: int
     paid_at: int
+    change: int = 0  # the number of this change in the node's own count of them (`invoice_changes`)
+    offer_id: str | None = None  # of the offer it was made for, at the payer's request
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOffer:
+    """An offer (BOLT12) of ours: whoever pays it asks the node for an invoice, as often as they like."""
+
+    offer_id: str
+    bolt12: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,18 @@ class Lightning(Protocol):
 
     async def find_invoice(self, label: str) -> Invoice | None:
         """Return the invoice of this `label`, if there is one."""
+        ...
+
+    async def cancel_invoice(self, label: str) -> None:
+        """See to it that an unpaid invoice cannot be paid any more; one that has been paid, or is gone, stays so."""
+        ...
+
+    async def create_offer(self, *, description: str, label: str) -> StandingOffer:
+        """Return an offer over any amount, which stands until it is disabled."""
+        ...
+
+    async def invoice_changes(self) -> int:
+        """Return how many changes of invoices the node has counted: it never counts back, unless it forgot."""
         ...
 
     async def next_settlement(self, *, after_index: int, timeout_seconds: int) -> Settlement | None:
