@@ -128,7 +128,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "balance": Command("balance", "what you have", _balance),
         "topup": Command("topup <sats>", "add to your balance by Lightning", _topup),
         "withdraw": Command(
-            "withdraw <sats | all> <invoice | lightning address | offer | bitcoin address>", "send what is yours", withdraw
+            "withdraw <sats | all> <invoice | lightning address | offer | bitcoin address>",
+            "send what is yours",
+            withdraw,
         ),
         "payout": Command(
             "payout [<lightning address | offer | bitcoin address> | keep] [threshold <sats>]",

@@ -64,7 +64,7 @@ async def plan_target(bot: Bot, event: Event, source: str, target: str) -> Decis
         return "an older statement"
     changes = stated.changes
     if stated.changed_to:
-        changes += tuple(await bot.tell(Notice(event.pubkey, _changed_words(bot, stated.changed_to), asked=False)))
+        changes += tuple(await bot.tell(Notice(event.pubkey, _change_told(bot, stated.changed_to), asked=False)))
     return Plan(f"target/{event.id}", changes=changes)
 
 
@@ -104,7 +104,7 @@ async def _stated(bot: Bot, pubkey: str, source: str, target: str, *, stated_at:
     return _Stated(changes, after[0] if changed else "")
 
 
-def _changed_words(bot: Bot, target: str) -> str:
+def _change_told(bot: Bot, target: str) -> str:
     hours = -(-bot.config.payouts.target_cooldown_seconds // 3_600)
     return (
         f"What you earn is sent to {shown(target)} from now on; the first payout there is made in {hours} hours."
@@ -136,13 +136,11 @@ async def _with_target(bot: Bot, asked: Asked, target: str) -> Reply:
         if isinstance(said, Offer) and said.issuer_id == node.node_id:
             raise Rejected("invalid", "that is a wallet on this service's own node: write payout keep")
         target = str(said)
-    stated = await _stated(
-        bot, asked.sender, "registered", target, stated_at=asked.created_at, event=asked.rumor
-    )
+    stated = await _stated(bot, asked.sender, "registered", target, stated_at=asked.created_at, event=asked.rumor)
     if stated is None:
         raise Rejected("invalid", "you have said something newer")
     if stated.changed_to:
-        return Reply(_changed_words(bot, stated.changed_to), stated.changes)
+        return Reply(_change_told(bot, stated.changed_to), stated.changes)
     text = "What you earn stays your balance." if target == KEEP else f"What you earn is sent to {shown(target)}."
     return Reply(text, stated.changes)
 

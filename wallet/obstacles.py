@@ -17,10 +17,13 @@ from wallet.book import Book
 from wallet.lightning import Lightning
 from wallet.opening import DAY_SECONDS, PayoutRules
 from wallet.payout_plans import scopes_of
+from wallet.states import PayoutKind
 
 log = structlog.get_logger()
 
-_PAID_SINCE = "SELECT COALESCE(SUM(paid_msat), 0) AS paid_msat FROM payouts WHERE state = 'paid' AND updated_at > :since"
+_PAID_SINCE = (
+    "SELECT COALESCE(SUM(paid_msat), 0) AS paid_msat FROM payouts WHERE state = 'paid' AND updated_at > :since"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,19 @@ class Obstacles:
             if row["state"] != "open":
                 return paused_words(scope, row["reason"])
         return None
+
+    async def before_asking(self, payout: Row) -> str | None:
+        """Return what stands against asking for an invoice now."""
+        return await self.switched_off(payout) or await self.cooling(payout) or await self.lacks(payout)
+
+    async def cooling(self, payout: Row) -> str | None:
+        """Return why a payout waits whose owner was paid elsewhere until a short while ago (F3)."""
+        owner = await self._book.row("users", payout["pubkey"])
+        asked_for = PayoutKind(payout["kind"]) is PayoutKind.WITHDRAWAL
+        if owner is None or asked_for or not owner["target_since"]:
+            return None
+        left = owner["target_since"] + self._rules.cooldown_seconds - self._clock.now()
+        return "the target was changed a short while ago: it goes there after a pause" if left > 0 else None
 
     async def lacks(self, payout: Row) -> str | None:
         """Return what of ours is missing: outbound liquidity, or room within the day's limit for all users."""

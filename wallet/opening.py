@@ -14,11 +14,12 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import hold, user
 from wallet.ledger import Change, Insert, Plan, Transfer, Update, Values
-from wallet.money import Msat, floor_to_sat, format_sat
+from wallet.money import Msat, floor_to_sat, format_sat, from_sat
 from wallet.states import PayoutKind, PayoutState, Rail
 
 PPM = 1_000_000
 DAY_SECONDS = 86_400
+USER_DAY_MSAT, DAY_MSAT = from_sat(1_000_000), from_sat(10_000_000)  # where nothing else is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class PayoutRules:
     withdrawal_seconds: int = 600  # for so long a withdrawal is tried; then the money is balance again
     stuck_seconds: int = 600  # sent for so long without an end: its owner and the operator are told
     cooldown_seconds: int = 86_400  # between a change of somebody's target and the next payout to them
-    user_day_msat_max: Msat = Msat(1_000_000_000)  # what one user is paid in 24 hours
-    day_msat_max: Msat = Msat(10_000_000_000)  # what all together are paid in 24 hours
+    user_day_msat_max: Msat = USER_DAY_MSAT  # what one user is paid in 24 hours
+    day_msat_max: Msat = DAY_MSAT  # what all together are paid in 24 hours
     open_per_user_max: int = 5  # payouts and withdrawals under way: hold invoices tie up no more channels than this
 
 
@@ -81,7 +82,9 @@ def check_limits(rules: PayoutRules, outflow: Outflow, amount: Msat) -> None:
         raise Rejected("rate-limited", f"{outflow.open_count} of your payments are still under way: wait for them")
     left = left_today(rules, outflow)
     if amount > left:
-        raise Rejected("rate-limited", f"a day's limit is {format_sat(rules.user_day_msat_max)}: {format_sat(left)} left")
+        raise Rejected(
+            "rate-limited", f"a day's limit is {format_sat(rules.user_day_msat_max)}: {format_sat(left)} left"
+        )
 
 
 def check_balance(rules: PayoutRules, balance: int, *, amount: Msat, reserve: Msat) -> None:

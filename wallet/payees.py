@@ -18,7 +18,7 @@ from wallet.money import Msat
 
 
 def read_destination(text: str, node: NodeInfo, now: int) -> Destination:
-    """Return what `text` stands for in the network of our `node`; Rejected says what is wrong, OWN_NODE if it is ours."""
+    """Return what `text` stands for in the network of `node`, ours; Rejected if nothing, OWN_NODE if it leads here."""
     destination = parse_destination(text, currency=CURRENCIES[node.network], now=now)
     match destination:
         case DecodedInvoice(payee=payee) | Offer(issuer_id=payee) if payee == node.node_id:

@@ -37,7 +37,9 @@ def notice_of(payout: Row, plan: Plan) -> Notice | None:
             reason = after["reason"]
             return Notice(payout["pubkey"], f"Not paid: {what}. Why: {reason}. The money is your balance again.", asked)
         case PayoutState.WAITING.value if asked and payout["state"] != PayoutState.WAITING.value:
-            waits = f"Not paid yet: {what}. Why: {after['reason']}. It is tried again by itself, and you are told the end."
+            waits = (
+                f"Not paid yet: {what}. Why: {after['reason']}. It is tried again by itself, and you are told the end."
+            )
             return Notice(payout["pubkey"], waits, asked)
         case _:
             return None

@@ -50,7 +50,7 @@ def plan_sent(payout: Row, attempt: Row, rules: PayoutRules, now: int) -> Plan:
     """Note that the attempt is sent: from this commit on it may have been paid. Guarded by every switch that is on."""
     sent: Values = {"state": ATTEMPT.after(AttemptState.PREPARED, AttemptStep.SEND).value, "sent_at": now}
     next_look: Values = {"next_at": now + rules.poll_seconds}
-    changes = (
+    changes: tuple[Change, ...] = (
         *switches(payout),
         Update("attempts", attempt["id"], sent, expect={"version": attempt["version"]}),
         Update("payouts", payout["id"], next_look, expect={"version": payout["version"]}),
@@ -61,7 +61,7 @@ def plan_sent(payout: Row, attempt: Row, rules: PayoutRules, now: int) -> Plan:
 def plan_sent_again(payout: Row, attempt: Row, now: int) -> Plan:
     """Note that the same invoice is tried again; what the records said before no longer counts."""
     sent: Values = {"sent_at": now, "doubt": "", "doubt_since": 0}
-    changes = (
+    changes: tuple[Change, ...] = (
         *switches(payout),
         Update("attempts", attempt["id"], sent, expect={"version": attempt["version"]}),
     )
@@ -228,8 +228,8 @@ def _after_failure(
 
 
 def _is_late(payout: Row, rules: PayoutRules, now: int) -> bool:
-    asked = payout["kind"] == PayoutKind.WITHDRAWAL.value
-    return asked and now - payout["created_at"] >= rules.withdrawal_seconds
+    asked = PayoutKind(payout["kind"]) is PayoutKind.WITHDRAWAL
+    return asked and bool(now - payout["created_at"] >= rules.withdrawal_seconds)
 
 
 def _stopped(payout: Row, state: PayoutState, reason: str, now: int) -> tuple[tuple[Transfer, ...], Change]:

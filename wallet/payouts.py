@@ -144,7 +144,7 @@ class Payouts:
         hosts = {f"host{n}": f"%@{host}" for n, host in enumerate(full)}
         links = {f"link{n}": f"lnurlp://{host}/%" for n, host in enumerate(full)}
         rows = await self._book.database.fetch(
-            "SELECT id, attempt, target FROM payouts WHERE (next_at <= :now OR next_at > :latest) AND rail = :rail"
+            "SELECT id, attempt, target FROM payouts WHERE (next_at <= :now OR next_at > :latest) AND rail = :rail"  # noqa: S608  our own placeholders
             f"{others} ORDER BY next_at, amount_msat LIMIT :limit",
             now=now,
             latest=now + max(rules.retry_seconds_max, rules.poll_seconds, rules.confirm_seconds),  # the clock was ahead
@@ -181,11 +181,11 @@ class Payouts:
 
     async def _prepare(self, payout: Row) -> None:
         targets = await self._targets(payout)
-        closed = await self._obstacles.closed(payout["pubkey"]) if targets else "there is no payout target"
-        if closed is not None:
-            await self._stop(payout, closed)
+        reason = await self._obstacles.closed(payout["pubkey"]) if targets else "there is no payout target"
+        if reason is not None:
+            await self._stop(payout, reason)
             return
-        obstacle = await self._obstacles.switched_off(payout) or await self._obstacles.lacks(payout)
+        obstacle = await self._obstacles.before_asking(payout)
         if obstacle is not None:
             await self._pause(payout, obstacle)
             return
@@ -207,7 +207,7 @@ class Payouts:
             await self._refused_target(payout, "the target gave an invoice that was used before")
 
     async def _targets(self, payout: Row) -> list[str]:
-        """Return where this payout may go: a withdrawal where it was said, a payout where its owner wants to be paid."""
+        """Return where it may go: a withdrawal where it was said, a payout where its owner wants to be paid."""
         if PayoutKind(payout["kind"]) is PayoutKind.WITHDRAWAL:
             return [payout["target"]]
         targets = await targets_of(self._book, payout["pubkey"])

@@ -29,7 +29,7 @@ async def statements_of(book: Book, pubkey: str) -> dict[str, Row]:
 
 
 async def targets_of(book: Book, pubkey: str) -> list[str]:
-    """Return where `pubkey` wants to be paid, first choice first: registered with us, kind 10133, the profile's lud16."""
+    """Return where `pubkey` wants to be paid, first choice first."""
     return in_order({source: row["target"] for source, row in (await statements_of(book, pubkey)).items()})
 
 

@@ -152,7 +152,9 @@ class Payouts(Written):
     per_host_max: Annotated[int, Field(ge=1, le=100)] = 4  # at once to the same wallet's host; others have room
     withdrawal_seconds: Seconds = 600  # a withdrawal is tried for so long, then the money is balance again
     stuck_seconds: Seconds = 600  # sent for so long without an end: owner and operator are told
-    target_cooldown_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = 86_400  # after a change of target (stolen keys)
+    target_cooldown_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = (
+        86_400  # after a change of target (stolen keys)
+    )
     open_per_user_max: Annotated[int, Field(ge=1, le=100)] = 5  # under way at once; hold invoices tie up channels
     user_day_max: Amount = from_sat(1_000_000)  # of one user in 24 hours
     day_max: Amount = from_sat(10_000_000)  # of all users in 24 hours: what a thief gets at most
