@@ -13,7 +13,8 @@ from relaybot.inbox import Decision
 from relaybot.nostr.event import Event
 from wallet.bolt11_invoice import CURRENCIES
 from wallet.bolt12_offer import Offer
-from wallet.destinations import parse_lightning_address, parse_target
+from wallet.chain_address import ChainAddress
+from wallet.destinations import LightningAddress, parse_lightning_address, parse_target
 from wallet.ledger import Change, Plan, Put, Values
 from wallet.money import format_sat, parse_amount
 from wallet.payout_notices import Notice, shown
@@ -56,7 +57,8 @@ async def plan_target(bot: Bot, event: Event, source: str, target: str) -> Decis
     """Return the Plan that remembers `target` as what `source` says; '' forgets it. Older events change nothing."""
     if target:
         try:
-            target = str(parse_lightning_address(target))
+            address = parse_lightning_address(target)
+            target = KEEP if address.host == bot.config.web.domain else str(address)  # a wallet of ours: balance
         except Rejected as refusal:
             return f"refused: {refusal}"
     stated = await _stated(bot, event.pubkey, source, target, stated_at=event.created_at, event=event.id)
@@ -131,11 +133,7 @@ async def _with_target(bot: Bot, asked: Asked, target: str) -> Reply:
     if target.lower() == KEEP:
         target = KEEP
     else:
-        node = await bot.lightning.info()
-        said = parse_target(target, currency=CURRENCIES[node.network], now=bot.clock.now())
-        if isinstance(said, Offer) and said.issuer_id == node.node_id:
-            raise Rejected("invalid", "that is a wallet on this service's own node: write payout keep")
-        target = str(said)
+        target = await _read_target(bot, target)
     stated = await _stated(bot, asked.sender, "registered", target, stated_at=asked.created_at, event=asked.rumor)
     if stated is None:
         raise Rejected("invalid", "you have said something newer")
@@ -143,6 +141,17 @@ async def _with_target(bot: Bot, asked: Asked, target: str) -> Reply:
         return Reply(_change_told(bot, stated.changed_to), stated.changes)
     text = "What you earn stays your balance." if target == KEEP else f"What you earn is sent to {shown(target)}."
     return Reply(text, stated.changes)
+
+
+async def _read_target(bot: Bot, text: str) -> str:
+    """Return a target as it is stored: KEEP for a wallet of our own."""
+    node = await bot.lightning.info()
+    said = parse_target(text, currency=CURRENCIES[node.network], now=bot.clock.now())
+    if isinstance(said, ChainAddress):
+        raise Rejected("invalid", "bitcoin addresses cannot be paid to in this version")
+    ours = said.issuer_id == node.node_id if isinstance(said, Offer) else False
+    ours = ours or (isinstance(said, LightningAddress) and said.host == bot.config.web.domain)
+    return KEEP if ours else str(said)
 
 
 def _with_threshold(bot: Bot, asked: Asked, sats: str, reply: Reply) -> Reply:

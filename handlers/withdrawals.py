@@ -73,7 +73,7 @@ def _words(asked: Asked) -> tuple[str, str]:
 
 async def _destination(bot: Bot, where: str) -> Destination:
     try:
-        return read_destination(where, await bot.lightning.info(), bot.clock.now())
+        return read_destination(where, await bot.lightning.info(), bot.clock.now(), domain=bot.config.web.domain)
     except Rejected as refusal:
         if refusal.reason != OWN_NODE:
             raise
