@@ -14,6 +14,7 @@ from types import MappingProxyType
 from handlers.bot import Bot, new_user, written
 from handlers.conversation import Asked, Command, Reply
 from handlers.jobs import new_invoice
+from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
 from handlers.targets import payout
@@ -62,7 +63,15 @@ async def _help(_bot: Bot, _asked: Asked) -> Reply:
 
 
 async def _balance(bot: Bot, asked: Asked) -> Reply:
-    return Reply(f"Your balance is {format_sat(await bot.book.balance(user(asked.sender)))}.")
+    return Reply(await balance_text(bot, asked.sender))
+
+
+async def _history(bot: Bot, asked: Asked) -> Reply:
+    return Reply(await history_text(bot, asked.sender, asked.words))
+
+
+async def _statement(bot: Bot, asked: Asked) -> Reply:
+    return Reply(await statement_text(bot, asked.sender))
 
 
 async def _topup(bot: Bot, asked: Asked) -> Reply:
@@ -146,8 +155,10 @@ def _sats(word: str) -> Msat:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "help": Command("help", "what I understand", _help),
-        "balance": Command("balance", "what you have", _balance),
+        "balance": Command("balance", "what you have, by class, and what is held", _balance),
         "topup": Command("topup <sats>", "add to your balance by Lightning", _topup),
+        "history": Command("history [n]", "the newest entries of your account, and why", _history),
+        "statement": Command("statement", "the same as CSV, in msat", _statement),
         "withdraw": Command(
             "withdraw <sats | all> <invoice | lightning address | offer | bitcoin address>",
             "send what is yours",
