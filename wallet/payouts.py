@@ -125,7 +125,8 @@ class Payouts:
                     towards[host] += 1
                     tasks.create_task(bring_on(payout_id, host))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), ROUND_SECONDS)
+                    async with asyncio.timeout(ROUND_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
+                        await news.wait()
 
     async def _due_or_none(self, full: Sequence[str]) -> list[tuple[str, str]]:
         try:
