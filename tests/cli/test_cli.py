@@ -65,9 +65,8 @@ async def test_books_check_fails_when_the_node_moved_money_the_book_does_not_kno
     async with world() as w:
         await w.fund("bob", 12_000)
         await w.stop()
-        async with w.database() as database, database.transaction() as transaction:
-            await transaction.fetch("DELETE FROM transfers")
-            await transaction.fetch("UPDATE accounts SET balance_msat = 0")
+        await w.tamper("DELETE FROM transfers")
+        await w.tamper("UPDATE accounts SET balance_msat = 0")
         result = await invoke(w, "books", "check")
         assert result.exit_code == 1
         assert "12000000 msat, the book 0 msat" in " ".join(result.output.split())
