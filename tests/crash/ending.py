@@ -17,6 +17,7 @@ from relaybot.demo.story import EARNED, PLATFORM_MSAT, PRICE, TOP_UP_SAT, Outcom
 from relaybot.nostr import flow_of_funds
 from relaybot.nostr.event import Event, parse_event
 from relaybot.operator import checking
+from tests.book.stores import book_file
 from tests.crash.stage import DeadlyStage
 from wallet.accounts import REVENUE, Class, user
 from wallet.money import from_sat
@@ -36,7 +37,7 @@ PUBLISHED = {  # how many events of each kind, however often the service was kil
     1059: 5,  # four answers, and word of the top-up's arrival
     5050: 3,  # assignments
     6050: 2,  # results
-    10002: 1,
+    10002: 2,  # of service and agent
     10050: 1,
     31990: 1,
 }
@@ -52,7 +53,7 @@ Fact = tuple[str, object, object]  # what, as it is, as it must be
 
 async def problems_at_the_end(outcome: Outcome, stage: DeadlyStage, config: Config) -> list[str]:
     """Wait until nothing is left to do, then return everything that is not as in the worked example."""
-    path = config.database
+    path = book_file(config)
 
     async def is_quiet() -> bool:
         return not _rows(path, AT_WORK)
