@@ -12,43 +12,13 @@ import pytest
 from relaybot.errors import Unavailable
 from relaybot.simulator.chain import Paid
 from relaybot.simulator.network import SimulatedNetwork
-from relaybot.simulator.params import Fault
-from relaybot.simulator.people import Wanted
 from tests.lightning.conftest import Connect, Script
 from tests.lightning.wire import Answer, recording, reply
 from wallet.chain import Chain, OutputState
-from wallet.cln import CoreLightning
 from wallet.cln_chain import CoreLightningChain
-from wallet.lightning import Invoice
 from wallet.money import Msat, from_sat
 
 STRANGER = "bcrt1qggua3q2v7r72f6lngvc3p4e0jc5r2fux0htvtt"
-
-
-async def made(node: CoreLightning, label: str = "top-up/1") -> Invoice:
-    return await node.create_invoice(
-        label=label, amount_msat=from_sat(1_000), description="A top-up", expiry_seconds=600
-    )
-
-
-async def test_a_cancelled_invoice_cannot_be_paid(network: SimulatedNetwork, node: CoreLightning) -> None:
-    invoice = await made(node)
-    await node.cancel_invoice(invoice.label)
-    await node.cancel_invoice(invoice.label)  # gone already: as it should be
-    with pytest.raises(Fault):
-        await network.people.pay("bob", Wanted(invoice.bolt11))
-    assert await node.find_invoice(invoice.label) is None
-
-
-async def test_an_invoice_that_was_paid_before_it_was_cancelled_is_a_settlement(
-    network: SimulatedNetwork, node: CoreLightning
-) -> None:
-    invoice = await made(node)
-    await network.people.pay("bob", Wanted(invoice.bolt11))
-    await node.cancel_invoice(invoice.label)
-    settlement = await node.next_settlement(after_index=0, timeout_seconds=0)
-    assert settlement is not None
-    assert settlement.label == invoice.label
 
 
 @pytest.mark.parametrize("name", ["delinvoice-ok", "delinvoice-unknown-905", "delinvoice-wrong-status-906"])
@@ -74,33 +44,9 @@ async def test_invoices_hint_at_private_channels_as_they_are_told(
     wanted: bool | None,  # noqa: FBT001 — a case of the test
 ) -> None:
     node = await scripted(lambda _method, _params: reply("invoice-ok"))
-    await made(connect(data_dir / "scripted", private_channels=wanted))
+    adapter = connect(data_dir / "scripted", private_channels=wanted)
+    await adapter.create_invoice(label="l", amount_msat=from_sat(1_000), description="d", expiry_seconds=600)
     assert node.heard[0][1].get("exposeprivatechannels") is wanted
-
-
-async def test_an_offer_is_paid_again_and_again_and_each_settlement_names_it(
-    network: SimulatedNetwork, node: CoreLightning
-) -> None:
-    offer = await node.create_offer(description="Top-up of Bob", label="offer/bob")
-    index, seen = 0, []
-    for sat in (1_000, 2_500):
-        await network.people.pay("bob", Wanted(offer.bolt12, from_sat(sat)))
-        settlement = await node.next_settlement(after_index=index, timeout_seconds=0)
-        assert settlement is not None
-        index = settlement.pay_index
-        seen.append((settlement.offer_id, settlement.amount_msat, settlement.change))
-    assert seen == [(offer.offer_id, from_sat(1_000), 1), (offer.offer_id, from_sat(2_500), 2)]
-
-
-async def test_the_changes_of_invoices_are_counted_up_and_never_down(
-    network: SimulatedNetwork, node: CoreLightning
-) -> None:
-    assert await node.invoice_changes() == 0
-    invoice = await made(node)
-    await network.people.pay("bob", Wanted(invoice.bolt11))
-    assert await node.invoice_changes() == 1
-    await network.nodes["service"].answer("delinvoice", {"label": invoice.label, "status": "paid"})
-    assert await node.invoice_changes() == 1
 
 
 # The chain
