@@ -122,6 +122,22 @@ async def _moves(lab: Lab) -> dict[str, Any]:
     return answer
 
 
+@SITUATIONS.of("listchainmoves-withdrawal")
+async def _moves_of_a_withdrawal(lab: Lab) -> dict[str, Any]:
+    before = await lab.index("service", "chainmoves")
+    await _spent(lab)
+    await lab.nodes.mine()
+    answer = await lab.call("service", "listchainmoves", {"index": "created", "start": before + 1, "limit": 4})
+    accounts = [(row["account_id"], row["primary_tag"]) for row in answer["result"]["chainmoves"]]
+    assert accounts == [
+        ("wallet", "deposit"),
+        ("external", "deposit"),  # what the stranger gets, noted when it is sent
+        ("wallet", "withdrawal"),
+        ("wallet", "deposit"),  # the change
+    ]
+    return answer
+
+
 @SITUATIONS.of("listchainmoves-deposit")
 async def _one_move(lab: Lab) -> dict[str, Any]:
     before = await lab.index("service", "chainmoves")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relaybot.errors import Unavailable
-from relaybot.simulator.chain import Paid
 from relaybot.simulator.network import SimulatedNetwork
 from tests.lightning.conftest import Connect, Script
 from tests.lightning.wire import Answer, recording, reply
-from wallet.chain import Chain, OutputState
+from wallet.chain import OutputState
 from wallet.cln_chain import CoreLightningChain
 from wallet.money import Msat, from_sat
 
@@ -50,65 +48,6 @@ async def test_invoices_hint_at_private_channels_as_they_are_told(
 
 
 # The chain
-
-
-def test_the_chain_s_adapter_has_exactly_the_methods_of_its_port() -> None:
-    def methods(of: type) -> dict[str, inspect.Signature]:
-        functions = inspect.getmembers(of, inspect.iscoroutinefunction)
-        return {name: inspect.signature(function) for name, function in functions if not name.startswith("_")}
-
-    port, adapter = methods(Chain), methods(CoreLightningChain)
-    assert adapter.pop("close") is not None
-    assert adapter == port
-
-
-async def test_each_address_is_new_and_of_the_newest_form(chain: CoreLightningChain) -> None:
-    one, other = await chain.new_address(), await chain.new_address()
-    assert one != other
-    assert one.startswith("bcrt1p")
-
-
-async def test_a_deposit_is_seen_when_it_is_in_a_block_and_is_unconfirmed_after_a_reorganisation(
-    network: SimulatedNetwork, chain: CoreLightningChain
-) -> None:
-    address = await chain.new_address()
-    txid = network.chain.send(address, from_sat(50_000))
-    assert await chain.outputs() == []
-    height = network.chain.mine()
-    [output] = await chain.outputs()
-    assert (output.txid, output.vout, output.address, output.amount_msat) == (txid, 0, address, from_sat(50_000))
-    assert (output.state, output.height) == (OutputState.CONFIRMED, height)
-    network.chain.reorganise(1)
-    assert [(each.state, each.height) for each in await chain.outputs()] == [(OutputState.UNCONFIRMED, None)]
-    again = network.chain.mine()
-    assert [(each.state, each.height) for each in await chain.outputs()] == [(OutputState.CONFIRMED, again)]
-    assert [(move.outpoint, move.credit_msat) for move in await chain.chain_moves(after_index=0, limit=9)] == [
-        (f"{txid}:0", from_sat(50_000))  # the books noted it once
-    ]
-
-
-async def test_an_output_that_was_spent_is_still_listed_and_its_spending_is_a_move(
-    network: SimulatedNetwork, chain: CoreLightningChain
-) -> None:
-    txid = network.chain.send(await chain.new_address(), from_sat(50_000))
-    network.chain.mine()
-    spending = network.chain.broadcast([Paid(STRANGER, from_sat(49_000))], spends=[(txid, 0)])
-    network.chain.mine()
-    assert [(each.outpoint, each.state) for each in await chain.outputs()] == [(f"{txid}:0", OutputState.SPENT)]
-    moves = await chain.chain_moves(after_index=1, limit=9)
-    assert [(move.txid, move.debit_msat, move.tag, move.account) for move in moves] == [
-        (spending, from_sat(50_000), "withdrawal", "wallet")
-    ]
-
-
-async def test_whoever_waits_for_a_block_hears_of_it_or_that_none_came(
-    network: SimulatedNetwork, chain: CoreLightningChain
-) -> None:
-    height = network.chain.height()
-    waiting = asyncio.create_task(chain.wait_for_block(height + 2, timeout_seconds=60))
-    network.chain.mine(2)
-    await waiting
-    await chain.wait_for_block(height + 3, timeout_seconds=0)
 
 
 async def test_a_node_that_lags_sees_the_chain_as_it_was(network: SimulatedNetwork, chain: CoreLightningChain) -> None:
