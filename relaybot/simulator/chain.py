@@ -101,7 +101,7 @@ class Chain:
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (txid, vout, paid.address, script, paid.amount_msat, node, node in spenders),
                 )
-                for payer in spenders - {None} if node is None else ():
+                for payer in filter(None, spenders) if node is None else ():
                     self._book(payer, (txid, vout, paid.amount_msat), block=STRANGERS, spending_txid=None)
         self._changes.ring()
         return txid
