@@ -50,6 +50,7 @@ class Bot:
     config: Config
     service: KeyPair
     zapper: KeyPair  # signs zap receipts
+    wallet_key: Callable[[str], KeyPair]  # ours for the wallet connection of an app with this hex pubkey
     agents: Mapping[str, Agent]  # by hex pubkey
     contributors: frozenset[str]  # hex pubkeys named in any split: their payout targets are followed
     workers_allowed: frozenset[str]

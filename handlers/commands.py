@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from handlers.bot import Bot, new_user, written
+from handlers.connections import connect, disconnect
 from handlers.conversation import Asked, Command, Reply
 from handlers.jobs import new_invoice
 from handlers.money_commands import balance_text, history_text, statement_text
@@ -169,6 +170,10 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "where and when your earnings are sent by themselves",
             payout,
         ),
+        "connect": Command(
+            "connect [<name> [<sats>/day]]", "let an app use your balance (wallet connect), within a budget", connect
+        ),
+        "disconnect": Command("disconnect <name>", "end that", disconnect),
         "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),
     }

@@ -53,7 +53,11 @@ async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
 
 async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str, moved: Change) -> Plan:
     received = invoice["received_msat"] + settlement.amount_msat
-    values: Values = {"received_msat": received, "preimage": settlement.preimage}
+    values: Values = {
+        "received_msat": received,
+        "preimage": settlement.preimage,
+        "settled_at": settlement.paid_at,
+    }
     paid = Update("invoices", invoice["id"], values, expect={"version": invoice["version"]})
     log.info("settled", label=invoice["id"], owner=invoice["owner"], amount_msat=settlement.amount_msat)
     if invoice["purpose"] == "gift":

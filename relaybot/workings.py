@@ -72,6 +72,7 @@ def build_bot(
         config=config,
         service=keyring.key("service"),
         zapper=keyring.key("zapper"),
+        wallet_key=lambda app: keyring.key(f"nwc/{app}"),
         agents=agents,
         contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
         workers_allowed=frozenset(config.workers.allowed),
@@ -100,6 +101,7 @@ def build_inbox(bot: Bot) -> Inbox:
         range(10050, 10051): targets.on_dm_relays,
         range(10133, 10134): targets.on_payto,
         range(11998, 11999): workers.on_heartbeat,
+        range(23194, 23195): wallet_connect.on_request,
         range(31990, 31991): workers.on_announcement,
     }
     return Inbox(
@@ -107,7 +109,7 @@ def build_inbox(bot: Bot) -> Inbox:
         bot.clock,
         {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
         waiting_max=bot.config.limits.inbox_max,
-        waiting=(range(1059, 1060), range(5000, 6000)),  # whoever asks us for money waits for the node
+        waiting=(range(1059, 1060), range(5000, 6000), range(23194, 23195)),  # whoever asks us for money waits for the node
     )
 
 
@@ -123,6 +125,7 @@ def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> di
         "inbox": inbox.run(),
         "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
         "notices": repeat("notices", partial(tell_due, bot), wake=news(), seconds=1),
+        "wallet ends": repeat("wallet ends", partial(tell_ends, bot), wake=news("payouts"), seconds=5),
         "visits": repeat("visits", courtesies.step, wake=news("visits"), seconds=5),
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
