@@ -7,7 +7,7 @@ DEVELOPS := $(VENV)/.develops
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test check format bench lock clean
+.PHONY: setup demo run test check format bench bench-book bench-jobs lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -30,7 +30,7 @@ run: $(RUNS)  ## run the service with config.yaml as it is
 	$(BIN)/relaybot run
 
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
-PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
+PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
 
 test: setup  ## run all tests; words and rules must be covered whole, everything else to 95 %
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0
@@ -47,8 +47,13 @@ format: setup  ## put the code into its one form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## measure the book and whole jobs on this machine
-	$(BIN)/python -m tests.bench
+bench: bench-book bench-jobs  ## measure everything on this machine, one after the other
+
+bench-book: setup  ## durable charges a second
+	$(BIN)/python -m tests.bench.book $(BENCH)
+
+bench-jobs: setup  ## whole jobs a second
+	$(BIN)/python -m tests.bench.jobs $(BENCH)
 
 lock:  ## write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --group build -o requirements.lock

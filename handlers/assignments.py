@@ -24,6 +24,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event, parse_event
 from splits.compute import Part, compute
 from splits.resolved import ResolvedSplit
@@ -133,7 +134,7 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) 
         voice(bot, job),
         request=request,
         content=result.content,
-        encrypt=nip90.Encryption(scheme, bot.chance(32)) if scheme is not None else None,
+        encrypt=Encryption(scheme, bot.chance(32)) if scheme is not None else None,
         now=now,
     )
     held = Msat(await bot.book.balance(hold(cause)))
@@ -271,7 +272,7 @@ def _child_request(bot: Bot, asked: nip90.JobRequest, worker: str, lease_until: 
         params=asked.params,
         bid_msat=bid_msat,
         provider=worker,
-        encrypt=nip90.Encryption(nip90.NIP44, bot.chance(32)),
+        encrypt=Encryption(NIP44, bot.chance(32)),
         expiration=lease_until,
         now=bot.clock.now(),
     )

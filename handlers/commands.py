@@ -20,8 +20,8 @@ from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
 from wallet.accounts import user
+from wallet.destinations import parse_lightning_address
 from wallet.ledger import Change, Plan, Put, Values
-from wallet.lnurl import parse_lightning_address
 from wallet.money import Msat, format_sat, parse_amount
 from wallet.payouts import KEEP
 

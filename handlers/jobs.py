@@ -27,6 +27,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision, handled
 from relaybot.nostr import nip90
+from relaybot.nostr.encryption import Encryption, Scheme
 from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.keys import KeyPair
 from wallet.accounts import hold, user
@@ -293,5 +294,5 @@ def _feedback(bot: Bot, speaker: KeyPair, request: Event, status: nip90.Status, 
     )
 
 
-def _encryption(bot: Bot, scheme: nip90.Scheme | None) -> nip90.Encryption | None:
-    return nip90.Encryption(scheme, bot.chance(32)) if scheme is not None else None
+def _encryption(bot: Bot, scheme: Scheme | None) -> Encryption | None:
+    return Encryption(scheme, bot.chance(32)) if scheme is not None else None

@@ -18,6 +18,7 @@ import structlog
 
 from handlers import announcements
 from handlers.bot import Bot
+from relaybot import visits
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
 from relaybot.connection import RelayConnection
@@ -40,6 +41,7 @@ from relaybot.relay.hub import Hub
 from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
 from relaybot.simulator.network import SimulatedNetwork
+from relaybot.visitor import Visitor
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
@@ -130,7 +132,9 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, hub)}
         relays |= {url: connection.publish for url, connection in others.items()}
         look_up = partial(reader.look_up_target, list(others.values()))
-        standing = standing_tasks(bot, keyring, inbox, Doors(relays, look_up, _fetcher(config, probe)))
+        standing = standing_tasks(
+            bot, keyring, inbox, Doors(relays, look_up, _fetcher(config, probe), _visitor(config, probe))
+        )
         standing |= {f"relay {url}": connection.run() for url, connection in others.items()}
         for name, work in standing.items():
             tasks.create_task(work, name=name)
@@ -179,6 +183,11 @@ def _fetcher(config: Config, probe: Probe) -> Fetcher:
     )
     outgoing = Outgoing(hosts=config.pinned_hosts, limits=limits)
     return outgoing if probe is no_probe else probed(outgoing, probe)
+
+
+def _visitor(config: Config, probe: Probe) -> visits.Publish:
+    visitor = Visitor(hosts=config.pinned_hosts)
+    return visitor.publish if probe is no_probe else probed(visitor, probe).publish
 
 
 def _show_day(published: PublishedAccounts, event: Event) -> None:

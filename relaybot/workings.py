@@ -15,6 +15,7 @@ from functools import partial
 from handlers import assignments, commands, jobs, settlements, targets, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
+from relaybot import visits
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_due
 from relaybot.clock import Clock
@@ -25,15 +26,14 @@ from relaybot.keyring import Keyring, read_key
 from relaybot.loops import repeat
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import Outbox, Publish
+from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.book import Book
-from wallet.lightning import DecodedInvoice, Lightning, NodeInfo
-from wallet.lnurl import Fetcher, parse_pay_target, request_invoice
-from wallet.money import Msat
+from wallet.lightning import Lightning
+from wallet.lnurl import Fetcher
+from wallet.payees import Payees
 from wallet.payout_plans import PayoutRules
 from wallet.payouts import LookUp, Payouts
-
-CURRENCY = {"bitcoin": "bc", "testnet": "tb", "testnet4": "tb", "signet": "tbs", "regtest": "bcrt"}  # BOLT 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Doors:
     relays: Mapping[str, Publish]  # by name
     look_up: LookUp
     fetch: Fetcher
+    visit: visits.Publish
 
 
 def build_bot(
@@ -109,7 +110,7 @@ def build_inbox(bot: Bot) -> Inbox:
 def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> dict[str, Coroutine[None, None, None]]:
     """Return everything that goes on for ever, by name."""
     config, outbox = bot.config, Outbox(bot.book, bot.clock, doors.relays)
-    payouts = _payouts(config, bot, doors)
+    payouts, courtesies = _payouts(config, bot, doors), Visits(bot.book, bot.clock, doors.visit)
 
     def news(*tables: str) -> asyncio.Event:
         return bot.book.watch(*tables)
@@ -117,6 +118,7 @@ def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> di
     standing = {
         "inbox": inbox.run(),
         "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
+        "visits": repeat("visits", courtesies.step, wake=news("visits"), seconds=5),
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
         "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
@@ -136,34 +138,9 @@ def _payouts(config: Config, bot: Bot, doors: Doors) -> Payouts:
         bot.lightning,
         bot.clock,
         _payout_rules(config),
-        request_invoice=partial(_request_invoice, bot, _OwnNode(bot.lightning), doors.fetch),
+        request_invoice=Payees(bot.lightning, doors.fetch, bot.clock).request_invoice,
         look_up=doors.look_up,
     )
-
-
-async def _request_invoice(bot: Bot, own: _OwnNode, fetch: Fetcher, target: str, amount_msat: Msat) -> DecodedInvoice:
-    node = await own.info()
-    return await request_invoice(
-        fetch,
-        parse_pay_target(target),
-        amount_msat=amount_msat,
-        node_network=CURRENCY[node.network],
-        own_node_id=node.node_id,
-        now=bot.clock.now(),
-    )
-
-
-class _OwnNode:
-    """Which node is ours: asked once, since key and network are a node's for life."""
-
-    def __init__(self, lightning: Lightning) -> None:
-        self._lightning = lightning
-        self._known: NodeInfo | None = None
-
-    async def info(self) -> NodeInfo:
-        if self._known is None:
-            self._known = await self._lightning.info()
-        return self._known
 
 
 async def _publish_due(bot: Bot, keyring: Keyring) -> bool:

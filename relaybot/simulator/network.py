@@ -20,15 +20,19 @@ import structlog
 
 from relaybot.clock import Clock, SystemClock
 from relaybot.errors import BadConfig
+from relaybot.simulator.chain import Chain
 from relaybot.simulator.channels import Channels
+from relaybot.simulator.controls import Controls
 from relaybot.simulator.invoices import Invoices
 from relaybot.simulator.node import SimulatedNode
+from relaybot.simulator.offers import Offers
 from relaybot.simulator.payments import Payments
 from relaybot.simulator.people import WALLETS_NODE, People
 from relaybot.simulator.rpc import RpcServer, checked_socket_path
 from relaybot.simulator.scripts import Scripts
 from relaybot.simulator.store import Store
 from relaybot.simulator.waiting import Changes
+from relaybot.simulator.wallet import Wallet
 from relaybot.simulator.world import World
 
 SERVICE_NODE = "service"
@@ -126,6 +130,8 @@ class SimulatedNetwork:
         changes, invoices = Changes(), dict[str, Invoices]()
         self.scripts = Scripts(self._store)
         self.channels = Channels(self._store, self._clock)
+        self.chain = Chain(self._store, self._clock, changes, chance=self._chance)
+        self.offers = Offers(self._store, self._clock, invoices, chance=self._chance)
         self.payments = Payments(
             store=self._store,
             channels=self.channels,
@@ -141,9 +147,21 @@ class SimulatedNetwork:
             self._add_node(name, invoices, changes)
         self._open_channels()
         self.people = People(
-            store=self._store, invoices=invoices[WALLETS_NODE], payments=self.payments, clock=self._clock
+            store=self._store,
+            invoices=invoices[WALLETS_NODE],
+            offers=self.offers,
+            payments=self.payments,
+            clock=self._clock,
         )
-        self._world = World(people=self.people, payments=self.payments, scripts=self.scripts, overview=self._overview)
+        self._world = World(
+            people=self.people,
+            payments=self.payments,
+            scripts=self.scripts,
+            controls=Controls(
+                self.chain, nodes=self.nodes, set_synced=self.set_synced, set_connected=self.set_connected
+            ),
+            overview=self._overview,
+        )
 
     async def close(self) -> None:
         """Stop answering; what is on its way goes on at the next start."""
@@ -155,7 +173,7 @@ class SimulatedNetwork:
 
     def set_synced(self, node: str, synced: bool) -> None:  # noqa: FBT001 — the state itself
         """Let a node say that it has caught up with the chain, or that it has not."""
-        self._store.run("UPDATE nodes SET synced = ? WHERE name = ?", (synced, node))
+        self.chain.set_synced(node, synced)
 
     def _socket_path(self, name: str) -> Path:
         return self._data_dir / name / "lightning-rpc"
@@ -185,6 +203,9 @@ class SimulatedNetwork:
             invoices=invoices[name],
             channels=self.channels,
             payments=self.payments,
+            offers=self.offers,
+            chain=self.chain,
+            wallet=Wallet(name, secret, store=self._store, chain=self.chain, changes=changes),
             store=self._store,
             clock=self._clock,
             changes=changes,
@@ -215,10 +236,11 @@ class SimulatedNetwork:
                     "name": name,
                     "id": node.pubkey,
                     "socket": str(self.sockets[name]),
-                    "channels": self.channels.listfunds(name)["channels"],
+                    "channels": self.channels.funds(name),
                 }
                 for name, node in self.nodes.items()
             ],
+            "chain": self.chain.describe(),
             "payments_on_their_way": self._store.number("SELECT count(*) FROM attempts WHERE open = 1"),
         }
 

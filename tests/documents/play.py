@@ -24,6 +24,7 @@ from relaybot.demo.stage import AGENTS, SKILLS
 from relaybot.errors import Rejected
 from relaybot.keyring import Keyring
 from relaybot.nostr import nip17, nip59, nip89, nip90
+from relaybot.nostr.encryption import NIP44, Encryption, decrypt
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.workings import build_bot, build_inbox
@@ -351,12 +352,12 @@ class _Story:
             now=self._clock.now(),
         )
 
-    def _secret(self) -> nip90.Encryption:
-        return nip90.Encryption(nip90.NIP44, self._chance(32))
+    def _secret(self) -> Encryption:
+        return Encryption(NIP44, self._chance(32))
 
     def _open(self, name: str, event: Event, reader: KeyPair) -> None:
         """Remember what an encrypted event says to its reader."""
-        self.told.inside[name] = nip90._decrypted(event, reader, nip90.NIP44)
+        self.told.inside[name] = decrypt(event.content, reader, event.pubkey, NIP44)
 
     async def _pay_out(self, name: str, rules: PayoutRules, request_invoice: RequestInvoice) -> None:
         payouts = Payouts(

@@ -13,6 +13,7 @@ from relaybot.clock import SetClock
 from relaybot.simulator.network import ChannelPlan, SimulatedNetwork, Topology
 from tests.lightning.wire import Answers, ScriptedNode, SilentNode
 from wallet.cln import CoreLightning, NodeLimits
+from wallet.cln_chain import CoreLightningChain
 
 NOW = 1_795_438_000
 
@@ -58,8 +59,10 @@ async def connect() -> AsyncIterator[Connect]:
     """Make adapters that are closed at the end."""
     async with AsyncExitStack() as closing:
 
-        def connect(socket: Path, limits: NodeLimits | None = None) -> CoreLightning:
-            adapter = CoreLightning(socket, limits=limits)
+        def connect(
+            socket: Path, limits: NodeLimits | None = None, *, private_channels: bool | None = None
+        ) -> CoreLightning:
+            adapter = CoreLightning(socket, limits=limits, private_channels=private_channels)
             closing.push_async_callback(adapter.close)
             return adapter
 
@@ -70,6 +73,14 @@ async def connect() -> AsyncIterator[Connect]:
 def node(network: SimulatedNetwork, connect: Connect) -> CoreLightning:
     """The adapter on the service's node."""
     return connect(network.sockets["service"])
+
+
+@pytest.fixture
+async def chain(network: SimulatedNetwork) -> AsyncIterator[CoreLightningChain]:
+    """The adapter on the wallet of the service's node."""
+    adapter = CoreLightningChain(network.sockets["service"])
+    yield adapter
+    await adapter.close()
 
 
 @pytest.fixture

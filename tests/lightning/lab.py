@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from relaybot.clock import SetClock
+from relaybot.simulator.chain import Paid
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.orders import order_for
 from relaybot.simulator.scripts import Ending, Outcome, Script
@@ -20,6 +21,7 @@ class Lab:
     def __init__(self, network: SimulatedNetwork, clock: SetClock) -> None:
         self.network = network
         self.clock = clock
+        self.name = ""  # of the recording that is brought about
         self.running: list[asyncio.Task[dict[str, Any]]] = []
         self._count = 0
 
@@ -90,6 +92,12 @@ class Lab:
         invoice = await self.invoice(node, amount_msat=10_000)
         await self.network.payments.pay("wallets", order_for(parse_bolt11(invoice["bolt11"]), amount_msat=15_000))
         return invoice
+
+    def pay_on_chain(self, spent: tuple[str, int], *, change_to: str) -> str:
+        """Let the service's node spend an output of 20,000,000 sat: 50,000 to a stranger, the rest is change."""
+        stranger = "bcrt1qggua3q2v7r72f6lngvc3p4e0jc5r2fux0htvtt"
+        outputs = [Paid(stranger, 50_000_000), Paid(change_to, 19_949_846_000)]
+        return self.network.chain.broadcast(outputs, spends=[spent])
 
     async def orphan(self) -> dict[str, Any]:
         """Return an invoice whose payment was lost with its node: a row without an HTLC."""

@@ -18,12 +18,8 @@ from tests.lightning.wire import recording
 Situation = Callable[[Lab], Awaitable[dict[str, Any]]]
 
 NOT_SERVED = {
-    "bolt12": "the simulator makes no offers",
-    "offer": "the simulator makes no offers",
     "keysend": "nobody sends without an invoice here",
     "oldpay": "recorded with xpay-handle-pay=false; the simulator has the default of this version",
-    "chainmoves-created": "the simulated chain stands still",
-    "listchainmoves": "the simulated chain stands still",
     "at-once-still-pending": "for a moment the node contradicts itself; the adapter is tested with the recording",
 }
 
@@ -98,11 +94,6 @@ _AS_THEY_ARE = (
     "pay-wrong-network",
     "xpay-wrong-network",
     "listpays-unknown-hash",
-    "listfunds-after-withdraw-confirmed",
-    "listfunds-after-withdraw-unconfirmed",
-    "listfunds-deposit-confirmed",
-    "listfunds-deposit-in-mempool-not-seen",
-    "listfunds-deposit-reorged-out",
     "listfunds-reserved",
     "listpeerchannels",
     "decode-bolt11-deschash",
