@@ -130,8 +130,9 @@ class Reader:
             await other.subscribe(name, lambda: [wanted], receive, on_eose=partial(other.unsubscribe, name))
 
     def filters(self, since: int) -> list[Filter]:
-        """Return what we want of a relay that was read up to `since` before."""
-        bot, since = self._bot, max(0, since - OVERLAP_SECONDS)
+        """Return what we want of a relay that was read up to `since` before; a clock that was ahead hides nothing."""
+        bot = self._bot
+        since = max(0, min(since, bot.clock.now()) - OVERLAP_SECONDS)
         kinds = frozenset(kind for agent in bot.agents.values() for kind in agent.kinds)
         open_kinds = frozenset(kind for a in bot.agents.values() if a.takes_open_requests for kind in a.kinds)
         service = frozenset({bot.service.pubkey})

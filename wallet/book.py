@@ -96,7 +96,7 @@ class Book:
             for (_, done), answer in zip(batch, answers, strict=True):
                 if not done.done():
                     done.set_result(answer)
-            for table in {table for table, _ in state.changed}:
+            for table in sorted({table for table, _ in state.changed}):  # one order, whatever a set makes of it
                 for event in self._watchers[table]:
                     event.set()
 

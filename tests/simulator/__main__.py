@@ -14,8 +14,9 @@ from tests.simulator.story import STEPS, Story, play, shortest
 @click.option("--seed", type=int, help="Tell the whole story of this seed.")
 @click.option("--seeds", default="0:200", show_default=True, help="Play all of these: first:end.")
 @click.option("--steps", default=STEPS, show_default=True, help="How much happens in a story.")
+@click.option("--briefly", is_flag=True, help="Name the seed that goes wrong, and tell no story.")
 @click.option("--digest", is_flag=True, help="Print a fingerprint of each story.")
-def main(seed: int | None, seeds: str, steps: int, *, digest: bool) -> None:
+def main(seed: int | None, seeds: str, steps: int, *, briefly: bool, digest: bool) -> None:
     """Play stories of the whole bot, each from its seed."""
     if seed is not None:
         story = play(seed, steps)
@@ -29,6 +30,9 @@ def main(seed: int | None, seeds: str, steps: int, *, digest: bool) -> None:
         story = play(number, steps)
         if digest:
             click.echo(f"{number} {story.digest}")
+        if story.broken and briefly:
+            click.echo(f"seed {number}: {story.broken[0]}")
+            sys.exit(1)
         if story.broken:
             story = shortest(number, steps)
             click.echo("\n".join(story.lines))

@@ -17,7 +17,7 @@ from relaybot.nostr import nip59, nip90
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.network import SERVICE_NODE
-from tests.simulator.cast import key_of, name_of, names
+from tests.simulator.cast import KEYRING, key_of, name_of, names
 from tests.simulator.disk import now
 from wallet.accounts import NODE_LIGHTNING
 from wallet.book import invariants, loose_ends
@@ -47,6 +47,7 @@ class Auditor:
         self.broken: list[str] = []
         self.answers: dict[str, list[str]] = defaultdict(list)  # to commands, by rumor id
         self.results: dict[str, list[Event]] = defaultdict(list)  # by request
+        self.deliveries: dict[str, list[str]] = defaultdict(list)  # by assignment
         self._said: dict[str, nip90.Feedback | None] = {}
         self._ends: dict[str, list[str]] = defaultdict(list)  # `success` or `error`, by request
         self._plain: sqlite3.Connection | None = None
@@ -108,6 +109,9 @@ class Auditor:
         request = self._world.facts.requests.get(event.tag("e") or "")
         if event.id in self._world.facts.requests:
             self._world.facts.requests[event.id].asked_at = self._world.loop.time()
+        elif event.kind in nip90.REQUEST_KINDS:  # an assignment of the bot's
+            lease = event.tag("p") or "", int(event.tag("expiration") or 0)
+            self._world.facts.leases[event.id] = lease
         elif event.kind == nip59.WRAP_KIND:
             self._heard_wrap(event)
         elif request is not None and event.kind == nip90.FEEDBACK_KIND:
@@ -116,12 +120,21 @@ class Auditor:
                 self._ends[request.event.id].append(said.status)
                 request.ended_at = self._world.loop.time()
                 self._world.tell(f"job {request.event.id[:6]} ends: {said.status} {said.text}")
+                self._check_end(request.event.id, said)
                 if len(self._ends[request.event.id]) > 1:
                     self.found(f"job {request.event.id[:6]} ended twice: {self._ends[request.event.id]}")
+        elif event.kind in nip90.RESULT_KINDS and event.tag("p") == KEYRING.key("service").pubkey:
+            self.deliveries[event.tag("e") or ""].append(event.id)
         elif request is not None and event.kind in nip90.RESULT_KINDS and event.pubkey in names():
             self.results[request.event.id].append(event)
             if len(self.results[request.event.id]) > 1:
                 self.found(f"job {request.event.id[:6]} has two results")
+
+    def _check_end(self, request_id: str, said: nip90.Feedback) -> None:
+        if said.status == "success" and not self.results[request_id]:
+            self.found(f"job {request_id[:6]} is called done before its result is there")
+        if said.text == "cancelled by the customer" and request_id not in self._world.facts.cancelled:
+            self.found(f"job {request_id[:6]} was cancelled by somebody else")
 
     def feedback(self, event: Event, key: KeyPair) -> nip90.Feedback | None:
         """Read a 7000 to the holder of `key`."""

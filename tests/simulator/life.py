@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from handlers.announcements import announce
 from relaybot.app import CURSOR_SECONDS
+from relaybot.errors import Unavailable
 from relaybot.loops import repeat
 from relaybot.nostr.event import Event
 from relaybot.nostr.messages import Ok
@@ -83,7 +84,7 @@ class Life:
         self._own.take = reader.take
         look_up = partial(reader.look_up_target, [self._far])
         relays = {OWN_RELAY: self._own.publish, FAR: self._far.publish}
-        doors = Doors(relays, look_up, Wallets(world.wallets, borders))
+        doors = Doors(relays, look_up, Wallets(world.wallets, borders), self._visit)
         async with asyncio.TaskGroup() as foundation:
             committing = foundation.create_task(book.run())
             async with asyncio.TaskGroup() as tasks:
@@ -96,6 +97,13 @@ class Life:
                 await reader.read_other(self._far)
                 await announce(bot, "ws://own.test")
             committing.cancel()
+
+    async def _visit(self, relay: str, event: Event) -> Ok:
+        """Bring an event to a stranger's relay, which is often away."""
+        await self.borders.yielding("a stranger's relay is visited")
+        if self.borders.chance.of(40):
+            raise Unavailable(f"{relay} does not answer")
+        return Ok(event.id, True, "")
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self.borders.alive = False

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from relaybot.reader import OVERLAP_SECONDS
 from relaybot.simulator.network import SERVICE_NODE
 from relaybot.simulator.people import WALLETS_NODE
 from relaybot.simulator.scripts import Ending, Outcome, Script
@@ -83,8 +84,7 @@ async def _node_down(stage: Stage) -> None:
 
 async def _node_catching_up(stage: Stage) -> None:
     world = stage.world
-    world.node.catching_up = True
-    world.network.set_synced(SERVICE_NODE, synced=False)
+    knows_nothing(world)
 
     def end() -> None:
         world.network.set_synced(SERVICE_NODE, synced=True)
@@ -163,6 +163,7 @@ async def _clock_jumps(stage: Stage) -> None:
     clock = stage.world.bot_clock
     clock.ahead += stage.chance.choice((-400, -30, 30, 400, 7_200))
     stage.world.facts.outage_seconds += 8_000
+    stage.world.facts.clock_was_ahead |= clock.ahead > OVERLAP_SECONDS / 2
     stage.world.tell(f"the bot's clock is {clock.ahead} s ahead now")
 
 
@@ -183,6 +184,12 @@ MISHAPS: dict[Mishap, float] = {
     _wallets_odd: 3,
     _clock_jumps: 0.4,
 }
+
+
+def knows_nothing(world: World) -> None:
+    """Have the node forget what it knows until it has caught up."""
+    world.node.catching_up = True
+    world.network.set_synced(SERVICE_NODE, synced=False)
 
 
 def let_payments_end(world: World, ending: Ending | None = None) -> None:

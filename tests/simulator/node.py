@@ -16,7 +16,8 @@ from relaybot.simulator.params import Fault
 from relaybot.simulator.payments import ConnectionLost
 from tests.simulator.borders import Borders
 from tests.simulator.timeline import Chance, wait
-from wallet.cln import CoreLightning, NodeLimits, _Lane, _NodeError
+from wallet.cln import CoreLightning, NodeLimits
+from wallet.cln_calls import Lane, NodeError
 
 BETWEEN_ROUTES_SECONDS = 60.0  # a call looks for other routes for so long: until then "all failed" is no end
 EMPTY_SECONDS = 4.0  # records may be empty for so long after a call: a real node needs milliseconds
@@ -53,14 +54,19 @@ class NodeManners:
         self.called_at.setdefault(payment_hash, asyncio.get_running_loop().time())
         if payment_hash not in self._lies:
             lies = self.chance.of(self.lies_percent)
-            self._lies[payment_hash] = self.chance.choice(("empty", "failed")) if lies else ""
+            self._lies[payment_hash] = self.chance.choice(("empty", "failed", "records")) if lies else ""
 
     def hidden(self, payment_hash: str) -> str:
-        """Return how the records lie about this payment now: `empty`, `failed`, or not at all."""
+        """Return how the records lie about this payment now.
+
+        `empty`: nothing yet. `failed`: all failed, between two routes. `records`: all failed, but an HTLC still stands.
+        """
         if self.catching_up:
             return "empty"
         lie = self._lies.get(payment_hash, "")
         seconds = asyncio.get_running_loop().time() - self.called_at.get(payment_hash, 0.0)
+        if lie == "records":
+            return lie
         if lie == "empty":
             return lie if seconds < EMPTY_SECONDS else ""
         return lie if seconds < BETWEEN_ROUTES_SECONDS and int(seconds / 7) % 2 else ""
@@ -77,16 +83,22 @@ class NodeManners:
         return answer
 
     def _seen(self, htlcs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [one for one in htlcs if not self.hidden(one["payment_hash"])]
+        return [one for one in htlcs if self.hidden(one["payment_hash"]) in {"", "records"}]
 
     def _told_records(self, payment_hash: str, answer: dict[str, Any]) -> dict[str, Any]:
         lie = self.hidden(payment_hash)
         ((name, entries),) = answer.items()
         if lie == "empty":
             return {name: []}
-        if lie == "failed" and entries and all(one["status"] == "pending" for one in entries):
+        if lie == "records" and not self._in_flight(payment_hash):
+            return answer
+        if lie in {"failed", "records"} and entries and all(one["status"] == "pending" for one in entries):
             return {name: [{**one, "status": "failed"} for one in entries]}
         return answer
+
+    def _in_flight(self, payment_hash: str) -> bool:
+        sql = "SELECT 1 FROM htlcs WHERE payment_hash = ? AND state = 'live'"
+        return self.network._store.row(sql, (payment_hash,)) is not None
 
 
 class _Way:
@@ -116,7 +128,7 @@ class _Way:
         if isinstance(answer, ConnectionLost) or manners.loses_answer():
             raise Unavailable(f"lightning node: connection lost during {method}")
         if isinstance(answer, Fault):
-            raise _NodeError(method, answer.code)
+            raise NodeError(method, answer.code)
         return manners.told(method, params, answer)
 
     def close(self) -> None:
@@ -136,5 +148,6 @@ class InProcessNode(CoreLightning):
 
     def __init__(self, manners: NodeManners, borders: Borders, limits: NodeLimits | None = None) -> None:
         self._limits = limits or NodeLimits()
-        way = cast("_Lane", _Way(manners, borders))
+        self._private_channels = None
+        way = cast("Lane", _Way(manners, borders))
         self._reads = self._waits = self._payments = way

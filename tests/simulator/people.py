@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from relaybot.nostr import nip17, nip59, nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.network import SERVICE_NODE
@@ -116,7 +117,7 @@ class Person:
             return
         sender = world.say(request, own=chance.of(85), far=chance.of(85), tries=chance.choice((1, 40)))
         world.spawn(sender)
-        if chance.of(12):
+        if chance.of(15):
             world.spawn(self._cancel(request, chance.seconds(70)))
         asking = await world.until(lambda: self._said(request, "payment-required", *ENDED), PATIENCE_SECONDS)
         if asking is not None and asking.status == "payment-required":
@@ -157,7 +158,7 @@ class Person:
             inputs=[nip90.Input(f"{self.name} {self._asked}", "text")],
             bid_msat=bid,
             provider=provider,
-            encrypt=nip90.Encryption(nip90.NIP44, chance.randbytes(32)) if secret else None,
+            encrypt=Encryption(NIP44, chance.randbytes(32)) if secret else None,
             now=now,
         )
         world.tell(f"{self.name} asks {agent} for job {request.id[:6]}{f' ({flaw})' if flaw else ''}")
@@ -175,6 +176,13 @@ class Person:
 
     async def _cancel(self, request: Event, seconds: float) -> None:
         await asyncio.sleep(seconds)
+        if self._chance.of(20):
+            return await Person(self.world, "eve").cancels(request)
+        self.world.facts.cancelled.add(request.id)
+        return await self.cancels(request)
+
+    async def cancels(self, request: Event) -> None:
+        """Take a request back, be it one's own or not."""
         self.world.tell(f"{self.name} cancels job {request.id[:6]}")
         tags = [["e", request.id], ["k", str(request.kind)]]
         await self.world.say(self.key.sign(kind=5, content="", tags=tags, created_at=self.world.clock.now()))

@@ -23,6 +23,7 @@ GAP_SECONDS = 9.0  # the longest pause between two things that happen
 QUIET_LOOK_SECONDS = 15.0
 QUIET_SECONDS_MAX = 4_000.0
 QUIET_GRAIN = 8.0
+DUSK_SECONDS = 420.0
 
 Action = Callable[["Stage"], Awaitable[None]]
 
@@ -80,6 +81,8 @@ async def _prologue(stage: Stage) -> None:
 async def _quiet(stage: Stage) -> None:
     """Let all mishaps end, wait until nothing is left over, and prove everything; then once more after a restart."""
     world = stage.world
+    if stage.chance.of(25):
+        await _dusk(stage)
     mishaps.end_all(stage)
     world.tell("the evening is quiet")
     await _settled(world)
@@ -90,6 +93,16 @@ async def _quiet(stage: Stage) -> None:
         await asyncio.sleep(30)
         await _settled(world)
         evening.check(world)
+
+
+async def _dusk(stage: Stage) -> None:
+    """Leave the node as it is for long, so that invoices expire and patience ends while a payment is unknown."""
+    world = stage.world
+    world.tell("a long dusk: the node stays as it is")
+    world.loop.grain = QUIET_GRAIN / 2
+    if stage.chance.of(50):
+        mishaps.knows_nothing(world)
+    await asyncio.sleep(DUSK_SECONDS)
 
 
 async def _settled(world: World) -> None:
@@ -112,6 +125,13 @@ async def _order(stage: Stage) -> None:
     stage.begin(stage.somebody().order())
 
 
+async def _two_orders(stage: Stage) -> None:
+    """Ask for two jobs at once, perhaps against a balance that covers one (A8)."""
+    customer = stage.somebody()
+    stage.begin(customer.order())
+    stage.begin(customer.order())
+
+
 async def _top_up(stage: Stage) -> None:
     stage.begin(stage.somebody().top_up(stage.chance.choice((150, 700, 1_000, 2_500))))
 
@@ -127,6 +147,6 @@ async def _says_something(stage: Stage) -> None:
 
 
 ALWAYS: dict[Action, float] = {_order: 36, _top_up: 14}
-ACTIONS: dict[Action, float] = {_states_target: 6, _says_something: 4, **mishaps.MISHAPS}
+ACTIONS: dict[Action, float] = {_two_orders: 4, _states_target: 6, _says_something: 4, **mishaps.MISHAPS}
 
 __all__ = ["Chance", "play"]

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from relaybot.errors import Unavailable
 from relaybot.simulator.invoices import Asked
 from relaybot.simulator.network import SERVICE_NODE, SimulatedNetwork
-from relaybot.simulator.people import ADDRESS_HOST
+from relaybot.simulator.people import ADDRESS_HOST, WALLETS_NODE
 from tests.simulator.borders import Borders
 from tests.simulator.timeline import Chance, wait
 
@@ -41,7 +41,10 @@ class WalletHost:
         return self._odd_answer(name, amount) if self.chance.of(self.odd_percent) else self._invoice(name, amount)
 
     def _invoice(self, name: str, amount: int) -> dict[str, object]:
-        self._given.append(self._network.people.invoice(name, amount))
+        label = f"wallet/{name}/{self.chance.getrandbits(40)}"
+        seconds = self.chance.choice((90, 120, 300))
+        asked = Asked(label, amount, self._network.people.metadata(name), only_hash=True, expiry_seconds=seconds)
+        self._given.append(str(self._network.nodes[WALLETS_NODE].invoices.create(asked)["bolt11"]))
         return {"pr": self._given[-1], "routes": []}
 
     def _odd_answer(self, name: str, amount: int) -> dict[str, object]:
@@ -55,7 +58,7 @@ class WalletHost:
             case 3:
                 label = f"wallet/{name}/short-{self.chance.getrandbits(40)}"
                 asked = Asked(label, amount, self._network.people.metadata(name), only_hash=True, expiry_seconds=30)
-                wallets = self._network.nodes["wallets"].invoices
+                wallets = self._network.nodes[WALLETS_NODE].invoices
                 return {"pr": str(wallets.create(asked)["bolt11"])}
             case _:
                 label = f"wallet/{name}/own-{self.chance.getrandbits(40)}"

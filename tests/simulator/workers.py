@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from relaybot.nostr import nip89, nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event
 from tests.simulator.cast import KEYRING, METER_KIND, SCRIBE_KIND, key_of
 from tests.simulator.timeline import Chance
@@ -108,7 +109,7 @@ class Worker:
             key_of(name),
             request=child,
             content=f"{name} {tokens} {child.id} {chance.randrange(1_000)}",
-            encrypt=nip90.Encryption(nip90.NIP44, chance.randbytes(32)),
+            encrypt=Encryption(NIP44, chance.randbytes(32)),
             now=world.clock.now(),
             usage=[("tokens", tokens)],
         )

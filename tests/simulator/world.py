@@ -47,6 +47,9 @@ class Facts:
     commands: dict[str, tuple[str, str]] = field(default_factory=dict)  # sender and text, by rumor id
     referrers: dict[str, str] = field(default_factory=dict)  # who named whom, before anything was earned
     heard_at: dict[str, float] = field(default_factory=dict)  # when an event was first heard on any relay
+    cancelled: set[str] = field(default_factory=set)  # requests that their own customers took back
+    leases: dict[str, tuple[str, int]] = field(default_factory=dict)  # whose an assignment was, until when
+    clock_was_ahead: bool = False  # by more than a relay is read again
     outage_seconds: float = 0.0  # in which the bot, its disk, its node or a relay was away
 
 
