@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 from handlers.bot import Bot, check_payouts, new_user, written
 from handlers.jobs import new_invoice
+from handlers.names import names_of, plan_name
+from handlers.pay_requests import address_of
 from handlers.targets import stated_target
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
@@ -150,6 +152,25 @@ async def _payout_state(bot: Bot, sender: str) -> str:
     )
 
 
+async def _name(bot: Bot, asked: Asked) -> Reply:
+    """`name`, `name <name>`: the words before the @ of a Lightning Address."""
+    match asked.words:
+        case []:
+            names = await names_of(bot, asked.sender)
+            return Reply(
+                f"You are {', '.join(_address(bot, name) for name in names)}." if names else "You have no name."
+            )
+        case [name]:
+            changes = await plan_name(bot, asked.sender, name.lower())
+            return Reply(f"You are {_address(bot, name.lower())}: whoever pays or zaps it, pays you.", changes)
+        case _:
+            raise Rejected("invalid", "too many words")
+
+
+def _address(bot: Bot, name: str) -> str:
+    return address_of(bot, name) or name
+
+
 async def _refer(bot: Bot, asked: Asked) -> Reply:
     """Name who referred the sender: once, early, not oneself, in no circle."""
     if len(asked.words) != 1:
@@ -195,6 +216,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "payout": Command(
             "payout [<lightning address> | keep | threshold <sats>]", "where and when your earnings are sent", _payout
         ),
+        "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),
     }
 )

@@ -42,6 +42,7 @@ from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
+from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
@@ -117,7 +118,8 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
     settings = _relay_settings(config, keyring)
     inbox = build_inbox(bot)
     is_ready = asyncio.Event()
-    pages = build_app(published, _site(config, bot), ready=is_ready.is_set) if config.web.enabled else None
+    routes = address_routes(bot)
+    pages = build_app(published, _site(config, bot), ready=is_ready.is_set, more=routes) if config.web.enabled else None
     others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
         store = await EventStore.open(config.relay.database, settings.limits, probe)
