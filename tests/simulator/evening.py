@@ -71,7 +71,7 @@ def _jobs(world: World) -> Iterator[str]:
             continue
         if request.fate == "ignored" and ends:
             yield f"{name} was not for us and ended {ends}"
-        elif request.fate == "refused" and ends != ["error"] and world.bot_clock.ahead == 0:
+        elif request.fate == "refused" and not _rightly_refused(world, request_id, ends):
             yield f"{name} was to be refused and ended {ends}"
         elif not ends and _must_end(world, request_id, request.fate):
             yield f"{name} never ended"
@@ -80,13 +80,20 @@ def _jobs(world: World) -> Iterator[str]:
             yield f"{name} took {request.ended_at - request.asked_at:.0f} s, {allowed:.0f} s are allowed"
 
 
+def _rightly_refused(world: World, request_id: str, ends: list[str]) -> bool:
+    return ends == ["error"] or world.bot_clock.ahead != 0 or (not ends and _cancelled_unbegun(world, request_id))
+
+
+def _cancelled_unbegun(world: World, request_id: str) -> bool:
+    return bool(world.auditor.rows("SELECT 1 FROM plans WHERE id = ?", f"job/{request_id}/cancel"))
+
+
 def _must_end(world: World, request_id: str, fate: str) -> bool:
     if world.facts.clock_was_ahead and not world.auditor.rows("SELECT 1 FROM inbox WHERE id = ?", request_id):
         return False  # to a bot that lives in the future it was too old to be read
     if fate == "open":  # nobody is told of a refusal
         return bool(world.auditor.rows("SELECT 1 FROM jobs WHERE id = ?", request_id))
-    unbegun = world.auditor.rows("SELECT 1 FROM plans WHERE id = ?", f"job/{request_id}/cancel")  # cancelled before
-    return fate == "usual" and not unbegun
+    return fate == "usual" and not _cancelled_unbegun(world, request_id)
 
 
 def _answers(world: World) -> Iterator[str]:

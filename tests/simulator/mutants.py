@@ -45,12 +45,21 @@ class NotThere(Exception):
 
 def plant(mutant: Mutant, root: Path) -> None:
     """Change the copy at `root`; NotThere if the text to change is not there exactly once."""
+    why = misfit(mutant)
+    if why:
+        raise NotThere(why)
     for file, before, after in mutant.changes:
         path = root / file
-        text = path.read_text("utf-8")
-        if text.count(before) != 1:
-            raise NotThere(f"{mutant.name}: {file} holds {text.count(before)} times: {before}")
-        path.write_text(text.replace(before, after), "utf-8")
+        path.write_text(path.read_text("utf-8").replace(before, after), "utf-8")
+
+
+def misfit(mutant: Mutant) -> str:
+    """Return why a mutant can no longer be planted, or ''."""
+    for file, before, _ in mutant.changes:
+        times = (ROOT / file).read_text("utf-8").count(before)
+        if times != 1:
+            return f"{mutant.name}: {file} holds {times} times: {before}"
+    return ""
 
 
 def copied(root: Path) -> Path:
@@ -85,6 +94,10 @@ def tried(mutant: Mutant, seeds: int) -> Trial:
 def main(seeds: int, only: str, at_once: int) -> None:
     """Plant every fault of the list, one at a time, and tell which seed finds it."""
     begun, wanted = time.monotonic(), [one for one in MUTANTS if only in one.name]
+    misfits = [text for text in map(misfit, wanted) if text]
+    if misfits:
+        click.echo("\n".join(misfits))
+        sys.exit(1)
     with ThreadPoolExecutor(at_once) as pool:
         trials = []
         for trial in pool.map(lambda mutant: tried(mutant, seeds), wanted):

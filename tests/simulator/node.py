@@ -7,6 +7,7 @@ records of a real node say at a bad moment (nothing yet; all failed, between two
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from relaybot.errors import Unavailable
 from relaybot.simulator.network import SERVICE_NODE, SimulatedNetwork
 from relaybot.simulator.params import Fault
 from relaybot.simulator.payments import ConnectionLost
+from relaybot.simulator.rpc import _decode
 from tests.simulator.borders import Borders
 from tests.simulator.timeline import Chance, wait
 from wallet.cln import CoreLightning, NodeLimits
@@ -137,8 +139,10 @@ class _Way:
 
 async def _answer(network: SimulatedNetwork, method: str, params: Mapping[str, object]) -> Any:
     """Return the node's answer, be it an error: nobody may be left to hear it."""
+    sent = _decode(json.dumps({"params": params}, ensure_ascii=False))  # as over the socket
+    assert isinstance(sent, dict), sent
     try:
-        return await network.nodes[SERVICE_NODE].answer(method, dict(params))
+        return await network.nodes[SERVICE_NODE].answer(method, sent["params"])
     except (Fault, ConnectionLost) as error:
         return error
 

@@ -114,14 +114,14 @@ _MONEY_IN = (
     _one(
         "what was asked is credited, not what arrived",
         "handlers/settlements.py",
-        'user(owner), settlement.amount_msat, invoice["purpose"])',
-        'user(owner), invoice["amount_msat"], invoice["purpose"])',
+        'owner, amount = invoice["owner"], settlement.amount_msat',
+        'owner, amount = invoice["owner"], invoice["amount_msat"]',
     ),
     _one(
         "money for a job that has ended starts it again",
-        "handlers/settlements.py",
-        'elif JobState(job["state"]) is JobState.AWAITING_PAYMENT and settlement.amount_msat >= job["price_msat"]:',
-        "elif True:",
+        "handlers/credits.py",
+        'goes_on = JobState(job["state"]) is JobState.AWAITING_PAYMENT and spendable >= job["price_msat"]',
+        'goes_on = spendable >= job["price_msat"]',
     ),
 )
 
@@ -166,8 +166,8 @@ _JOBS = (
     _one(
         "what the charge did not need is kept",
         "wallet/charges.py",
-        'return shares + _give_back(cause, payer, Msat(held_msat - charged), "unused")',
-        "return shares",
+        'return Journal((*transfers, *_given_back(escrow, unused, "unused")), changes)',
+        "return Journal((*transfers,), changes)",
     ),
     _one(
         "a result is charged above the bid",

@@ -81,7 +81,7 @@ async def _prologue(stage: Stage) -> None:
 async def _quiet(stage: Stage) -> None:
     """Let all mishaps end, wait until nothing is left over, and prove everything; then once more after a restart."""
     world = stage.world
-    if stage.chance.of(25):
+    if stage.chance.of(15):
         await _dusk(stage)
     mishaps.end_all(stage)
     world.tell("the evening is quiet")

@@ -18,7 +18,7 @@ from tests.simulator.disk import copy_book, fresh_book
 from tests.simulator.timeline import Stuck, VirtualLoop
 from tests.simulator.world import World
 
-STEPS = 30
+STEPS = 24
 FAULTS = {
     "event_failed",
     "paid_after_failure",
