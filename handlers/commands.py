@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from handlers.bot import Bot, check_payouts, new_user, written
 from handlers.jobs import new_invoice
+from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
 from handlers.targets import stated_target
@@ -90,7 +91,15 @@ async def _help(_bot: Bot, _asked: Asked) -> Reply:
 
 
 async def _balance(bot: Bot, asked: Asked) -> Reply:
-    return Reply(f"Your balance is {format_sat(await bot.book.balance(user(asked.sender)))}.")
+    return Reply(await balance_text(bot, asked.sender))
+
+
+async def _history(bot: Bot, asked: Asked) -> Reply:
+    return Reply(await history_text(bot, asked.sender, asked.words))
+
+
+async def _statement(bot: Bot, asked: Asked) -> Reply:
+    return Reply(await statement_text(bot, asked.sender))
 
 
 async def _topup(bot: Bot, asked: Asked) -> Reply:
@@ -211,8 +220,10 @@ def _sats(word: str) -> Msat:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "help": Command("help", "what I understand", _help),
-        "balance": Command("balance", "what you have", _balance),
+        "balance": Command("balance", "what you have, by class, and what is held", _balance),
         "topup": Command("topup <sats>", "add to your balance by Lightning", _topup),
+        "history": Command("history [n]", "the newest entries of your account, and why", _history),
+        "statement": Command("statement", "the same as CSV, in msat", _statement),
         "payout": Command(
             "payout [<lightning address> | keep | threshold <sats>]", "where and when your earnings are sent", _payout
         ),

@@ -1,46 +1,41 @@
-"""The doors of the simulator where the contract suites expect the real adapters."""
+"""The simulator's database where the store suite expects a real one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from relaybot.clock import SetClock
-from relaybot.simulator.network import SimulatedNetwork
-from tests.lightning.conftest import NOW
+from relaybot.db.database import Database
+from relaybot.db.migrations import Migration
+from relaybot.probe import Probe, no_probe
+from tests.book.stores import connected
 from tests.simulator.borders import Borders
-from tests.simulator.node import InProcessNode, NodeManners
+from tests.simulator.disk import Disk, InlineDatabase, fresh_book
 from tests.simulator.timeline import Chance
 
 
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock(NOW)
+class InlineStore:
+    """A file, opened as often as a test wants."""
+
+    def __init__(self, path: Path) -> None:
+        fresh_book(path)
+        self._path = path
+
+    async def open(self, probe: Probe = no_probe, migrations: Sequence[Migration] | None = None) -> InlineDatabase:
+        """Open the file."""
+        assert probe is no_probe, "dying has borders of its own here"
+        assert migrations is None, "the schema is today's"
+        return InlineDatabase(Disk(self._path, Chance(0, "disk")), Borders(Chance(0, "borders"), lambda _: None))
 
 
 @pytest.fixture
-async def network(tmp_path: Path, clock: SetClock) -> AsyncIterator[SimulatedNetwork]:
-    network = SimulatedNetwork(tmp_path / "ln", clock=clock)
-    network.open()
-    yield network
-    await network.close()
+def store(tmp_path: Path) -> InlineStore:
+    return InlineStore(tmp_path / "book.sqlite3")
 
 
 @pytest.fixture
-async def node(network: SimulatedNetwork) -> AsyncIterator[InProcessNode]:
-    """A node of good manners."""
-    tasks: set[asyncio.Task[Any]] = set()
-
-    def spawn(work: Any) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        tasks.add(task)
-        return task
-
-    manners = NodeManners(network, Chance(0, "node"), spawn)
-    manners.slow_seconds = 0.0
-    yield InProcessNode(manners, Borders(Chance(0, "borders"), on_death=lambda _: None))
-    await asyncio.gather(*tasks)
+async def database(store: InlineStore) -> AsyncIterator[Database]:
+    async with connected(store) as database:
+        yield database

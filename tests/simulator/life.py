@@ -20,6 +20,7 @@ from relaybot.reader import OWN_RELAY, Reader
 from relaybot.workings import Doors, build_bot, build_inbox, standing_tasks
 from tests.simulator.borders import Borders
 from tests.simulator.cast import KEYRING, config
+from tests.simulator.disk import InlineDatabase
 from tests.simulator.node import InProcessNode
 from tests.simulator.relays import FAR, FarRelay, OwnRelay
 from tests.simulator.wallets import Wallets
@@ -37,6 +38,7 @@ class Life:
         self.number = number
         self.borders = Borders(world.chance(f"borders/{number}"), on_death=self.die)
         self.ended_at = ""  # at which border
+        self._database = InlineDatabase(world.disk, self.borders)
         self._own = OwnRelay(world.own, self.borders)
         self._far = FarRelay(world.far, world.far_manners, self.borders)
         self._guests: set[asyncio.Task[Ok]] = set()  # what people's events are being offered
@@ -52,7 +54,7 @@ class Life:
         """Die here and now, as by SIGKILL."""
         self.borders.alive = False
         self.ended_at = border
-        self._world.disk.let_go()
+        self._database.die()
         self.task.cancel()
         for guest in self._guests:
             guest.cancel()
@@ -75,7 +77,7 @@ class Life:
 
     async def _run(self) -> None:
         world, borders = self._world, self.borders
-        book = Book(world.disk.database(borders), world.bot_clock)
+        book = Book(self._database, world.bot_clock)
         node = InProcessNode(world.node, borders)
         chance = world.chance(f"bot/{self.number}").randbytes
         bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chance=chance)
@@ -107,7 +109,7 @@ class Life:
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self.borders.alive = False
-        self._world.disk.let_go()
+        self._database.let_go()
         for guest in self._guests:
             guest.cancel()
         self._world.life_over(None if task.cancelled() else task.exception())

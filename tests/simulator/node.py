@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from relaybot.errors import Unavailable
 from relaybot.simulator.network import SERVICE_NODE, SimulatedNetwork
+from relaybot.simulator.node import SimulatedNode
 from relaybot.simulator.params import Fault
 from relaybot.simulator.payments import ConnectionLost
 from relaybot.simulator.rpc import _decode
@@ -32,8 +33,9 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 class NodeManners:
     """How the node behaves: well, unless a mishap says otherwise. It outlives every life of the bot."""
 
-    def __init__(self, network: SimulatedNetwork, chance: Chance, spawn: Spawn) -> None:
+    def __init__(self, network: SimulatedNetwork, chance: Chance, spawn: Spawn, *, name: str = SERVICE_NODE) -> None:
         self.network = network
+        self.name = name
         self.spawn = spawn
         self.chance = chance
         self.down = False  # nobody answers
@@ -120,7 +122,7 @@ class _Way:
             raise Unavailable(f"lightning node: {method}: ConnectionRefusedError")
         if method in {"xpay", "pay"}:
             manners.called(str(params.get("invstring") or params.get("bolt11")))
-        asked = manners.spawn(_answer(manners.network, method, params))
+        asked = manners.spawn(_answer(manners.network.nodes[manners.name], method, params))
         try:
             async with asyncio.timeout(limit_seconds):
                 answer = await asyncio.shield(asked)
@@ -137,12 +139,12 @@ class _Way:
         """Do nothing: there is no thread to free."""
 
 
-async def _answer(network: SimulatedNetwork, method: str, params: Mapping[str, object]) -> Any:
+async def _answer(node: SimulatedNode, method: str, params: Mapping[str, object]) -> Any:
     """Return the node's answer, be it an error: nobody may be left to hear it."""
     sent = _decode(json.dumps({"params": params}, ensure_ascii=False))  # as over the socket
     assert isinstance(sent, dict), sent
     try:
-        return await network.nodes[SERVICE_NODE].answer(method, sent["params"])
+        return await node.answer(method, sent["params"])
     except (Fault, ConnectionLost) as error:
         return error
 

@@ -52,16 +52,19 @@ _LEDGER = (
     _one(
         "callers are told before the commit",
         "wallet/book.py",
-        "await _write(transaction, state, self._clock.now())\n",
-        "await _write(transaction, state, self._clock.now())\n"
-        "                for (_, done), answer in zip(batch, answers, strict=True):\n"
-        "                    done.set_result(answer)\n",
+        "            await self.database.change(looks_of(plans), commit.decide)\n",
+        "            looks = looks_of(plans)\n"
+        "            found = {table: await self.database.rows_by_id(table, looks[table].ids) for table in looks}\n"
+        "            state = _state_of(found)\n"
+        "            for (_, done), answer in zip(batch, [judge(state, plan) for plan in plans], strict=True):\n"
+        "                done.set_result(answer)\n"
+        "            await self.database.change(looks_of(plans), commit.decide)\n",
     ),
     _one(
         "what was written before a failure is committed",
         "relaybot/db/sqlite.py",
-        "                except BaseException:\n                    await self._writer.rollback()",
-        "                except BaseException:\n                    await self._writer.commit()",
+        "        except BaseException:\n            self.connection.rollback()",
+        "        except BaseException:\n            self.connection.commit()",
     ),
 )
 
