@@ -80,6 +80,8 @@ def config() -> Config:
                 "confirm_seconds": 5,
                 "empty_seconds": 20,
                 "failed_after_expiry_seconds": 60,
+                "withdrawal_seconds": 120,
+                "target_cooldown_seconds": 30,
                 "attempts_max": 3,
             },
             "accounting": {"publish": False},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from relaybot.nostr import nip90
 from relaybot.simulator.network import SERVICE_NODE
 from relaybot.simulator.people import WALLETS_NODE
-from tests.simulator.cast import LONGEST_JOB_SECONDS, NAMES, PLATFORM, Delivered, dues, key_of
+from tests.simulator.cast import LONGEST_JOB_SECONDS, NAMES, PLATFORM, Delivered, dues, key_of, name_of
 from tests.simulator.timeline import START
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, REVENUE, Class, user
 
@@ -28,6 +28,10 @@ _LEFT_OVER = {
 _OPEN_PAYOUTS = "SELECT id, attempt, state, reason FROM payouts WHERE next_at IS NOT NULL"
 _ORPHANS = "SELECT payment_hash FROM attempts WHERE node = ? AND open = 1 AND ending = 'never'"
 _RECEIVED = "SELECT label, received_msat FROM invoices WHERE node = ? AND status = 'paid' ORDER BY pay_index"
+_HELD = (
+    "SELECT COALESCE(SUM(balance_msat), 0) FROM payouts"
+    " JOIN accounts ON accounts.id = 'hold/payout/' || payouts.id || '/sats' WHERE pubkey = ?"
+)
 _SENT = (
     "SELECT i.label AS label, p.sent_msat AS sent_msat, a.label AS payout, p.payment_hash AS payment_hash,"
     " a.groupid AS groupid FROM parts p JOIN attempts a USING (groupid)"
@@ -143,18 +147,27 @@ def _money(world: World) -> Iterator[str]:
         due[request.customer] -= charge
         due.update(shares)
     for row in world.network._store.rows(_SENT, (WALLETS_NODE, SERVICE_NODE)):
-        due[str(row["label"]).split("/")[1]] -= row["sent_msat"]
+        wallet, (owner, meant) = str(row["label"]).split("/")[1], _whose(world, str(row["payout"]))
+        if wallet != meant:
+            yield f"{row['payout'][:20]} of {owner} went to {wallet}"
+        due[owner] -= row["sent_msat"]
     for name in NAMES:
         pubkey = key_of(name).pubkey
-        held = world.auditor.rows(
-            "SELECT COALESCE(SUM(balance_msat), 0) FROM accounts WHERE id LIKE ?", f"hold/payout/{pubkey}/%"
-        )[0][0]
+        held = world.auditor.rows(_HELD, pubkey)[0][0]
         has = _balance(world, user(pubkey)) + held
         if has != due[name]:
             yield f"{name} has {has} msat and should have {due[name]} msat"
     for name, account in ((PLATFORM, REVENUE[Class.SATS]), ("the operator", CAPITAL)):
         if _balance(world, account) != due[name]:
             yield f"{name} has {_balance(world, account)} msat and should have {due[name]} msat"
+
+
+def _whose(world: World, label: str) -> tuple[str, str]:
+    """Return whose money a payment is, and to whose wallet it was meant to go."""
+    _, cause, *_ = label.split("/")
+    if cause in world.facts.commands:  # a withdrawal: the command is its cause
+        return world.facts.commands[cause][0], world.facts.withdrawn_to[cause]
+    return name_of(cause), name_of(cause)
 
 
 def _paid_in(world: World) -> Counter[str]:

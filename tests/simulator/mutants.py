@@ -19,10 +19,12 @@ from pathlib import Path
 
 import click
 
-from tests.simulator.planted import MUTANTS, Mutant
+from tests.simulator.planted import ELSEWHERE, Mutant
+from tests.simulator.planted_payouts import IN_PAYOUTS
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("relaybot", "handlers", "wallet", "splits", "tests")
+MUTANTS = (*ELSEWHERE, *IN_PAYOUTS)
 SECONDS_MAX = 900  # for all seeds of one mutant on a busy machine
 
 

@@ -35,16 +35,21 @@ class Person:
         self.key = key_of(name)
         self._chance = world.chance(f"person/{name}")
         self._asked = 0
+        self._withdrawn: tuple[str, str] | None = None
 
     # ---- private messages
 
-    async def command(self, text: str, *, twice: bool = False) -> str:
-        """Send a command and return the answer; '' if none comes. `twice`: the same rumor in two wraps."""
+    async def command(self, text: str, *, twice: bool = False, to: str = "") -> str:
+        """Send a command and return the answer; '' if none comes.
+
+        `twice`: the same rumor in two wraps. `to`: whose wallet gets what is withdrawn.
+        """
         world, service = self.world, KEYRING.key("service").pubkey
         self._asked += 1
         rumor = nip17.build_message(self.key.pubkey, [service], text, now=world.clock.now(), subject=str(self._asked))
         world.facts.commands[rumor.id] = (self.name, text)
-        world.tell(f"{self.name} writes: {text}")
+        world.facts.withdrawn_to[rumor.id] = to
+        world.tell(f"{self.name} writes: {text[:60]}")
         for _ in range(1 + twice):
             world.spawn(world.say(self._wrapped(rumor, service)))
         answer = await world.until(lambda: world.auditor.answers.get(rumor.id), PATIENCE_SECONDS)
@@ -67,6 +72,26 @@ class Person:
         found = INVOICE.search(await self.command(f"topup {sat}", twice=self._chance.of(8)))
         if found is not None:
             await self.pay_somehow(found[0], sat * 1_000)
+
+    async def withdraw(self) -> None:
+        """Send some of the balance to a wallet, by address or by invoice."""
+        chance, wallets = self._chance, self.world.wallets
+        to, sat = chance.choice((self.name, self.name, "grace")), chance.choice((120, 300, 900))
+        match chance.choice(("all", "address", "invoice", "alone", "odd")):
+            case "all":
+                where = f"all {to}@wallets.test"
+            case "address":
+                where = f"{sat} {to}@wallets.test"
+            case "invoice":
+                where = f"{sat} {wallets.invoice(to, sat * 1_000)}"
+            case "alone":
+                where = wallets.invoice(to, sat * 1_000)
+            case _:
+                where = f"{sat + 1} {wallets.invoice(to, sat * 1_000)}"
+        if self._withdrawn and chance.of(15):
+            where, to = self._withdrawn  # the same once more
+        self._withdrawn = where, to
+        await self.command(f"withdraw {where}", twice=chance.of(15), to=to)
 
     # ---- paying
 

@@ -1,4 +1,4 @@
-"""The faults that `mutants.py` plants: what each would mean, and the change of the text that makes it."""
+"""The faults that `mutants.py` plants in the book, in settlements, jobs and events: each in words, and as a change."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ class Mutant:
     changes: tuple[tuple[str, str, str], ...]
 
 
-def _one(name: str, file: str, before: str, after: str) -> Mutant:
+def one(name: str, file: str, before: str, after: str) -> Mutant:
+    """Return a fault that one change plants."""
     return Mutant(name, ((file, before, after),))
 
 
 _LEDGER = (
-    _one(
+    one(
         "an account may fall below its floor",
         "wallet/accounts.py",
         'return 0 if kind in {"user", "org", "hold"} and not account.endswith("/owed") else None',
         "return None",
     ),
-    _one("a Plan's key is not looked at", "wallet/ledger.py", "if plan.key in state.plans:", "if False:"),
-    _one(
+    one("a Plan's key is not looked at", "wallet/ledger.py", "if plan.key in state.plans:", "if False:"),
+    one(
         "a guarded row may have moved",
         "wallet/ledger.py",
         'return f"{moved[0]} has moved" if moved else None',
         "return None",
     ),
-    _one(
+    one(
         "a row that is there may be inserted again",
         "wallet/ledger.py",
         'return "is there already" if row is not None else None',
         "return None",
     ),
-    _one(
+    one(
         "one msat is lost on the way",
         "wallet/ledger.py",
         "credit_after = after(transfer.credit, transfer.amount_msat)",
         "credit_after = after(transfer.credit, transfer.amount_msat - 1)",
     ),
-    _one(
+    one(
         "a commit that failed is told as applied",
         "wallet/book.py",
         "done.set_exception(Unavailable(*error.args))",
         "done.set_result(Answer(Verdict.APPLIED))",
     ),
-    _one(
+    one(
         "callers are told before the commit",
         "wallet/book.py",
         "            await self.database.change(looks_of(plans), commit.decide)\n",
@@ -60,7 +61,7 @@ _LEDGER = (
         "                done.set_result(answer)\n"
         "            await self.database.change(looks_of(plans), commit.decide)\n",
     ),
-    _one(
+    one(
         "what was written before a failure is committed",
         "relaybot/db/sqlite.py",
         "        except BaseException:\n            self.connection.rollback()",
@@ -114,13 +115,13 @@ _MONEY_IN = (
             ("handlers/settlements.py", "WAIT_SECONDS = 60", "_SEEN: list[int] = []\nWAIT_SECONDS = 60"),
         ),
     ),
-    _one(
+    one(
         "what was asked is credited, not what arrived",
         "handlers/settlements.py",
         'owner, amount = invoice["owner"], settlement.amount_msat',
         'owner, amount = invoice["owner"], invoice["amount_msat"]',
     ),
-    _one(
+    one(
         "money for a job that has ended starts it again",
         "handlers/credits.py",
         'goes_on = JobState(job["state"]) is JobState.AWAITING_PAYMENT and spendable >= job["price_msat"]',
@@ -129,80 +130,74 @@ _MONEY_IN = (
 )
 
 _JOBS = (
-    _one(
+    one(
         "a release forgets the escrow",
         "handlers/jobs.py",
-        "return Plan(f\"{cause_of(job['id'])}/release\", transfers, tuple(changes))",
+        "return plan_release(escrow).plan(f\"{cause_of(job['id'])}/release\", *changes)",
         "return Plan(f\"{cause_of(job['id'])}/release\", (), tuple(changes))",
     ),
-    _one(
+    one(
         "anybody may cancel a job",
         "handlers/jobs.py",
         'own = job["customer"] == customer and JobState(job["state"]) in OPEN_STATES',
         'own = JobState(job["state"]) in OPEN_STATES',
     ),
-    _one(
+    one(
         "a finished job may be cancelled",
         "handlers/jobs.py",
         'own = job["customer"] == customer and JobState(job["state"]) in OPEN_STATES',
         'own = job["customer"] == customer',
     ),
-    _one(
+    one(
         "a job changes whatever has happened to it",
         "handlers/jobs.py",
         '        {"state": state.value, "updated_at": bot.clock.now(), **values},\n'
         '        expect={"version": job["version"]},',
         '        {"state": state.value, "updated_at": bot.clock.now(), **values},\n        expect={},',
     ),
-    _one(
+    one(
         "an old request is worked",
         "handlers/jobs.py",
         "if (request.expiration or event.created_at + jobs.ttl_seconds) <= now:",
         "if False:",
     ),
-    _one(
-        "a hold takes less than the price",
-        "wallet/charges.py",
-        "assert 0 <= charged <= held_msat",
-        "assert True or 0 <= charged <= held_msat",
-    ),
-    _one(
+    one(
         "what the charge did not need is kept",
         "wallet/charges.py",
         'return Journal((*transfers, *_given_back(escrow, unused, "unused")), changes)',
         "return Journal((*transfers,), changes)",
     ),
-    _one(
+    one(
         "a result is charged above the bid",
         "handlers/assignments.py",
         'split.price_for(result.usage, bid_msat=job["price_msat"])',
         "split.price_for(result.usage, bid_msat=None)",
     ),
-    _one(
+    one(
         "any key may deliver for a node",
         "handlers/assignments.py",
         'if event.pubkey != assignment["worker"]:',
         "if False:",
     ),
-    _one(
+    one(
         "a lease that has run out is obeyed",
         "handlers/assignments.py",
         'if bot.clock.now() > assignment["lease_until"]:',
         "if False:",
     ),
-    _one(
+    one(
         "a node that lost the job is paid",
         "handlers/assignments.py",
         'if JobState(job["state"]) not in OPEN_STATES or job["assignment"] != assignment["id"]:',
         'if JobState(job["state"]) not in OPEN_STATES:',
     ),
-    _one(
+    one(
         "a deadline is noticed once only: nobody looks again",
         "handlers/assignments.py",
         "return await on_due(bot, job) if job is not None and _is_due(bot, job) else None",
         "return None",
     ),
-    _one(
+    one(
         "jobs that wait for payment never end",
         "handlers/jobs.py",
         "*_new_job(bot, agent, event, JobStep.ASK, price=price, due_at=now + seconds, invoice=label),",
@@ -211,7 +206,7 @@ _JOBS = (
 )
 
 _EVENTS = (
-    _one(
+    one(
         "an event is done without its mark",
         "relaybot/inbox.py",
         "return replace(decision, changes=(*decision.changes, handled(event.id, decision.key)))",
@@ -236,43 +231,43 @@ _EVENTS = (
             ),
         ),
     ),
-    _one(
+    one(
         "what the relay stored before a death is not read again",
         "relaybot/reader.py",
         "        await self._read_stored(filters)\n\n    async def keep_up_own",
         "\n    async def keep_up_own",
     ),
-    _one(
+    one(
         "what could not be taken when it came is not read again",
         "relaybot/reader.py",
         "            self._missed = True\n            raise\n\n    async def read_own",
         "            raise\n\n    async def read_own",
     ),
-    _one(
+    one(
         "relays are read again without an overlap",
         "relaybot/reader.py",
         "OVERLAP_SECONDS = 15 * 60\n",
         "OVERLAP_SECONDS = 0\n",
     ),
-    _one(
+    one(
         "a command is done once per wrap, not per message",
         "handlers/commands.py",
         'return Plan(f"dm/{rumor.id}"',
         'return Plan(f"dm/{event.id}"',
     ),
-    _one(
+    one(
         "an event that no relay took is called sent",
         "relaybot/outbox.py",
         '        return f"unavailable: {error}"\n',
         "        return None\n",
     ),
-    _one(
+    one(
         "a refusal for now is taken for good",
         "relaybot/outbox.py",
         'REFUSED_FOR_GOOD = ("invalid",',
         'REFUSED_FOR_GOOD = ("rate-limited", "invalid",',
     ),
-    _one(
+    one(
         "what is owed about one thing goes out in any order",
         "handlers/bot.py",
         "return tuple(owed(event, now, place) for place, event in enumerate(events))",
@@ -280,126 +275,4 @@ _EVENTS = (
     ),
 )
 
-_PAYOUTS = (
-    _one(
-        "what is unknown is taken for failed",
-        "wallet/payout_plans.py",
-        "if evidence and _is_definite(attempt, evidence, since, rules, now):",
-        "if found.report.state is not PaymentState.PENDING:",
-    ),
-    _one(
-        "what is pending is taken for failed",
-        "wallet/payout_plans.py",
-        "if evidence and _is_definite(attempt, evidence, since, rules, now):",
-        "if found.report.state is PaymentState.PENDING or (\n"
-        "        evidence and _is_definite(attempt, evidence, since, rules, now)\n    ):",
-    ),
-    _one(
-        "what is pending is taken for paid",
-        "wallet/payout_plans.py",
-        "if found.report.state is PaymentState.SETTLED:",
-        "if found.report.state in {PaymentState.SETTLED, PaymentState.PENDING}:",
-    ),
-    _one(
-        "one failed attempt is an end while the call still looks for routes",
-        "wallet/payout_plans.py",
-        'if evidence == FAILED and now < attempt["sent_at"] + rules.call_seconds:',
-        "if False:",
-    ),
-    _one(
-        "an HTLC on its way is not looked for",
-        "wallet/payouts.py",
-        "in_flight = payment_hash in await self._lightning.htlc_hashes()",
-        "in_flight = False",
-    ),
-    _one(
-        "a node that catches up is believed",
-        "wallet/payouts.py",
-        "synced = (await self._lightning.info()).synced",
-        "synced = True",
-    ),
-    _one(
-        "empty records mean failed at once",
-        "wallet/payout_plans.py",
-        'return bool(now - since >= seconds and now - attempt["expires_at"] >= seconds)',
-        "return True",
-    ),
-    Mutant(
-        "another invoice is paid while the first payment is unknown",
-        (
-            (
-                "wallet/payouts.py",
-                "                    await self._inquire(payout, attempt)",
-                "                    await self._prepare(payout)",
-            ),
-            (
-                "wallet/states.py",
-                "        (PayoutState.PAYING, PayoutStep.PAY): PayoutState.PAID,",
-                (
-                    "        (PayoutState.PAYING, PayoutStep.PREPARE): PayoutState.PAYING,\n"
-                    "        (PayoutState.PAYING, PayoutStep.STOP): PayoutState.STOPPED,\n"
-                    "        (PayoutState.PAYING, PayoutStep.PAY): PayoutState.PAID,"
-                ),
-            ),
-        ),
-    ),
-    _one(
-        "the call is made before it is noted",
-        "wallet/payouts.py",
-        "        answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))\n"
-        "        if answer.verdict is Verdict.APPLIED:  # `already`: another process did it, and makes the call\n"
-        "            await self._call(payout, attempt)",
-        "        await self._lightning.pay(\n"
-        '            attempt["bolt11"], maxfee_msat=Msat(payout["reserve_msat"]), label=f"payout/{payout[\'id\']}"\n'
-        "        )\n"
-        "        answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))\n"
-        "        if answer.verdict is Verdict.APPLIED:\n"
-        "            await self._call(payout, attempt)",
-    ),
-    _one(
-        "the reserve that was not needed is kept",
-        "wallet/payout_plans.py",
-        '        (escrow, owner, payout["reserve_msat"] - charged, "reserve not needed"),\n',
-        "",
-    ),
-    _one(
-        "the platform bears every routing fee",
-        "wallet/payout_plans.py",
-        'charged = min(fee, payout["reserve_msat"])',
-        "charged = 0",
-    ),
-    _one(
-        "a payment may cost more than its reserve",
-        "wallet/payouts.py",
-        'attempt["bolt11"], maxfee_msat=Msat(payout["reserve_msat"])',
-        'attempt["bolt11"], maxfee_msat=Msat(payout["reserve_msat"] * 3)',
-    ),
-    _one(
-        "a failed attempt gives the money back and goes on",
-        "wallet/payout_plans.py",
-        "    return Plan(f\"payment/{attempt['id']}/failed\", changes=changes)",
-        '    amount = Msat(payout["amount_msat"])\n'
-        '    back = Transfer(hold(cause_of(payout["id"])), user(payout["pubkey"]), amount, "back")\n'
-        "    return Plan(f\"payment/{attempt['id']}/failed\", (back,), changes)",
-    ),
-    _one(
-        "a payout that waits is forgotten",
-        "wallet/payouts.py",
-        "WHERE next_at <= :now OR next_at > :latest ORDER BY",
-        "WHERE (next_at <= :now OR next_at > :latest) AND state <> 'waiting' ORDER BY",
-    ),
-    _one(
-        "a payment hash may settle a second payout",
-        "wallet/payouts.py",
-        '        if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:',
-        "        if False:",
-    ),
-    _one(
-        "nobody looks at balances after they were paid",
-        "handlers/assignments.py",
-        "        *check_payouts([part.to for part in parts if part.to is not None], now),\n",
-        "",
-    ),
-)
-
-MUTANTS = (*_LEDGER, *_MONEY_IN, *_JOBS, *_EVENTS, *_PAYOUTS)
+ELSEWHERE = (*_LEDGER, *_MONEY_IN, *_JOBS, *_EVENTS)

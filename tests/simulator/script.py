@@ -141,12 +141,16 @@ async def _states_target(stage: Stage) -> None:
     stage.begin(stage.somebody(NAMES).states_target(stage.chance.choice(ways)))
 
 
+async def _withdraws(stage: Stage) -> None:
+    stage.begin(stage.somebody((*CUSTOMERS, "alice", "carol")).withdraw())
+
+
 async def _says_something(stage: Stage) -> None:
     text = stage.chance.choice(("balance", "payout", "topup -3", "topup 0.5", "blance", "payout threshold 300"))
     stage.begin(stage.somebody(NAMES).command(text, twice=stage.chance.of(20)))
 
 
 ALWAYS: dict[Action, float] = {_order: 36, _top_up: 14}
-ACTIONS: dict[Action, float] = {_two_orders: 4, _states_target: 6, _says_something: 4, **mishaps.MISHAPS}
+ACTIONS: dict[Action, float] = {_two_orders: 4, _withdraws: 8, _states_target: 6, _says_something: 4, **mishaps.MISHAPS}
 
 __all__ = ["Chance", "play"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.mutants import NotThere, copied, plant, tried
-from tests.simulator.planted import MUTANTS, Mutant
+from tests.simulator.mutants import MUTANTS, NotThere, copied, plant, tried
+from tests.simulator.planted import Mutant
 
 
 def test_a_fault_whose_text_is_gone_is_noticed(tmp_path: Path) -> None:

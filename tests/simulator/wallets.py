@@ -40,12 +40,16 @@ class WalletHost:
         amount = int(parse_qs(parts.query)["amount"][0])
         return self._odd_answer(name, amount) if self.chance.of(self.odd_percent) else self._invoice(name, amount)
 
-    def _invoice(self, name: str, amount: int) -> dict[str, object]:
+    def invoice(self, name: str, amount: int) -> str:
+        """Return a fresh invoice of somebody's."""
         label = f"wallet/{name}/{self.chance.getrandbits(40)}"
         seconds = self.chance.choice((90, 120, 300))
         asked = Asked(label, amount, self._network.people.metadata(name), only_hash=True, expiry_seconds=seconds)
         self._given.append(str(self._network.nodes[WALLETS_NODE].invoices.create(asked)["bolt11"]))
-        return {"pr": self._given[-1], "routes": []}
+        return self._given[-1]
+
+    def _invoice(self, name: str, amount: int) -> dict[str, object]:
+        return {"pr": self.invoice(name, amount), "routes": []}
 
     def _odd_answer(self, name: str, amount: int) -> dict[str, object]:
         match self.chance.randrange(5):

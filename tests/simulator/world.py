@@ -45,6 +45,7 @@ class Facts:
 
     requests: dict[str, Request] = field(default_factory=dict)  # by event id
     commands: dict[str, tuple[str, str]] = field(default_factory=dict)  # sender and text, by rumor id
+    withdrawn_to: dict[str, str] = field(default_factory=dict)  # whose wallet a withdrawal goes to, by rumor id
     referrers: dict[str, str] = field(default_factory=dict)  # who named whom, before anything was earned
     heard_at: dict[str, float] = field(default_factory=dict)  # when an event was first heard on any relay
     cancelled: set[str] = field(default_factory=set)  # requests that their own customers took back
