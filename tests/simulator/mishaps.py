@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from relaybot.reader import OVERLAP_SECONDS
 from relaybot.simulator.network import SERVICE_NODE
 from relaybot.simulator.people import WALLETS_NODE
 from relaybot.simulator.scripts import Ending, Outcome, Script
+from tests.simulator.timeline import wait
 
 if TYPE_CHECKING:
     from tests.simulator.script import Stage
@@ -54,7 +54,7 @@ def _for_a_while(stage: Stage, what: str, seconds: float, end: Callable[[], None
     world, lasts = stage.world, stage.chance.seconds(seconds)
 
     async def over() -> None:
-        await asyncio.sleep(lasts)
+        await wait(lasts)
         end()
         world.tell(f"{what}: over")
 

@@ -16,6 +16,7 @@ from relaybot.simulator.params import Fault
 from relaybot.simulator.payments import ConnectionLost
 from relaybot.simulator.people import WALLETS_NODE
 from tests.simulator.cast import CUSTOMERS, KEYRING, METER, METER_KIND, SCRIBE, SCRIBE_KIND, key_of
+from tests.simulator.timeline import wait
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -102,10 +103,10 @@ class Person:
             case "now":
                 await self.pay(bolt11)
             case "later":
-                await asyncio.sleep(chance.uniform(5, 50))
+                await wait(chance.uniform(5, 50))
                 await self.pay(bolt11)
             case "late":
-                await asyncio.sleep(chance.uniform(55, 90))
+                await wait(chance.uniform(55, 90))
                 await self.pay(bolt11)
             case "over":
                 await self.pay(bolt11, amount_msat + chance.randrange(1, 300_000))
@@ -200,7 +201,7 @@ class Person:
         return None
 
     async def _cancel(self, request: Event, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        await wait(seconds)
         if self._chance.of(20):
             return await Person(self.world, "eve").cancels(request)
         self.world.facts.cancelled.add(request.id)

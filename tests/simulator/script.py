@@ -5,7 +5,6 @@ Every seed has its own taste: some mishaps never happen in it, others often (so 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from relaybot.nostr import nip19
 from tests.simulator import evening, mishaps
 from tests.simulator.cast import CUSTOMERS, NAMES, REFERRER, WORKERS, key_of
 from tests.simulator.people import Person
-from tests.simulator.timeline import Chance
+from tests.simulator.timeline import Chance, wait
 from tests.simulator.workers import Worker
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ async def play(world: World, steps: int) -> None:
     actions = {action: weight * taste.choice((0, 0.5, 1, 1, 2.5)) for action, weight in ACTIONS.items()}
     actions |= ALWAYS
     for number in range(steps):
-        await asyncio.sleep(stage.chance.seconds(GAP_SECONDS))
+        await wait(stage.chance.seconds(GAP_SECONDS))
         action = stage.chance.choices(list(actions), list(actions.values()))[0]
         await action(stage)
         if world.auditor.broken:
@@ -90,7 +89,7 @@ async def _quiet(stage: Stage) -> None:
         evening.check(world)
     if not world.auditor.broken and stage.chance.of(25):
         world.kill()
-        await asyncio.sleep(30)
+        await wait(30)
         await _settled(world)
         evening.check(world)
 
@@ -102,14 +101,14 @@ async def _dusk(stage: Stage) -> None:
     world.loop.grain = QUIET_GRAIN / 2
     if stage.chance.of(50):
         mishaps.knows_nothing(world)
-    await asyncio.sleep(DUSK_SECONDS)
+    await wait(DUSK_SECONDS)
 
 
 async def _settled(world: World) -> None:
     world.quiet, world.loop.grain = True, QUIET_GRAIN
     until = world.loop.time() + QUIET_SECONDS_MAX
     while not world.auditor.broken:
-        await asyncio.sleep(QUIET_LOOK_SECONDS)
+        await wait(QUIET_LOOK_SECONDS)
         mishaps.let_payments_end(world)
         left = list(evening.left_over(world))
         if not left and not world.busy():

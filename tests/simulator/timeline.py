@@ -65,9 +65,14 @@ class _Jump:
 
 
 async def wait(seconds: float) -> None:
-    """Wait, but not at all for nothing: on a coarse grain even a moment is long."""
+    """Let so much of the world's own time pass; not at all for nothing: on a coarse grain even a moment is long."""
     if seconds > 0:
-        await asyncio.sleep(seconds)
+        passed = asyncio.Event()
+        timer = asyncio.get_running_loop().call_later(seconds, passed.set)
+        try:
+            await passed.wait()
+        finally:
+            timer.cancel()
 
 
 class WorldClock:

@@ -9,7 +9,7 @@ from relaybot.nostr import nip89, nip90
 from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event
 from tests.simulator.cast import KEYRING, METER_KIND, SCRIBE_KIND, key_of
-from tests.simulator.timeline import Chance
+from tests.simulator.timeline import Chance, wait
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -62,30 +62,30 @@ class Worker:
                 announced = True
             beat = nip89.build_heartbeat(self._key, service=self._service, status="idle", expiration=now + 900, now=now)
             world.spawn(world.say(beat))
-            await asyncio.sleep(BEAT_SECONDS)
+            await wait(BEAT_SECONDS)
 
     async def _work(self, child: Event) -> None:
         world = self._world
         chance = world.chance(f"work/{child.id}")
         manner = "good" if world.quiet else chance.choices(MANNERS, WEIGHTS)[0]
         world.tell(f"{self._name} has assignment {child.id[:6]}: {manner}")
-        await asyncio.sleep(chance.seconds(4))
+        await wait(chance.seconds(4))
         if manner == "silent":
             return
         if manner != "unclaimed":
             await self._report(child, "processing")
-        await asyncio.sleep(chance.seconds(14))
+        await wait(chance.seconds(14))
         match manner:
             case "error":
                 await self._report(child, "error", "no luck")
             case "vanishes":
                 pass
             case "late":
-                await asyncio.sleep(33)
+                await wait(33)
                 await self._deliver(child, chance)
             case "stranger":
                 await self._deliver(child, chance, by="mallory")
-                await asyncio.sleep(5)
+                await wait(5)
                 await self._deliver(child, chance)
             case "twice":
                 await asyncio.gather(self._deliver(child, chance), self._deliver(child, chance))

@@ -18,7 +18,7 @@ from tests.simulator.disk import Disk
 from tests.simulator.life import Life, is_only
 from tests.simulator.node import NodeManners
 from tests.simulator.relays import FAR, Manners, Shelf
-from tests.simulator.timeline import Chance, VirtualLoop, WorldClock
+from tests.simulator.timeline import Chance, VirtualLoop, WorldClock, wait
 from tests.simulator.wallets import WalletHost
 
 DOWN_SECONDS_MAX = 25.0  # between a death and the next start
@@ -140,7 +140,7 @@ class World:
             self._ended.clear()
             self.start()
             await self._ended.wait()
-            await self.outage(asyncio.sleep(2.0 if self.quiet else 1.0 + chance.seconds(DOWN_SECONDS_MAX)))
+            await self.outage(wait(2.0 if self.quiet else 1.0 + chance.seconds(DOWN_SECONDS_MAX)))
 
     async def outage(self, work: Coroutine[Any, Any, None]) -> None:
         """Count the time that something takes as time in which nobody may wait for the bot."""
@@ -159,17 +159,17 @@ class World:
             await self._say_own(event, chance, tries)
 
     async def _say_far(self, event: Event, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        await wait(seconds)
         self.far.put(event)
 
     async def _say_own(self, event: Event, chance: Chance, tries: int) -> None:
         for _ in range(tries):
-            await asyncio.sleep(chance.seconds(1))
+            await wait(chance.seconds(1))
             life = self.life
             ok = await life.offer(event) if life is not None and life.alive else None
             if ok is not None and (ok.accepted or ok.message.startswith(("invalid", "blocked"))):
                 return
-            await asyncio.sleep(1 + chance.seconds(6))
+            await wait(1 + chance.seconds(6))
 
     def _heard_far(self, event: Event) -> None:
         self._heard(event)
