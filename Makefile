@@ -8,7 +8,7 @@ PEERS := build/peers
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln check format bench bench-relay bench-book bench-jobs lock clean
+.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -40,6 +40,15 @@ test: setup  ## run all tests; words and rules must be covered whole, everything
 
 test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
 	$(BIN)/python -m pytest --real-nodes tests/lightning tests/regtest
+
+SEEDS ?= 0:200
+STEPS ?= 24
+
+sim: setup  ## play stories of the whole bot: SEED=… tells one, SEEDS=first:end plays many, STEPS=… makes them longer
+	$(BIN)/python -m tests.simulator --steps $(STEPS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+sim-mutants: setup  ## plant faults one at a time, and see that the stories find each
+	$(BIN)/python -m tests.simulator.mutants
 
 check: setup  ## format, lint, types, the order of the floors
 	$(BIN)/ruff format --check .
