@@ -41,7 +41,11 @@ class RealNodes:
         order = ORDERS.get((outcome, more.get("code", 203)))
         if order is None:
             pytest.skip(f"only the simulator can be told: {outcome.value} {more}")
-        for _ in range(more.get("times", 1)):
+        self.order(*[order] * more.get("times", 1))
+
+    def order(self, *orders: str) -> None:
+        """Tell the doormen what to do with the payments that come next: `let in`, `hold` or `refuse`."""
+        for order in orders:
             self._orders += 1
             (self.rig.orders / f"{self._orders:09}-{order}").touch()
 
@@ -76,9 +80,9 @@ class RealNodes:
 
     async def fall_behind(self, node: str) -> None:
         self.rig.chain.do(lambda chain: chain.hear_of(10))
-        await self._restart(node)  # a node compares headers and blocks at its start
+        await self.restart(node)  # a node compares headers and blocks at its start
 
-    async def _restart(self, node: str) -> None:
+    async def restart(self, node: str) -> None:
         await self.rig.stop_node(node)
         await self.rig.start_node(node)
         await self.reconnect(node)
@@ -123,7 +127,7 @@ class RealNodes:
             if not self.rig.runs(node):
                 await self.rig.start_node(node)
             elif "warning_bitcoind_sync" in await self.rig.call(node, "getinfo"):
-                await self._restart(node)
+                await self.restart(node)
         await self._open_the_doors(Ending.FAIL)
         if self.rig.chain.do(lambda chain: chain.waiting):
             await self.rig.mine(1)
