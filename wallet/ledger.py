@@ -220,13 +220,19 @@ def _changed_rows(state: State, changes: Iterable[Change]) -> dict[RowKey, dict[
         before = row if row is not None else _fresh(change)
         version = before["version"]
         assert isinstance(version, int), f"{change.table} {change.id} has no version"
-        rows[key] = {**before, **change.values, "version": version + 1}
+        rows[key] = {**before, **_storable(change.values), "version": version + 1}
     return rows
+
+
+def _storable(values: Values) -> Values:
+    """Return `values` as every database can keep them: strangers are quoted in some, and PostgreSQL has no NUL."""
+    texts = {name: value for name, value in values.items() if isinstance(value, str) and "\0" in value}
+    return {**values, **{name: text.replace("\0", "\ufffd") for name, text in texts.items()}} if texts else values
 
 
 def _fresh(change: Change) -> dict[str, Value]:
     extra = change.fresh if isinstance(change, Put) else {}
-    return {"id": change.id, **extra, "version": 0}
+    return {"id": change.id, **_storable(extra), "version": 0}
 
 
 def _broken_guard(change: Change, row: Mapping[str, Value] | None) -> str | None:

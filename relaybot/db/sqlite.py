@@ -17,7 +17,8 @@ from pathlib import Path
 
 import aiosqlite
 
-from relaybot.db.database import Decide, Look, Looks, Reader, Row, Value, Write
+from relaybot.db.database import Decide, Lock, Look, Looks, Reader, Row, Value, Write
+from relaybot.db.file_lock import lock_file
 from relaybot.db.migrations import APPLIED, LEDGER, REMEMBER, Migration, first_missing, statements
 from relaybot.errors import Unavailable
 from relaybot.probe import Probe, no_probe
@@ -132,8 +133,9 @@ class SqliteDatabase:
     """One SQLite file: `open_sqlite` makes it."""
 
     def __init__(
-        self, writer: SqliteWriter, thread: ThreadPoolExecutor, readers: Sequence[aiosqlite.Connection]
+        self, path: Path, writer: SqliteWriter, thread: ThreadPoolExecutor, readers: Sequence[aiosqlite.Connection]
     ) -> None:
+        self._locks = path.with_name(f"{path.name}.locks")
         self._writer = writer
         self._thread = thread
         self._all_readers = readers
@@ -174,6 +176,10 @@ class SqliteDatabase:
         """Read, decide, write and commit on the writer's thread; what has begun there ends there."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.change, looks, decide)
 
+    async def lock(self, name: str) -> Lock | None:
+        """Take the lock `name`: a file in a directory beside the database."""
+        return lock_file(self._locks, name)
+
     async def close(self) -> None:
         """Close all connections."""
         for connection in self._all_readers:
@@ -197,7 +203,7 @@ async def open_sqlite(
         with _errors():
             readers = [await _open_reader(path, opened) for _ in range(READERS)]
         opened.pop_all()
-    return SqliteDatabase(writer, thread, readers)
+    return SqliteDatabase(path, writer, thread, readers)
 
 
 async def _open_reader(path: Path, opened: AsyncExitStack) -> aiosqlite.Connection:
