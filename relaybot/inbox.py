@@ -34,8 +34,6 @@ NOTE_CHARACTERS_MAX = 500
 LOOK_SECONDS = 1.0  # between two looks for events of processes that are gone
 RETRY_SECONDS = 2.0  # after something outside was not available
 
-DONE_BEFORE: Values = {"state": "done", "note": "done before"}
-
 Decision = Plan | str  # a str is a note: nothing changes but the mark that the event is done
 Handler = Callable[[Event], Awaitable[Decision]]
 
@@ -176,7 +174,8 @@ class Inbox:
             await self._book.apply(Plan(f"inbox/{event.id}/failed", changes=(failed,)))
             return True
         if answer.verdict is Verdict.ALREADY:  # done by another event or process: only the mark is left
-            mark = Update("inbox", event.id, DONE_BEFORE, expect={"state": "new", "holder": self._process.name})
+            ours: Values = {"state": "new", "holder": self._process.name}
+            mark = replace(handled(event.id, "done before"), expect=ours)
             await self._book.apply(Plan(f"inbox/{event.id}/done", changes=(mark,)))
         if not answer.done:
             log.warning("event_waits", event_id=event.id, kind=event.kind, reason=answer.reason)

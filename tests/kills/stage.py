@@ -1,0 +1,82 @@
+"""The processes: a node, a relay, and two bots that share the book. Each is killed, and started again, by its name."""
+
+from __future__ import annotations
+
+import asyncio
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from relaybot.app import serve
+from relaybot.config import load_config
+from relaybot.demo.stage import HOST, free_port, until_ready
+from relaybot.workings import Role
+from tests.crash.processes import FORKS, _log_to, _run, run_the_node
+
+BOTS = ("left", "right")
+ROLES = {"relay": (Role.RELAY,), "left": (Role.BOT, Role.MONEY), "right": (Role.BOT, Role.MONEY)}
+
+
+def run_roles(config: Path, name: str, relay: str) -> None:
+    """Be `relaybot run --roles …`."""
+    _log_to(config.parent / f"{name}.log")
+    env = {"RELAYBOT_RELAYS": f"[{relay}]"} if name in BOTS else {}
+    _run(serve(load_config(config, env), env, ready=lambda _: None, roles=ROLES[name]))
+
+
+class Stage:
+    """What runs beside the driver."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.config = data / "config.yaml"
+        self.port = free_port()
+        self.relay_url = f"ws://{HOST}:{self.port}"
+        self.wallets_url = ""
+        self.kills = 0
+        self._processes: dict[str, ForkServerProcess] = {}
+
+    async def start(self, config: dict[str, Any]) -> None:
+        """Start the node, write the configuration, start the service's three processes."""
+        here, there = FORKS.Pipe()
+        self._processes["node"] = FORKS.Process(target=run_the_node, args=(self.data, there))
+        self._processes["node"].start()
+        self.wallets_url = await asyncio.to_thread(here.recv)
+        config["service"] = {"data_dir": str(self.data)}
+        config["relay"] = {"host": HOST, "port": self.port}
+        config["lightning"] = {"embedded": False, "socket": str(self.data / "ln" / "service" / "lightning-rpc")}
+        config["outgoing"] = {"hosts": {"wallets.test": self.wallets_url}}
+        self.config.write_text(yaml.safe_dump(config))
+        for name in ROLES:
+            await self.begin(name)
+
+    async def begin(self, name: str) -> None:
+        """Start one process of the service; the relay is waited for."""
+        process = FORKS.Process(target=run_roles, args=(self.config, name, self.relay_url))
+        self._processes[name] = process
+        process.start()
+        if name == "relay":
+            await until_ready(self.port, None, self.data / "relay.log")
+
+    async def kill(self, name: str) -> None:
+        """Kill one process with SIGKILL, and start it again."""
+        process = self._processes[name]
+        assert process.exitcode is None, f"{name} ended by itself, see {self.data / name}.log"
+        process.kill()
+        await asyncio.to_thread(process.join)
+        process.close()
+        self.kills += 1
+        await self.begin(name)
+
+    def ended(self) -> list[str]:
+        """Return the processes that ended by themselves: none should."""
+        return [name for name, process in self._processes.items() if process.exitcode is not None]
+
+    async def stop(self) -> None:
+        """Kill everything."""
+        for process in self._processes.values():
+            process.kill()
+            await asyncio.to_thread(process.join)
+            process.close()
