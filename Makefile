@@ -8,7 +8,7 @@ PEERS := build/peers
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln check format bench bench-relay bench-book bench-jobs kills lock clean
+.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -31,7 +31,7 @@ run: $(RUNS)  ## run the service with config.yaml as it is
 	$(BIN)/relaybot run
 
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
-PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
+PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
 
 test: setup  ## run all tests; words and rules must be covered whole, everything else to 95 %
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0
@@ -40,6 +40,15 @@ test: setup  ## run all tests; words and rules must be covered whole, everything
 
 test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
 	$(BIN)/python -m pytest --real-nodes tests/lightning tests/regtest
+
+SEEDS ?= 0:200
+STEPS ?= 24
+
+sim: setup  ## play stories of the whole bot: SEED=… tells one, SEEDS=first:end plays many, STEPS=… makes them longer
+	$(BIN)/python -m tests.simulator --steps $(STEPS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+sim-mutants: setup  ## plant faults one at a time, and see that the stories find each
+	$(BIN)/python -m tests.simulator.mutants
 
 check: setup  ## format, lint, types, the order of the floors
 	$(BIN)/ruff format --check .

@@ -103,8 +103,6 @@ async def serve(
         stack.push_async_callback(database.close)
         process = await join(database, secrets.token_hex(8))
         stack.push_async_callback(process.leave)
-        if Role.RELAY in roles and not await process.does("relay"):
-            raise BadConfig("--roles", "relay", "other roles: another process of this book has the embedded relay")
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning = await stack.enter_async_context(open_lightning(config, clock, probe))
         book = Book(database, clock)
@@ -148,6 +146,8 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
         own = None
         if Role.RELAY in share.roles:
             own = await _open_relay(config, bot, keyring, inbox, stack, is_ready=is_ready.is_set, probe=probe)
+            if not await share.process.does("relay"):
+                raise BadConfig("--roles", "relay", "other roles: another process of this book has the embedded relay")
         reader = own.reader if own is not None else Reader(bot, inbox, None)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, own.hub)} if own is not None else {}

@@ -34,7 +34,7 @@ WRAP_OVERLAP_SECONDS = TWO_DAYS + 3_600  # NIP-59: wraps are dated up to two day
 
 CANCEL, WRAP = 5, 1059
 ANNOUNCEMENTS = frozenset({31990, 11998})
-TARGETS = frozenset({0, 10133})
+TARGETS = frozenset({0, 10050, 10133})  # where somebody is paid, and where private messages reach them
 ANSWERS = frozenset({nip90.FEEDBACK_KIND, *nip90.RESULT_KINDS})  # of every kind: a job outlives its agent
 
 
@@ -130,8 +130,9 @@ class Reader:
             await other.subscribe(name, lambda: [wanted], receive, on_eose=partial(other.unsubscribe, name))
 
     def filters(self, since: int) -> list[Filter]:
-        """Return what we want of a relay that was read up to `since` before."""
-        bot, since = self._bot, max(0, since - OVERLAP_SECONDS)
+        """Return what we want of a relay that was read up to `since` before; a clock that was ahead hides nothing."""
+        bot = self._bot
+        since = max(0, min(since, bot.clock.now()) - OVERLAP_SECONDS)
         kinds = frozenset(kind for agent in bot.agents.values() for kind in agent.kinds)
         open_kinds = frozenset(kind for a in bot.agents.values() if a.takes_open_requests for kind in a.kinds)
         service = frozenset({bot.service.pubkey})

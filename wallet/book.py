@@ -89,7 +89,7 @@ class Book:
             for (_, done), answer in zip(batch, commit.answers, strict=True):
                 if not done.done():
                     done.set_result(answer)
-            for table in commit.changed:
+            for table in sorted(commit.changed):  # one order, whatever a set makes of it
                 for event in self._watchers[table]:
                     event.set()
 

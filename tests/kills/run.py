@@ -92,6 +92,7 @@ class Run:
             service, agent = keyring.key("service").pubkey, keyring.key("agent/agent").pubkey
             async with asyncio.TaskGroup() as clients:
                 running = [clients.create_task(work) for work in await self._clients(service)]
+                running.append(clients.create_task(self._broken()))
                 await asyncio.gather(*(self._fund(name, service, config) for name in CUSTOMERS))
                 await self._ask_and_kill(agent)
                 facts = await self._facts(config)
@@ -100,6 +101,9 @@ class Run:
         finally:
             await self._stage.stop()
         return facts
+
+    async def _broken(self) -> None:
+        await self._stage.broken
 
     def _config(self) -> dict[str, Any]:
         shares = [
@@ -181,7 +185,6 @@ class Run:
         try:
             await until("nothing is left to do", is_quiet)
             facts = Facts(self._stage.kills)
-            facts.wrong += [f"{name} ended by itself" for name in self._stage.ended()]
             await self._check_jobs(database, facts)
             await self._check_people(database, facts)
             facts.transfers = (await database.fetch("SELECT COUNT(*) AS transfers FROM transfers"))[0]["transfers"]

@@ -11,6 +11,7 @@ import yaml
 
 from relaybot.app import serve
 from relaybot.config import load_config
+from relaybot.demo.people import StoryBroken
 from relaybot.demo.stage import HOST, free_port, until_ready
 from relaybot.workings import Role
 from tests.crash.processes import FORKS, _log_to, _run, run_the_node
@@ -36,6 +37,7 @@ class Stage:
         self.relay_url = f"ws://{HOST}:{self.port}"
         self.wallets_url = ""
         self.kills = 0
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._processes: dict[str, ForkServerProcess] = {}
 
     async def start(self, config: dict[str, Any]) -> None:
@@ -57,26 +59,31 @@ class Stage:
         process = FORKS.Process(target=run_roles, args=(self.config, name, self.relay_url))
         self._processes[name] = process
         process.start()
+        asyncio.get_running_loop().add_reader(process.sentinel, self._on_end, name)
         if name == "relay":
             await until_ready(self.port, None, self.data / "relay.log")
 
     async def kill(self, name: str) -> None:
         """Kill one process with SIGKILL, and start it again."""
         process = self._processes[name]
-        assert process.exitcode is None, f"{name} ended by itself, see {self.data / name}.log"
+        asyncio.get_running_loop().remove_reader(process.sentinel)
         process.kill()
         await asyncio.to_thread(process.join)
         process.close()
         self.kills += 1
         await self.begin(name)
 
-    def ended(self) -> list[str]:
-        """Return the processes that ended by themselves: none should."""
-        return [name for name, process in self._processes.items() if process.exitcode is not None]
+    def _on_end(self, name: str) -> None:
+        """Break off: none shall end by itself."""
+        asyncio.get_running_loop().remove_reader(self._processes[name].sentinel)
+        lines = (self.data / f"{name}.log").read_text(errors="replace").split("\n")
+        if not self.broken.done():
+            self.broken.set_exception(StoryBroken(f"{name} ended by itself: {[line for line in lines if line][-3:]}"))
 
     async def stop(self) -> None:
         """Kill everything."""
         for process in self._processes.values():
+            asyncio.get_running_loop().remove_reader(process.sentinel)
             process.kill()
             await asyncio.to_thread(process.join)
             process.close()
