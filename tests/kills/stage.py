@@ -37,11 +37,12 @@ class Stage:
         self.relay_url = f"ws://{HOST}:{self.port}"
         self.wallets_url = ""
         self.kills = 0
-        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.broken: asyncio.Future[None]  # fails when a process ends by itself
         self._processes: dict[str, ForkServerProcess] = {}
 
     async def start(self, config: dict[str, Any]) -> None:
         """Start the node, write the configuration, start the service's three processes."""
+        self.broken = asyncio.get_running_loop().create_future()
         here, there = FORKS.Pipe()
         self._processes["node"] = FORKS.Process(target=run_the_node, args=(self.data, there))
         self._processes["node"].start()
