@@ -22,7 +22,7 @@ from tests.crash.processes import FORKS, run_the_node, run_the_service, run_the_
 class DeadlyStage:
     """`kills` says at which border each life of the service ends; when they are used up it lives."""
 
-    def __init__(self, data: Path, kills: Sequence[int]) -> None:
+    def __init__(self, data: Path, kills: Sequence[int] | Sequence[str]) -> None:
         self.data = data
         self.config = data / "config.yaml"
         self.wallets_url = ""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from relaybot.errors import Rejected
-from relaybot.nostr import nip59, nip90
+from relaybot.nostr import nip57, nip59, nip90
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.network import SERVICE_NODE
@@ -23,7 +23,7 @@ from wallet.accounts import NODE_LIGHTNING
 from wallet.book import invariants, loose_ends
 
 if TYPE_CHECKING:
-    from tests.simulator.world import World
+    from tests.simulator.world import Request, World
 
 WHOLE_EVERY = 12  # commits: then all is added up anew; sums and floors are looked at after each
 PAYMENT_HASH = re.compile(r"[0-9a-f]{64}")
@@ -48,6 +48,7 @@ class Auditor:
         self.answers: dict[str, list[str]] = defaultdict(list)  # to commands, by rumor id
         self.results: dict[str, list[Event]] = defaultdict(list)  # by request
         self.deliveries: dict[str, list[str]] = defaultdict(list)  # by assignment
+        self.receipts: Counter[str] = Counter()  # of zaps, by invoice
         self._said: dict[str, nip90.Feedback | None] = {}
         self._ends: dict[str, list[str]] = defaultdict(list)  # `success` or `error`, by request
         self._plain: sqlite3.Connection | None = None
@@ -106,29 +107,37 @@ class Auditor:
 
     def heard(self, event: Event) -> None:
         """Look at what a relay was given."""
-        request = self._world.facts.requests.get(event.tag("e") or "")
-        if event.id in self._world.facts.requests:
-            self._world.facts.requests[event.id].asked_at = self._world.loop.time()
+        facts, about = self._world.facts, event.tag("e") or ""
+        if event.id in facts.requests:
+            facts.requests[event.id].asked_at = self._world.loop.time()
+        elif event.kind == nip57.ZAP_RECEIPT_KIND:
+            self.receipts[event.tag("bolt11") or ""] += 1
         elif event.kind in nip90.REQUEST_KINDS:  # an assignment of the bot's
-            lease = event.tag("p") or "", int(event.tag("expiration") or 0)
-            self._world.facts.leases[event.id] = lease
+            facts.leases[event.id] = event.tag("p") or "", int(event.tag("expiration") or 0)
         elif event.kind == nip59.WRAP_KIND:
             self._heard_wrap(event)
-        elif request is not None and event.kind == nip90.FEEDBACK_KIND:
-            said = self.feedback(event, key_of(request.customer))
-            if said is not None and said.status in {"success", "error"}:
-                self._ends[request.event.id].append(said.status)
-                request.ended_at = self._world.loop.time()
-                self._world.tell(f"job {request.event.id[:6]} ends: {said.status} {said.text}")
-                self._check_end(request.event.id, said)
-                if len(self._ends[request.event.id]) > 1:
-                    self.found(f"job {request.event.id[:6]} ended twice: {self._ends[request.event.id]}")
         elif event.kind in nip90.RESULT_KINDS and event.tag("p") == KEYRING.key("service").pubkey:
-            self.deliveries[event.tag("e") or ""].append(event.id)
-        elif request is not None and event.kind in nip90.RESULT_KINDS and event.pubkey in names():
-            self.results[request.event.id].append(event)
-            if len(self.results[request.event.id]) > 1:
-                self.found(f"job {request.event.id[:6]} has two results")
+            self.deliveries[about].append(event.id)
+        elif about in facts.requests and event.pubkey in names():
+            self._heard_answer(event, facts.requests[about])
+
+    def _heard_answer(self, event: Event, request: Request) -> None:
+        """Look at what the bot says of a job: it ends once, and its result is there before."""
+        request_id = request.event.id
+        if event.kind in nip90.RESULT_KINDS:
+            self.results[request_id].append(event)
+            if len(self.results[request_id]) > 1:
+                self.found(f"job {request_id[:6]} has two results")
+            return
+        said = self.feedback(event, key_of(request.customer)) if event.kind == nip90.FEEDBACK_KIND else None
+        if said is None or said.status not in {"success", "error"}:
+            return
+        self._ends[request_id].append(said.status)
+        request.ended_at = self._world.loop.time()
+        self._world.tell(f"job {request_id[:6]} ends: {said.status} {said.text}")
+        self._check_end(request_id, said)
+        if len(self._ends[request_id]) > 1:
+            self.found(f"job {request_id[:6]} ended twice: {self._ends[request_id]}")
 
     def _check_end(self, request_id: str, said: nip90.Feedback) -> None:
         if said.status == "success" and not self.results[request_id]:

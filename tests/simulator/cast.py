@@ -69,6 +69,7 @@ def config() -> Config:
         {
             "service": {"data_dir": "."},
             "relays": [FAR],
+            "web": {"domain": "bot.test"},
             "people": pubkeys,
             "agents": {SCRIBE: _SCRIBE, METER: _METER},
             "jobs": JOB_SECONDS,

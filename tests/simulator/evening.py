@@ -11,7 +11,7 @@ from relaybot.simulator.network import SERVICE_NODE
 from relaybot.simulator.people import WALLETS_NODE
 from tests.simulator.cast import LONGEST_JOB_SECONDS, NAMES, PLATFORM, Delivered, dues, key_of, name_of
 from tests.simulator.timeline import START
-from wallet.accounts import CAPITAL, NODE_LIGHTNING, REVENUE, Class, user
+from wallet.accounts import CAPITAL, NODE_LIGHTNING
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -27,7 +27,7 @@ _LEFT_OVER = {
 }
 _OPEN_PAYOUTS = "SELECT id, attempt, state, reason FROM payouts WHERE next_at IS NOT NULL"
 _ORPHANS = "SELECT payment_hash FROM attempts WHERE node = ? AND open = 1 AND ending = 'never'"
-_RECEIVED = "SELECT label, received_msat FROM invoices WHERE node = ? AND status = 'paid' ORDER BY pay_index"
+_RECEIVED = "SELECT label, received_msat, bolt11 FROM invoices WHERE node = ? AND status = 'paid' ORDER BY pay_index"
 _HELD = (
     "SELECT COALESCE(SUM(balance_msat), 0) FROM payouts"
     " JOIN accounts ON accounts.id = 'hold/payout/' || payouts.id || '/sats' WHERE pubkey = ?"
@@ -59,7 +59,15 @@ def left_over(world: World) -> Iterator[str]:
 def check(world: World) -> None:
     """Prove everything that an outsider can prove."""
     world.auditor.whole()
-    for text in (*_jobs(world), *_answers(world), *_sent(world), *_hashes(world), *_payouts(world), *_money(world)):
+    for text in (
+        *_jobs(world),
+        *_answers(world),
+        *_sent(world),
+        *_hashes(world),
+        *_payouts(world),
+        *_receipts(world),
+        *_money(world),
+    ):
         world.auditor.found(text)
 
 
@@ -145,6 +153,8 @@ def _money(world: World) -> Iterator[str]:
         delivered = Delivered(request.agent, request.customer, worker, int(tokens), request.bid_msat)
         charge, shares = dues(delivered, world.facts.referrers)
         due[request.customer] -= charge
+        if request_id in world.facts.refunded:
+            due.update({request.customer: charge, PLATFORM: -charge})
         due.update(shares)
     for row in world.network._store.rows(_SENT, (WALLETS_NODE, SERVICE_NODE)):
         wallet, (owner, meant) = str(row["label"]).split("/")[1], _whose(world, str(row["payout"]))
@@ -154,12 +164,12 @@ def _money(world: World) -> Iterator[str]:
     for name in NAMES:
         pubkey = key_of(name).pubkey
         held = world.auditor.rows(_HELD, pubkey)[0][0]
-        has = _balance(world, user(pubkey)) + held
+        has = _sum(world, f"user/{pubkey}/%") + held
         if has != due[name]:
             yield f"{name} has {has} msat and should have {due[name]} msat"
-    for name, account in ((PLATFORM, REVENUE[Class.SATS]), ("the operator", CAPITAL)):
-        if _balance(world, account) != due[name]:
-            yield f"{name} has {_balance(world, account)} msat and should have {due[name]} msat"
+    for name, accounts in ((PLATFORM, "platform/revenue/%"), ("the operator", CAPITAL)):
+        if _sum(world, accounts) != due[name]:
+            yield f"{name} has {_sum(world, accounts)} msat and should have {due[name]} msat"
 
 
 def _whose(world: World, label: str) -> tuple[str, str]:
@@ -172,9 +182,12 @@ def _whose(world: World, label: str) -> tuple[str, str]:
 
 def _paid_in(world: World) -> Counter[str]:
     """Return what arrived at the node, by whose it is."""
-    due: Counter[str] = Counter()
+    due: Counter[str] = Counter(world.facts.given)
     for row in world.network._store.rows(_RECEIVED, (SERVICE_NODE,)):
         purpose, _, cause = str(row["label"]).partition("/")
+        if purpose == "gift":
+            due.update(world.facts.gifts[row["bolt11"]].shares(row["received_msat"]))
+            continue
         if purpose == "job":
             owner = world.facts.requests[cause].customer
         else:
@@ -194,6 +207,19 @@ def _rightly_delivered(world: World, request_id: str, worker: str, child: str) -
     delivered = START + min(world.facts.heard_at[one] for one in world.auditor.deliveries[child])
     if delivered > until + 1 and world.bot_clock.ahead == 0:
         yield f"job {request_id[:6]} paid {worker} {delivered - until:.0f} s after the lease"
+
+
+def _receipts(world: World) -> Iterator[str]:
+    """Every zap that was paid has one receipt."""
+    for row in world.network._store.rows(_RECEIVED, (SERVICE_NODE,)):
+        gift, receipts = world.facts.gifts.get(row["bolt11"]), world.auditor.receipts[row["bolt11"]]
+        if gift is not None and receipts != gift.zap:
+            yield f"a gift to {gift.to} has {receipts} receipts"
+
+
+def _sum(world: World, accounts: str) -> int:
+    sql = "SELECT COALESCE(SUM(balance_msat), 0) FROM accounts WHERE id LIKE ?"
+    return int(world.auditor.rows(sql, accounts)[0][0])
 
 
 def _balance(world: World, account: str) -> int:

@@ -7,10 +7,12 @@ border; what it had not committed is lost.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from handlers.announcements import announce
+from handlers.bot import Bot
 from relaybot.app import CURSOR_SECONDS
 from relaybot.errors import Unavailable
 from relaybot.loops import repeat
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 
+Answer = TypeVar("Answer")
+
+
 class Life:
     """The bot from one start to its end."""
 
@@ -41,7 +46,8 @@ class Life:
         self._database = InlineDatabase(world.disk, self.borders)
         self._own = OwnRelay(world.own, self.borders)
         self._far = FarRelay(world.far, world.far_manners, self.borders)
-        self._guests: set[asyncio.Task[Ok]] = set()  # what people's events are being offered
+        self.bot: Bot | None = None  # once it is made
+        self._guests: set[asyncio.Task[Any]] = set()  # what people have it do
         self.task = asyncio.get_running_loop().create_task(self._run())
         self.task.add_done_callback(self._over)
 
@@ -65,7 +71,11 @@ class Life:
 
     async def offer(self, event: Event) -> Ok | None:
         """Send an event to the embedded relay, as a client does; None if there is no answer."""
-        guest = asyncio.get_running_loop().create_task(self._own.offer(event))
+        return await self.visit(self._own.offer(event))
+
+    async def visit(self, work: Coroutine[Any, Any, Answer]) -> Answer | None:
+        """Have the bot do something, as a page or a socket does; None if it dies over it."""
+        guest = asyncio.get_running_loop().create_task(work)
         self._guests.add(guest)
         await asyncio.wait({guest})
         self._guests.discard(guest)
@@ -81,6 +91,7 @@ class Life:
         node = InProcessNode(world.node, borders)
         chance = world.chance(f"bot/{self.number}").randbytes
         bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chance=chance)
+        self.bot = bot
         inbox = build_inbox(bot)
         reader = Reader(bot, inbox, self._own)
         self._own.take = reader.take

@@ -34,7 +34,7 @@ class Person:
         self.world = world
         self.name = name
         self.key = key_of(name)
-        self._chance = world.chance(f"person/{name}")
+        self.chance = world.chance(f"person/{name}")
         self._asked = 0
         self._withdrawn: tuple[str, str] | None = None
 
@@ -57,7 +57,7 @@ class Person:
         return str(answer[0]) if answer else ""
 
     def _wrapped(self, rumor: nip59.Rumor, to: str) -> Event:
-        chance, now = self._chance, self.world.clock.now()
+        chance, now = self.chance, self.world.clock.now()
         return nip59.wrap(
             rumor,
             self.key,
@@ -70,13 +70,13 @@ class Person:
 
     async def top_up(self, sat: int) -> None:
         """Ask for an invoice and pay it, or not."""
-        found = INVOICE.search(await self.command(f"topup {sat}", twice=self._chance.of(8)))
+        found = INVOICE.search(await self.command(f"topup {sat}", twice=self.chance.of(8)))
         if found is not None:
             await self.pay_somehow(found[0], sat * 1_000)
 
     async def withdraw(self) -> None:
         """Send some of the balance to a wallet, by address or by invoice."""
-        chance, wallets = self._chance, self.world.wallets
+        chance, wallets = self.chance, self.world.wallets
         to, sat = chance.choice((self.name, self.name, "grace")), chance.choice((120, 300, 900))
         match chance.choice(("all", "address", "invoice", "alone", "odd")):
             case "all":
@@ -98,7 +98,7 @@ class Person:
 
     async def pay_somehow(self, bolt11: str, amount_msat: int) -> None:
         """Pay an invoice over so much, as people do."""
-        chance = self._chance
+        chance = self.chance
         match chance.choices(("now", "later", "late", "over", "twice", "other", "never"), (60, 10, 6, 8, 5, 5, 6))[0]:
             case "now":
                 await self.pay(bolt11)
@@ -135,13 +135,15 @@ class Person:
 
     # ---- jobs
 
-    async def order(self) -> None:
+    async def order(self, *, hurry: bool = False) -> None:
         """Ask for a job and see it through."""
-        world, chance = self.world, self._chance
+        world, chance = self.world, self.chance
         request = self._request()
         if request is None:
             return
-        sender = world.say(request, own=chance.of(85), far=chance.of(85), tries=chance.choice((1, 40)))
+        sender = world.say(
+            request, own=hurry or chance.of(85), far=chance.of(85), tries=chance.choice((1, 40)), hurry=hurry
+        )
         world.spawn(sender)
         if chance.of(15):
             world.spawn(self._cancel(request, chance.seconds(70)))
@@ -154,7 +156,7 @@ class Person:
 
     def _request(self) -> Event | None:
         """Return a request, made in one of many ways, and note what must become of it."""
-        world, chance = self.world, self._chance
+        world, chance = self.world, self.chance
         agent = chance.choices((SCRIBE, METER), (60, 40))[0]
         self._asked += 1
         fate, now, kind, bid = "usual", world.clock.now(), KINDS[agent], None
@@ -202,7 +204,7 @@ class Person:
 
     async def _cancel(self, request: Event, seconds: float) -> None:
         await wait(seconds)
-        if self._chance.of(20):
+        if self.chance.of(20):
             return await Person(self.world, "eve").cancels(request)
         self.world.facts.cancelled.add(request.id)
         return await self.cancels(request)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from relaybot.nostr import nip19
-from tests.simulator import evening, mishaps
+from tests.simulator import evening, gifts, mishaps
 from tests.simulator.cast import CUSTOMERS, NAMES, REFERRER, WORKERS, key_of
 from tests.simulator.people import Person
 from tests.simulator.timeline import Chance, wait
@@ -127,8 +127,8 @@ async def _order(stage: Stage) -> None:
 async def _two_orders(stage: Stage) -> None:
     """Ask for two jobs at once, perhaps against a balance that covers one (A8)."""
     customer = stage.somebody()
-    stage.begin(customer.order())
-    stage.begin(customer.order())
+    stage.begin(customer.order(hurry=True))
+    stage.begin(customer.order(hurry=True))
 
 
 async def _top_up(stage: Stage) -> None:
@@ -138,6 +138,21 @@ async def _top_up(stage: Stage) -> None:
 async def _states_target(stage: Stage) -> None:
     ways = ("command", "command", "10133", "profile", "keep")
     stage.begin(stage.somebody(NAMES).states_target(stage.chance.choice(ways)))
+
+
+async def _gives(stage: Stage) -> None:
+    stage.begin(gifts.give(stage.somebody()))
+
+
+async def _is_granted(stage: Stage) -> None:
+    how = stage.chance.choice((gifts.grant, gifts.buy_by_card))
+    stage.begin(how(stage.world, stage.somebody().name, stage.chance.getrandbits(40)))
+
+
+async def _refunds(stage: Stage) -> None:
+    done = [request_id for request_id, _ in stage.world.auditor.delivered()]
+    if done:
+        stage.begin(gifts.refund(stage.world, stage.chance.choice(done)))
 
 
 async def _withdraws(stage: Stage) -> None:
@@ -150,6 +165,15 @@ async def _says_something(stage: Stage) -> None:
 
 
 ALWAYS: dict[Action, float] = {_order: 36, _top_up: 14}
-ACTIONS: dict[Action, float] = {_two_orders: 4, _withdraws: 8, _states_target: 6, _says_something: 4, **mishaps.MISHAPS}
+ACTIONS: dict[Action, float] = {
+    _two_orders: 4,
+    _gives: 8,
+    _is_granted: 5,
+    _refunds: 3,
+    _withdraws: 8,
+    _states_target: 6,
+    _says_something: 4,
+    **mishaps.MISHAPS,
+}
 
 __all__ = ["Chance", "play"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from relaybot.simulator.network import SimulatedNetwork
 from tests.simulator.audit import Auditor
 from tests.simulator.cast import NAMES
 from tests.simulator.disk import Disk
+from tests.simulator.gifts import Gift
 from tests.simulator.life import Life, is_only
 from tests.simulator.node import NodeManners
 from tests.simulator.relays import FAR, Manners, Shelf
@@ -45,6 +46,9 @@ class Facts:
 
     requests: dict[str, Request] = field(default_factory=dict)  # by event id
     commands: dict[str, tuple[str, str]] = field(default_factory=dict)  # sender and text, by rumor id
+    gifts: dict[str, Gift] = field(default_factory=dict)  # by invoice
+    given: Counter[str] = field(default_factory=Counter)  # promo and card money, by name
+    refunded: set[str] = field(default_factory=set)  # jobs that the operator has paid back
     withdrawn_to: dict[str, str] = field(default_factory=dict)  # whose wallet a withdrawal goes to, by rumor id
     referrers: dict[str, str] = field(default_factory=dict)  # who named whom, before anything was earned
     heard_at: dict[str, float] = field(default_factory=dict)  # when an event was first heard on any relay
@@ -150,21 +154,23 @@ class World:
 
     # ---- saying and hearing
 
-    async def say(self, event: Event, *, own: bool = True, far: bool = True, tries: int = SENT_TRIES_MAX) -> None:
-        """Send an event to relays until they have it."""
+    async def say(
+        self, event: Event, *, own: bool = True, far: bool = True, tries: int = SENT_TRIES_MAX, hurry: bool = False
+    ) -> None:
+        """Send an event to relays until they have it; in a hurry, to our own at this very moment."""
         chance = self.chance(f"say/{event.id}")
         if far:
             self.spawn(self._say_far(event, chance.seconds(2)))
         if own:
-            await self._say_own(event, chance, tries)
+            await self._say_own(event, chance, tries, hurry=hurry)
 
     async def _say_far(self, event: Event, seconds: float) -> None:
         await wait(seconds)
         self.far.put(event)
 
-    async def _say_own(self, event: Event, chance: Chance, tries: int) -> None:
-        for _ in range(tries):
-            await wait(chance.seconds(1))
+    async def _say_own(self, event: Event, chance: Chance, tries: int, *, hurry: bool) -> None:
+        for number in range(tries):
+            await wait(0.0 if hurry and number == 0 else chance.seconds(1))
             life = self.life
             ok = await life.offer(event) if life is not None and life.alive else None
             if ok is not None and (ok.accepted or ok.message.startswith(("invalid", "blocked"))):
