@@ -8,7 +8,7 @@ PEERS := build/peers
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs lock clean
+.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -77,6 +77,9 @@ bench-book: setup  ## durable charges a second
 
 bench-jobs: setup  ## whole jobs a second
 	$(BIN)/python -m tests.bench.jobs $(BENCH)
+
+kills: setup  ## two service processes on one book, killed at random a hundred times under load
+	$(BIN)/python -m tests.kills $(KILLS)
 
 lock:  ## write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --group build -o requirements.lock
