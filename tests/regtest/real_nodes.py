@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from relaybot.demo.people import until
 from relaybot.simulator.scripts import Ending, Outcome
 from tests.lightning.lab import NODES
-from tests.regtest.rig import NodeRefused, Rig
+from tests.regtest.rig import NORMAL, NodeRefused, Rig
 
 ORDERS = {(Outcome.HOLD, 203): "hold", (Outcome.FAIL, 203): "refuse"}
 LEVEL_MSAT = 2_000_000_000  # how far a node may be from half of its channels
@@ -133,14 +132,11 @@ class RealNodes:
             await self.rig.mine(1)
         for peer in NODES[1:]:
             await self.rig.connect("service", peer)
+        await self.rig.at_rest()
         for node in NODES:
-            await until(f"{node} is at rest", partial(self._is_at_rest, node))
             await self._forget(node)
         for peer in NODES[1:]:
             await self._level(peer)
-
-    async def _is_at_rest(self, node: str) -> bool:
-        return all(each["peer_connected"] and not each["htlcs"] for each in await self.rig.channels(node))
 
     async def _forget(self, node: str) -> None:
         for each in (await self.rig.call(node, "listinvoices"))["invoices"]:
@@ -152,7 +148,7 @@ class RealNodes:
     async def _level(self, peer: str) -> None:
         """Bring each channel with this peer back to about one half on each side."""
         for channel in await self.rig.channels("service", peer):
-            too_much = channel["to_us_msat"] - channel["total_msat"] // 2
+            too_much = channel["to_us_msat"] - channel["total_msat"] // 2 if channel["state"] == NORMAL else 0
             payer, payee = ("service", peer) if too_much > 0 else (peer, "service")
             if abs(too_much) > LEVEL_MSAT:
                 asked = {"amount_msat": abs(too_much), "label": "level", "description": "level"}
