@@ -40,7 +40,7 @@ test: setup  ## run all tests; words and rules must be covered whole, everything
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
 
 test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
-	$(BIN)/python -m pytest --real-nodes tests/lightning tests/regtest
+	$(BIN)/python -m pytest -rs --real-nodes tests/lightning tests/regtest
 
 SEEDS ?= 0:200
 STEPS ?= 24

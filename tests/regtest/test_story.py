@@ -6,14 +6,20 @@ again at once. Every story must end as the simulated one does (`tests/crash/endi
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from relaybot.config import load_config
+from relaybot.demo.people import until
 from relaybot.demo.stage import Cast, write_config
 from relaybot.operator.opening import migrate, opened
+from relaybot.simulator.scripts import Ending
 from tests.crash.play import perform
 from tests.crash.stage import DeadlyStage
 from tests.regtest.real_nodes import RealNodes
@@ -54,8 +60,14 @@ class RealStage(DeadlyStage):
 
 
 @pytest.fixture
-async def wallets(rig: Rig) -> AsyncIterator[WalletServer]:
-    await RealNodes(rig).tidy()
+async def nodes(rig: Rig) -> RealNodes:
+    nodes = RealNodes(rig)
+    await nodes.tidy()
+    return nodes
+
+
+@pytest.fixture
+async def wallets(nodes: RealNodes, rig: Rig) -> AsyncIterator[WalletServer]:
     wallets = WalletServer(rig)
     await wallets.start()
     yield wallets
@@ -83,3 +95,65 @@ async def test_the_worked_example_ends_the_same_on_real_nodes(
     finally:
         await stage.stop()
     assert stage.lives == 1 + len(kills)
+
+
+async def test_the_node_killed_with_a_payment_in_flight_ends_it_when_it_is_back(
+    rig: Rig, nodes: RealNodes, wallets: WalletServer, tmp_path: Path
+) -> None:
+    stage = RealStage(tmp_path, [], rig, wallets)
+    nodes.order("let in", "hold")  # the customer's, and the first contributor's
+    try:
+        playing = asyncio.create_task(perform(stage))
+        await nodes.arrive()
+        rig.kill_node("service")
+        await rig.start_node("service")
+        await nodes.reconnect("service")
+        await nodes.release(Ending.SETTLE)
+        assert await playing == []
+    finally:
+        await stage.stop()
+
+
+async def test_node_and_service_killed_with_a_payment_in_flight_pay_it_once(
+    rig: Rig, nodes: RealNodes, wallets: WalletServer, tmp_path: Path
+) -> None:
+    stage = RealStage(tmp_path, ["by hand"], rig, wallets)
+    nodes.order("let in", "hold")
+    try:
+        playing = asyncio.create_task(perform(stage))
+        await nodes.arrive()
+        stage.kill_service()
+        rig.kill_node("service")
+        await rig.start_node("service")
+        await nodes.reconnect("service")
+        await nodes.release(Ending.SETTLE)
+        assert await playing == []
+    finally:
+        await stage.stop()
+    assert stage.lives == 2
+
+
+async def test_a_payment_that_hangs_stays_held_while_all_others_are_paid(
+    nodes: RealNodes, rig: Rig, wallets: WalletServer, tmp_path: Path
+) -> None:
+    stage = RealStage(tmp_path, [], rig, wallets)
+    nodes.order("let in", "hold")
+    try:
+        playing = asyncio.create_task(perform(stage))
+        await nodes.arrive()
+        await until("six of seven are paid", lambda: six_are_paid(tmp_path / "book.sqlite3"))
+        assert states(tmp_path / "book.sqlite3")["paying"] == 1  # unknown is not failed: nothing was paid back
+        await nodes.release(Ending.SETTLE)
+        assert await playing == []
+    finally:
+        await stage.stop()
+
+
+async def six_are_paid(book: Path) -> bool:
+    return states(book)["paid"] == 6
+
+
+def states(book: Path) -> Counter[str]:
+    """Count the payouts by their state."""
+    with closing(sqlite3.connect(f"file:{book}?mode=ro", uri=True)) as connection:
+        return Counter(state for (state,) in connection.execute("SELECT state FROM payouts"))
