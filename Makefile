@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 RUNS := $(VENV)/.runs
 DEVELOPS := $(VENV)/.develops
 PEERS := build/peers
+LNBITS := build/lnbits
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
@@ -72,8 +73,13 @@ $(PEERS)/.installed:
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check nostr-relay==1.14 nostr-sdk==0.45.1
 	touch $@
 
-bench-book: setup  ## durable charges a second
+bench-book: setup $(LNBITS)/.installed  ## the book on both databases, empty and full, beside LNbits
 	$(BIN)/python -m tests.bench.book $(BENCH)
+
+$(LNBITS)/.installed:
+	$(PYTHON) -m venv $(LNBITS)
+	-$(LNBITS)/bin/python -m pip install --quiet --disable-pip-version-check lnbits==1.6.2 'bitstring<5' || rm -rf $(LNBITS)/bin/python
+	touch $@
 
 bench-jobs: setup  ## whole jobs a second
 	$(BIN)/python -m tests.bench.jobs $(BENCH)

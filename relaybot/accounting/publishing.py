@@ -32,7 +32,12 @@ TIPS: CellName = ("tips", "given")
 _GIFTS = "hold/zap/"
 _GIVERS = "whoever gives"  # counts as one account: a giver's key may be made for one gift alone
 
-_NEW_TRANSFERS = "SELECT * FROM transfers WHERE seq > :last AND created_at < :end ORDER BY seq"
+# A day ends with the first transfer of a later one: clocks may jump, and two processes' may differ, but none is missed.
+_NEW_TRANSFERS = """
+SELECT * FROM transfers WHERE seq > :last AND seq < COALESCE(
+    (SELECT seq FROM transfers WHERE seq > :last AND created_at >= :end ORDER BY seq LIMIT 1), :no_later
+) ORDER BY seq
+"""
 
 
 async def publish_day(book: Book, keypair: KeyPair, rules: Rules, day: str, *, now: int) -> bool:
@@ -82,7 +87,7 @@ async def publish_due(book: Book, keypair: KeyPair, rules: Rules, clock: Clock, 
 
 async def read_cells(reader: Reader, *, after_seq: int, end: int) -> tuple[Cells, int]:
     """Return whose money moved in which cell by the transfers after `after_seq` and before `end`, and the last seq."""
-    rows = await reader.fetch(_NEW_TRANSFERS, last=after_seq, end=end)
+    rows = await reader.fetch(_NEW_TRANSFERS, last=after_seq, end=end, no_later=2**63 - 1)
     jobs = await reader.rows_by_id("jobs", {_job_of(row) for row in rows if _is_capture(row)})
     cells: Cells = defaultdict(Counter)
     for row in rows:

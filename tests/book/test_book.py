@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relaybot.clock import SetClock
 from relaybot.errors import Unavailable
 from tests.book.model import BATCHES, Model
-from tests.book.stores import NOW, SqliteStore, Store, broken, contents, mark, opened, payment, sats_of, top_up
+from tests.book.stores import NOW, Store, broken, contents, mark, opened, payment, sats_of, top_up
 from wallet.accounts import NODE_LIGHTNING
 from wallet.book import DECISIONS_MAX, Book, invariants, transfers_of
 from wallet.ledger import Answer, Expect, Insert, Plan, Put, Transfer, Update, Values, Verdict
@@ -88,14 +89,16 @@ async def test_the_order_of_the_book_is_the_order_of_arrival_even_if_the_clock_j
         assert await broken(book) == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(BATCHES, max_size=3))
 def test_random_plans_fare_in_the_book_as_in_a_plain_dictionary(
-    tmp_path_factory: pytest.TempPathFactory, batches: list[list[Plan]]
+    new_store: Callable[[], Store], batches: list[list[Plan]]
 ) -> None:
+    store = new_store()
+
     async def compare() -> None:
         model = Model()
-        async with opened(SqliteStore(tmp_path_factory.mktemp("random") / "book.db")) as book:
+        async with opened(store) as book:
             for batch in batches:
                 answers = await asyncio.gather(*(book.apply(plan) for plan in batch))
                 assert [answer.verdict for answer in answers] == [model.apply(plan) for plan in batch]
