@@ -63,6 +63,10 @@ def _agent_events(bot: Bot, agent: Agent, relays: Sequence[str]) -> Sequence[Eve
         name=agent.name,
         about=agent.about,
         price_msat=agent.split.price_max,
+        params={
+            name: {"required": param.required, "values": list(param.values), "about": param.about}
+            for name, param in agent.params.items()
+        },
         parts={role: format_percent(part) for role, part in parts_by_role(agent.split, now=bot.clock.now()).items()},
         now=bot.clock.now(),
     )

@@ -75,18 +75,22 @@ def build_announcement(
     name: str,
     about: str,
     price_msat: int | None = None,
+    params: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     parts: Mapping[str, str] = MappingProxyType({}),
     now: int,
 ) -> Event:
     """Return the announcement of an agent; a new one with the same identifier replaces it.
 
-    `parts` is who gets what of the price, in percent by role: `["split", role, percent]`.
+    `params` are its input parameters, each `{"required": …, "values": […], "about": …}`, as
+    clients of NIP-90 read them (`nip90Params`). `parts` is who gets what of the price, in
+    percent by role: `["split", role, percent]`.
     """
     tags = [("d", identifier), *_kind_tags(kinds)]
     if price_msat is not None:
         tags.append(("price", str(price_msat), "msat"))
     tags += [("split", role, percent) for role, percent in parts.items()]
-    return keypair.sign(kind=ANNOUNCEMENT_KIND, content=_metadata(name, about), tags=tags, created_at=now)
+    content = _metadata(name, about, {"nip90Params": params} if params else {})
+    return keypair.sign(kind=ANNOUNCEMENT_KIND, content=content, tags=tags, created_at=now)
 
 
 def parse_announcement(event: Event) -> Announcement:
@@ -198,8 +202,8 @@ def _expiration(event: Event) -> int:
     return expiration
 
 
-def _metadata(name: str, about: str) -> str:
-    return msgspec.json.encode({"name": name, "about": about}).decode()
+def _metadata(name: str, about: str, more: Mapping[str, object] = MappingProxyType({})) -> str:
+    return msgspec.json.encode({"name": name, "about": about, **more}).decode()
 
 
 def _parse_metadata(content: str) -> tuple[str, str]:

@@ -121,7 +121,7 @@ async def test_what_somebody_earns_stays_balance_if_they_say_keep_and_is_sent_wh
 
         await w.until(paid)
         assert await alice.received_msat() == 1_980_000
-        assert "1,980 sat: paid" in await alice.ask(w.bot, "payout")
+        assert "1,980 sat to alice@wallets.test: paid" in await alice.ask(w.bot, "payout")
         await w.sound()
 
 
