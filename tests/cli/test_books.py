@@ -150,7 +150,7 @@ async def test_a_transfer_between_two_accounts_of_one_person_is_two_entries(
         ("owed", 5_000_000),
         ("sats", -5_000_000),
     ]
-    assert len(entries) == 7
+    assert len(entries) == 8
 
 
 async def test_a_user_is_shown_with_everything_that_is_theirs(books: Path) -> None:
