@@ -8,53 +8,28 @@ Unknown or malformed input gets the usage of the nearest command.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from handlers.bot import Bot, check_payouts, new_user, written
-from handlers.jobs import new_invoice
+from handlers.conversation import Asked, Command, Reply
+from handlers.deposits import arriving
+from handlers.settlements import debt_msat
 from handlers.targets import stated_target
+from handlers.topups import topup
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
 from wallet.accounts import user
 from wallet.destinations import parse_lightning_address
-from wallet.ledger import Change, Plan, Put, Values
+from wallet.ledger import Plan, Put, Values
 from wallet.money import Msat, format_sat, parse_amount
 from wallet.payouts import KEEP
 
 DAY = 86_400
 REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
 REFERRALS = "referrals"  # counts all of them; a decision over the whole set guards it
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One command as it was asked: by whom, in which rumor, dated when."""
-
-    sender: str
-    rumor: str
-    created_at: int
-    words: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What is answered, and what the command changes."""
-
-    text: str
-    changes: tuple[Change, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: how it is used, what it is for, what it does."""
-
-    usage: str
-    about: str
-    run: Callable[[Bot, Asked], Awaitable[Reply]]
 
 
 async def on_wrap(bot: Bot, event: Event) -> Decision:
@@ -68,7 +43,7 @@ async def on_wrap(bot: Bot, event: Event) -> Decision:
     reply = await _run(bot, words[0].lower(), asked)
     # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
     answer = bot.message(rumor.pubkey, reply.text, reply_to=rumor.id)
-    return Plan(f"dm/{rumor.id}", changes=(*reply.changes, answer))
+    return Plan(f"dm/{rumor.id}", reply.transfers, (*reply.changes, answer))
 
 
 async def _run(bot: Bot, name: str, asked: Asked) -> Reply:
@@ -88,29 +63,12 @@ async def _help(_bot: Bot, _asked: Asked) -> Reply:
 
 
 async def _balance(bot: Bot, asked: Asked) -> Reply:
-    return Reply(f"Your balance is {format_sat(await bot.book.balance(user(asked.sender)))}.")
-
-
-async def _topup(bot: Bot, asked: Asked) -> Reply:
-    """Answer with an invoice; its label is the rumor's, so a repeat finds the same one."""
-    if len(asked.words) != 1:
-        raise Rejected("invalid", "say how many sats")
-    amount = _sats(asked.words[0])
-    limits = bot.config.limits
-    if not limits.topup_min <= amount <= limits.topup_max:
-        allowed = f"{format_sat(limits.topup_min)} to {format_sat(limits.topup_max)}"
-        raise Rejected("invalid", f"a top-up is {allowed}")
-    if await bot.book.balance(user(asked.sender)) + amount > limits.balance_max:
-        raise Rejected("invalid", f"a balance is at most {format_sat(limits.balance_max)}")
-    seconds = bot.config.jobs.payment_seconds
-    invoice = await bot.lightning.create_invoice(
-        label=f"topup/{asked.rumor}",
-        amount_msat=amount,
-        description=f"{bot.config.service.name}: top-up",
-        expiry_seconds=seconds,
-    )
-    row = new_invoice(invoice, purpose="topup", owner=asked.sender, job="", now=bot.clock.now())
-    return Reply(f"Pay this invoice to add {format_sat(amount)} to your balance:\n{invoice.bolt11}", (row,))
+    lines = [f"Your balance is {format_sat(await bot.book.balance(user(asked.sender)))}."]
+    lines += [f"Arriving on-chain: {deposit}." for deposit in await arriving(bot, asked.sender)]
+    debt = await debt_msat(bot, asked.sender)
+    if debt:
+        lines.append(f"You owe {format_sat(debt)} for a payment that was taken back; a top-up clears it first.")
+    return Reply("\n".join(lines))
 
 
 async def _payout(bot: Bot, asked: Asked) -> Reply:
@@ -191,7 +149,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "help": Command("help", "what I understand", _help),
         "balance": Command("balance", "what you have", _balance),
-        "topup": Command("topup <sats>", "add to your balance by Lightning", _topup),
+        "topup": Command(
+            "topup [<sats>] [lightning | onchain]", "add to your balance; without a sum, by all ways at once", topup
+        ),
         "payout": Command(
             "payout [<lightning address> | keep | threshold <sats>]", "where and when your earnings are sent", _payout
         ),

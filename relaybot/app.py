@@ -47,7 +47,9 @@ from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, build_bot, build_inbox, standing_tasks
 from wallet.book import Book
+from wallet.chain import Chain
 from wallet.cln import CoreLightning
+from wallet.cln_chain import CoreLightningChain
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
 from wallet.money import format_sat
@@ -81,9 +83,9 @@ async def serve(
         database = await open_book_database(config, clock, probe)
         stack.push_async_callback(database.close)
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
-        lightning = await stack.enter_async_context(open_lightning(config, clock, probe))
+        lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
         book = Book(database, clock)
-        bot = build_bot(config, keyring, book, lightning, clock, chance=secrets.token_bytes)
+        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes)
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
             await _run(config, bot, keyring, ready=ready, probe=probe)
@@ -96,8 +98,8 @@ async def open_book_database(config: Config, clock: Clock, probe: Probe = no_pro
 
 
 @contextlib.asynccontextmanager
-async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[Lightning]:
-    """Connect to the node; start the simulated one inside this process if the config says so."""
+async def open_node(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[tuple[Lightning, Chain]]:
+    """Connect to the node and its wallet; start the simulated one inside this process if the config says so."""
     settings = config.lightning
     async with contextlib.AsyncExitStack() as stack:
         if settings.backend == "simulated":
@@ -106,9 +108,11 @@ async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) 
                 network = SimulatedNetwork(settings.data, clock=clock, http_port=settings.simulator_port)
                 await network.start()
                 stack.push_async_callback(network.close)
-        node = CoreLightning(settings.socket)
+        private = {"auto": None, "always": True, "never": False}[settings.private_channels]
+        node, chain = CoreLightning(settings.socket, private_channels=private), CoreLightningChain(settings.socket)
         stack.push_async_callback(node.close)
-        yield node if probe is no_probe else probed(node, probe)
+        stack.push_async_callback(chain.close)
+        yield (node, chain) if probe is no_probe else (probed(node, probe), probed(chain, probe))
 
 
 async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, probe: Probe) -> None:
@@ -117,7 +121,11 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
     settings = _relay_settings(config, keyring)
     inbox = build_inbox(bot)
     is_ready = asyncio.Event()
-    pages = build_app(published, _site(config, bot), ready=is_ready.is_set) if config.web.enabled else None
+    pages = (
+        build_app(published, _site(config, bot), ready=lambda: is_ready.is_set() and not bot.alarms.standing)
+        if config.web.enabled
+        else None
+    )
     others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
         store = await EventStore.open(config.relay.database, settings.limits, probe)

@@ -12,9 +12,11 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from handlers import assignments, commands, jobs, settlements, targets, workers
+from handlers import assignments, commands, jobs, targets, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
+from handlers.deposits import Deposits
+from handlers.settlements import Settlements, cancel_paid
 from relaybot import visits
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_due
@@ -29,6 +31,7 @@ from relaybot.outbox import Outbox, Publish
 from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.book import Book
+from wallet.chain import Chain
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
 from wallet.payees import Payees
@@ -47,7 +50,14 @@ class Doors:
 
 
 def build_bot(
-    config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock, *, chance: Chance
+    config: Config,
+    keyring: Keyring,
+    book: Book,
+    lightning: Lightning,
+    clock: Clock,
+    *,
+    chain: Chain,
+    chance: Chance,
 ) -> Bot:
     """Return what the handlers work with."""
     agents: dict[str, Agent] = {}
@@ -74,6 +84,7 @@ def build_bot(
         workers_allowed=frozenset(config.workers.allowed),
         book=book,
         lightning=lightning,
+        chain=chain,
         clock=clock,
         chance=chance,
     )
@@ -121,9 +132,12 @@ def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> di
         "visits": repeat("visits", courtesies.step, wake=news("visits"), seconds=5),
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
-        "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
+        "settlements": repeat("settlements", Settlements(bot).follow, wake=news("cursors"), seconds=5),
+        "cancellations": repeat("cancellations", partial(cancel_paid, bot), wake=news("invoices"), seconds=60),
         "payouts": payouts.run(concurrency=config.payouts.concurrency),
     }
+    if config.onchain.enabled:
+        standing["deposits"] = repeat("deposits", Deposits(bot).follow, wake=news(), seconds=5)
     if config.payouts.enabled:  # else nothing new is opened; what is open goes on
         checks = repeat("payout checks", payouts.open_due, wake=news("users", "targets"), seconds=5)
         standing["payout checks"] = checks

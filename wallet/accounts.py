@@ -58,6 +58,11 @@ def user(pubkey: str, cls: Class = Class.SATS) -> Account:
     return Account(f"user/{pubkey}/{cls.value}")
 
 
+def owed(pubkey: str) -> Account:
+    """Return the account of what this user owes us: below zero while there is a debt."""
+    return Account(f"user/{pubkey}/owed")
+
+
 def hold(cause: str, cls: Class = Class.SATS) -> Account:
     """Return the escrow of one `cause` (`job/<event id>`, `payout/<id>`): empty when it is finished."""
     return Account(f"hold/{cause}/{cls.value}")
@@ -67,6 +72,11 @@ def owner(account: Account) -> str | None:
     """Return the hex pubkey whose account this is, or None for all others."""
     kind, _, rest = account.partition("/")
     return rest.partition("/")[0] if kind == "user" else None
+
+
+def ceiling_msat(account: Account) -> int | None:
+    """Return the balance above which `account` may never rise, or None: nobody pays more than they owe."""
+    return 0 if account.endswith("/owed") else None
 
 
 def floor_msat(account: Account) -> int | None:

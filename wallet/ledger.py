@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from wallet.accounts import Account, floor_msat
+from wallet.accounts import Account, ceiling_msat, floor_msat
 from wallet.money import MAX_MSAT, Msat
 
 Value = str | int | None
@@ -83,6 +83,22 @@ class Plan:
     transfers: tuple[Transfer, ...] = ()
     changes: tuple[Change, ...] = ()
     digest: str | None = None  # of a client's own idempotency key's content (attack A5)
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A part of a Plan: what one business fact moves, and the rows it changes."""
+
+    transfers: tuple[Transfer, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+    def __add__(self, after: Journal) -> Journal:
+        """Return both, one after the other."""
+        return Journal(self.transfers + after.transfers, self.changes + after.changes)
+
+    def plan(self, key: str, *changes: Change) -> Plan:
+        """Return it as a Plan under `key`, with further changes."""
+        return Plan(key, self.transfers, (*self.changes, *changes))
 
 
 class Verdict(Enum):
@@ -182,6 +198,9 @@ def _book(state: State, balances: dict[Account, int], key: str, number: int, tra
     if floor is not None and debit_after < floor:
         return Answer(Verdict.REFUSED, f"{transfer.debit} lacks {floor - debit_after} msat")
     credit_after = after(transfer.credit, transfer.amount_msat)
+    ceiling = ceiling_msat(transfer.credit)
+    if ceiling is not None and credit_after > ceiling:
+        return Answer(Verdict.REFUSED, f"{transfer.credit} would be paid {credit_after - ceiling} msat too much")
     if max(-debit_after, credit_after) > MAX_MSAT:  # H4: what is added up must fit int64 too
         return Answer(Verdict.REFUSED, f"{key}/{number} leaves more than there is bitcoin on one account")
     return Entry(f"{key}/{number}", key, transfer, debit_after, credit_after)

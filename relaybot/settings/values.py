@@ -7,6 +7,7 @@ refer to come as pydantic's validation context (`Surroundings`). No file is open
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, TypedDict
 from urllib.parse import urlsplit
@@ -16,8 +17,10 @@ from pydantic_core import PydanticCustomError
 
 from relaybot.errors import Rejected
 from relaybot.nostr.nip19 import parse_pubkey
+from wallet.money import Msat, checked, parse_amount
 
 URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
+CONFIRMATIONS_MAX = 100  # deeper nothing is watched
 YEAR_SECONDS = 366 * 86_400
 
 
@@ -92,6 +95,29 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def _ladder(value: object) -> object:
+    """Read `[[0, 1], [1000000 sat, 3]]`: from which sum on how many confirmations."""
+    allowed = "rising sums with rising numbers from 1 to 100, the first from 0, such as [[0, 1], [1000000 sat, 3]]"
+    steps = value if isinstance(value, list | tuple) else ()
+    found = [_step(step, allowed) for step in steps]
+    rising = all(one[0] < other[0] and one[1] <= other[1] for one, other in pairwise(found))
+    if not found or found[0][0] != 0 or not rising:
+        raise refused(allowed)
+    return tuple(found)
+
+
+def _step(step: object, allowed: str) -> tuple[Msat, int]:
+    match step:
+        case [int() | str() as least, int() as count] if 1 <= count <= CONFIRMATIONS_MAX and least is not True:
+            pass
+        case _:
+            raise refused(allowed)
+    try:
+        return (parse_amount(least) if isinstance(least, str) else checked(least if least == 0 else -1)), count
+    except Rejected:
+        raise refused(allowed) from None
+
+
 ConfigPath = Annotated[Path, PlainValidator(_in_config_dir), Field(validate_default=True)]
 DataFile = Annotated[Path, PlainValidator(_in_data_dir)]
 DataPath = Annotated[DataFile, Field(validate_default=True)]  # with a default, which is relative too
@@ -101,4 +127,5 @@ RelayUrl = Annotated[str, AfterValidator(_url("ws", "wss"))]
 Origin = Annotated[str, AfterValidator(_url("http", "https"))]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[int, Field(ge=1, le=YEAR_SECONDS)]
+Confirmations = Annotated[tuple[tuple[Msat, int], ...], PlainValidator(_ladder)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

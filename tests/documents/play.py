@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from handlers import announcements, assignments, settlements
+from handlers import announcements, assignments
 from handlers.bot import Bot
+from handlers.settlements import Settlements
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_day
 from relaybot.clock import SetClock
@@ -29,7 +30,7 @@ from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.workings import build_bot, build_inbox
 from tests.documents.cast import DAY, MASTER, MORNING, PEOPLE, RELAY, SCRIBE, Chance, Told, key_of
-from tests.documents.scripted import WALLETS_NODE, ScriptedNode, signed_invoice
+from tests.documents.scripted import WALLETS_NODE, ScriptedChain, ScriptedNode, signed_invoice
 from wallet.book import Book, running
 from wallet.ledger import Plan, Verdict
 from wallet.lightning import DecodedInvoice
@@ -74,7 +75,7 @@ async def _tell(directory: Path) -> Told:
                 config_dir=directory,
             )
             keyring = Keyring(MASTER)
-            bot = build_bot(config, keyring, book, node, clock, chance=Chance())
+            bot = build_bot(config, keyring, book, node, clock, chain=ScriptedChain(), chance=Chance())
             story = _Story(bot, keyring, node, clock)
             await story.play()
             story.told.plans = [row["id"] for row in await database.fetch("SELECT id FROM plans")]
@@ -163,7 +164,7 @@ class _Story:
         await self._hear("job-request", request)
         self.told.events["payment-required"] = (await self._said())["7000 payment-required"]
         self._node.settle(f"job/{request.id}", 12_000_000)
-        await settlements.follow_settlements(self._bot)
+        await Settlements(self._bot).follow()
         self.told.events["processing"] = (await self._said())["7000 processing"]
         await self._note("paid-by-invoice")
         child = await self._assignment()
@@ -182,7 +183,7 @@ class _Story:
         self.told.events["private-answer"] = answer
         self.told.inside["private-answer"] = _rumor(nip59.unwrap(answer, key_of("bob")))
         self._node.settle(f"topup/{rumor.id}", 24_000_000)
-        await settlements.follow_settlements(self._bot)
+        await Settlements(self._bot).follow()
         await self._said()
         await self._note("top-up")
 
@@ -240,7 +241,7 @@ class _Story:
         await assignments.release_due(self._bot)
         await self._said()
         self._node.settle(f"job/{request.id}", 12_000_000)
-        await settlements.follow_settlements(self._bot)
+        await Settlements(self._bot).follow()
         await self._said()
         await self._note("late-payment")
 
@@ -263,7 +264,7 @@ class _Story:
 
     async def _money_nobody_asked_for(self) -> None:
         self._node.settle("keysend-1", 5_000_000)
-        await settlements.follow_settlements(self._bot)
+        await Settlements(self._bot).follow()
         await self._note("unknown-invoice")
 
     async def _the_day(self) -> None:
