@@ -47,6 +47,7 @@ class Bot:
 
     config: Config
     service: KeyPair
+    zapper: KeyPair  # signs zap receipts
     agents: Mapping[str, Agent]  # by hex pubkey
     contributors: frozenset[str]  # hex pubkeys named in any split: their payout targets are followed
     workers_allowed: frozenset[str]
@@ -56,6 +57,11 @@ class Bot:
     clock: Clock
     chance: Chance
     alarms: Alarms = field(default_factory=Alarms)
+
+    @property
+    def own_relays(self) -> frozenset[str]:
+        """The relays to which everything we say goes."""
+        return frozenset({self.config.relay.public_url, *self.config.relays})
 
     def believed_date(self, created_at: int) -> int:
         """Return the date of a statement; one too far ahead counts as now, or it would have the last word for years."""
@@ -82,6 +88,11 @@ class Bot:
 
     def _some_time_before(self, now: int) -> int:
         return now - int.from_bytes(self.chance(4), "big") % TWO_DAYS
+
+
+def bucket_of(now: int, seconds: int) -> int:
+    """Return the end of the span of so many seconds that holds `now`: what happens in one span is told together."""
+    return now - now % seconds + seconds
 
 
 def new_user(now: int) -> Values:

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from handlers.bot import Bot, check_payouts, new_user, written
 from handlers.conversation import Asked, Command, Reply
 from handlers.deposits import arriving
-from handlers.settlements import debt_msat
+from handlers.names import names_of, plan_name
+from handlers.pay_requests import address_of
 from handlers.targets import stated_target
 from handlers.topups import topup
 from relaybot.errors import Rejected
@@ -26,6 +27,7 @@ from wallet.destinations import parse_lightning_address
 from wallet.ledger import Plan, Put, Values
 from wallet.money import Msat, format_sat, parse_amount
 from wallet.payouts import KEEP
+from wallet.purses import debt_of
 
 DAY = 86_400
 REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
@@ -65,7 +67,7 @@ async def _help(_bot: Bot, _asked: Asked) -> Reply:
 async def _balance(bot: Bot, asked: Asked) -> Reply:
     lines = [f"Your balance is {format_sat(await bot.book.balance(user(asked.sender)))}."]
     lines += [f"Arriving on-chain: {deposit}." for deposit in await arriving(bot, asked.sender)]
-    debt = await debt_msat(bot, asked.sender)
+    debt = (await debt_of(bot.book.database, asked.sender)).owed_msat
     if debt:
         lines.append(f"You owe {format_sat(debt)} for a payment that was taken back; a top-up clears it first.")
     return Reply("\n".join(lines))
@@ -106,6 +108,25 @@ async def _payout_state(bot: Bot, sender: str) -> str:
         f"{format_sat(row['amount_msat'])}: {row['state']}" + (f" ({row['reason']})" if row["reason"] else "")
         for row in rows
     )
+
+
+async def _name(bot: Bot, asked: Asked) -> Reply:
+    """`name`, `name <name>`: the words before the @ of a Lightning Address."""
+    match asked.words:
+        case []:
+            names = await names_of(bot, asked.sender)
+            return Reply(
+                f"You are {', '.join(_address(bot, name) for name in names)}." if names else "You have no name."
+            )
+        case [name]:
+            changes = await plan_name(bot, asked.sender, name.lower())
+            return Reply(f"You are {_address(bot, name.lower())}: whoever pays or zaps it, pays you.", changes)
+        case _:
+            raise Rejected("invalid", "too many words")
+
+
+def _address(bot: Bot, name: str) -> str:
+    return address_of(bot, name) or name
 
 
 async def _refer(bot: Bot, asked: Asked) -> Reply:
@@ -155,6 +176,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "payout": Command(
             "payout [<lightning address> | keep | threshold <sats>]", "where and when your earnings are sent", _payout
         ),
+        "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),
     }
 )

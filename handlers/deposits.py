@@ -24,23 +24,25 @@ from functools import partial
 import structlog
 
 from handlers.bot import Bot, written
-from handlers.settlements import debt_msat, funded
+from handlers.credits import plan_fed
 from relaybot.config import Config
 from relaybot.errors import Rejected
-from wallet.accounts import owed, user
+from wallet.accounts import NODE_ONCHAIN, owed, user
 from wallet.book import Decide
 from wallet.chain import Output, OutputState
-from wallet.ledger import Change, Insert, Plan, Transfer, Update, Values, Verdict
+from wallet.deposits import plan_cleared
+from wallet.ledger import Change, Insert, Plan, Update, Values, Verdict
 from wallet.money import Msat, format_sat
 from wallet.onchain import (
     Deposit,
     DepositRules,
     next_step,
-    plan_credited,
+    plan_fee,
     plan_kept,
     plan_reversed,
     plan_unkept,
 )
+from wallet.purses import debt_of
 from wallet.states import COIN, CoinState, CoinStep
 
 log = structlog.get_logger()
@@ -208,13 +210,12 @@ class Deposits:
 
     async def _plan_credit(self, deposit: Deposit, key: str) -> Plan:
         bot, fee = self._bot, self._rules.fee_msat
-        journal = plan_credited(deposit, fee_msat=fee, debt_msat=await debt_msat(bot, deposit.owner))
-        arrived = format_sat(deposit.amount_msat - fee)
+        amount = Msat(deposit.amount_msat - fee)
+        journal = await plan_fed(bot, deposit.owner, amount, "deposit", source=NODE_ONCHAIN) + plan_fee(fee)
+        arrived = format_sat(amount)
         less = f", {format_sat(fee)} of fee taken off" if fee else ""
         told = bot.message(deposit.owner, f"{arrived} arrived on-chain{less}: your balance is topped up.")
-        return journal.plan(
-            key, self._stepped(deposit, CoinStep.CREDIT, fee_msat=fee), await funded(bot, deposit.owner), told
-        )
+        return journal.plan(key, self._stepped(deposit, CoinStep.CREDIT, fee_msat=fee), told)
 
     async def _plan_reverse(self, deposit: Deposit, key: str) -> Plan:
         """Take back what was booked. What is left of the balance goes, and not a msat below zero: the rest is owed."""
@@ -251,12 +252,11 @@ class Deposits:
 
     async def _decide_clearing(self, pubkey: str) -> Plan | None:
         book = self._bot.book
-        paid = min(await debt_msat(self._bot, pubkey), await book.balance(user(pubkey)))
-        if paid <= 0:
+        journal = plan_cleared(pubkey, await debt_of(book.database, pubkey), Msat(await book.balance(user(pubkey))))
+        if not journal.transfers:
             return None
         rows = await book.database.fetch("SELECT count(*) AS n FROM transfers WHERE credit = :owed", owed=owed(pubkey))
-        clearing = Transfer(user(pubkey), owed(pubkey), Msat(paid), "owed")
-        return Plan(f"owed/{pubkey}/{rows[0]['n']}", (clearing,))
+        return journal.plan(f"owed/{pubkey}/{rows[0]['n']}")
 
 
 # ---- addresses, and what is on its way

@@ -19,18 +19,18 @@ from dataclasses import dataclass
 
 import structlog
 
-from handlers.bot import Bot, new_user, written
-from handlers.jobs import cause_of, held_job_changes
-from handlers.states import JobState
+from handlers.bot import Bot, written
+from handlers.credits import plan_fed, plan_paid
+from handlers.zaps import plan_given
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
-from wallet.accounts import CAPITAL, NODE_LIGHTNING, owed, user
+from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
 from wallet.bolt11_invoice import parse_bolt11
-from wallet.charges import plan_hold
 from wallet.internal import check_internal, plan_internal
-from wallet.ledger import Change, Journal, Plan, Put, Transfer, Update, Values
+from wallet.ledger import Change, Journal, Plan, Transfer, Update, Values
 from wallet.lightning import Settlement
 from wallet.money import Msat, format_sat
+from wallet.purses import debt_of
 
 log = structlog.get_logger()
 
@@ -108,54 +108,42 @@ async def _plan_arrived(bot: Bot, settlement: Settlement) -> Journal:
     return Journal((Transfer(NODE_LIGHTNING, CAPITAL, settlement.amount_msat, "unknown invoice"),))
 
 
-async def plan_settled(bot: Bot, settlement: Settlement, invoice: Row, **more: int | str | None) -> Journal:
-    """Return what a paid invoice of ours moves and changes: the credit, and the hold of a job that waits for it.
+async def plan_settled(bot: Bot, settlement: Settlement, invoice: Row, **more: int | None) -> Journal:
+    """Return what a paid invoice of ours moves and changes, whatever it was made for.
 
     `more` are further columns of the invoice's row, whose version is guarded.
     """
-    owner, amount = invoice["owner"], settlement.amount_msat
-    values: Values = {"received_msat": invoice["received_msat"] + amount, **more}
+    values: Values = {
+        "received_msat": invoice["received_msat"] + settlement.amount_msat,
+        "preimage": settlement.preimage,
+        **more,
+    }
     paid = Journal(changes=(Update("invoices", invoice["id"], values, expect={"version": invoice["version"]}),))
-    log.info("settled", label=invoice["id"], owner=owner, amount_msat=amount)
+    log.info("settled", label=invoice["id"], owner=invoice["owner"], amount_msat=settlement.amount_msat)
+    if invoice["purpose"] == "gift":
+        return paid + await plan_given(bot, settlement, invoice["bolt11"])
+    return paid + await _plan_asked(bot, settlement.amount_msat, invoice)
+
+
+async def _plan_asked(bot: Bot, amount: Msat, invoice: Row) -> Journal:
+    """Credit whoever asked for an invoice; their job goes on if it waits for this money, else a message tells them."""
+    owner = invoice["owner"]
     job = await bot.book.row("jobs", invoice["job"]) if invoice["job"] else None
     if job is None:
-        return paid + await _plan_topped_up(bot, owner, amount, invoice["purpose"])
-    credited = await plan_funded(bot, owner, amount, invoice["purpose"])
-    debt = await debt_msat(bot, owner)
-    if JobState(job["state"]) is JobState.AWAITING_PAYMENT and amount - debt >= job["price_msat"]:
-        held = plan_hold(cause_of(job["id"]), payer=owner, price_msat=job["price_msat"])
-        return paid + credited + Journal(held, held_job_changes(bot, job))
-    told = f"{format_sat(amount)} arrived after its job had ended: it is your balance now, for the next one."
+        return await _plan_topped_up(bot, owner, amount, invoice["purpose"])
+    journal, goes_on = await plan_paid(bot, job, amount)
+    if goes_on:
+        return journal
+    debt = (await debt_of(bot.book.database, owner)).owed_msat
+    said = f"{format_sat(amount)} arrived after its job had ended: it is your balance now, for the next one."
     if debt:
-        told = f"{format_sat(amount)} arrived. You owed {format_sat(debt)}: too little is left for the job."
-    return paid + credited + Journal(changes=(bot.message(owner, told),))
+        said = f"{format_sat(amount)} arrived. You owed {format_sat(debt)}: too little is left for the job."
+    return journal + Journal(changes=(bot.message(owner, said),))
 
 
 async def _plan_topped_up(bot: Bot, owner: str, amount: Msat, purpose: str) -> Journal:
     arrived = f"{format_sat(amount)} arrived: your balance is topped up."
-    return await plan_funded(bot, owner, amount, purpose) + Journal(changes=(bot.message(owner, arrived),))
-
-
-async def plan_funded(bot: Bot, owner: str, amount: Msat, purpose: str) -> Journal:
-    """Return the credit of what came over Lightning; a debt is paid first, and the first funding is dated."""
-    cleared = Msat(min(amount, await debt_msat(bot, owner)))
-    transfers = [Transfer(NODE_LIGHTNING, user(owner), amount, purpose)]
-    if cleared:
-        transfers.append(Transfer(user(owner), owed(owner), cleared, "owed"))
-    return Journal(tuple(transfers), (await funded(bot, owner),))
-
-
-async def funded(bot: Bot, pubkey: str) -> Put:
-    """Return the row of somebody whose balance is fed; when that was first, matters to referrals."""
-    now = bot.clock.now()
-    known = await bot.book.row("users", pubkey)
-    first = known["first_funded_at"] if known is not None else None
-    return Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
-
-
-async def debt_msat(bot: Bot, pubkey: str) -> Msat:
-    """Return what somebody owes us, for a payment that was taken back."""
-    return Msat(max(0, -await bot.book.balance(owed(pubkey))))
+    return await plan_fed(bot, owner, amount, purpose) + Journal(changes=(bot.message(owner, arrived),))
 
 
 # ---- invoices of ours that one of our users pays
@@ -182,7 +170,7 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
         return None
     now = bot.clock.now()
     amount = check_internal(invoice, amount_msat, now=now)
-    if await debt_msat(bot, payer):
+    if (await debt_of(bot.book.database, payer)).owed_msat:
         raise Rejected("blocked", "this account owes for a payment that was taken back; a top-up clears it first")
     balance = await bot.book.balance(user(payer))
     if balance < amount:

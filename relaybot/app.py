@@ -42,6 +42,7 @@ from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
+from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
@@ -121,8 +122,11 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
     settings = _relay_settings(config, keyring)
     inbox = build_inbox(bot)
     is_ready = asyncio.Event()
+    routes = address_routes(bot)
     pages = (
-        build_app(published, _site(config, bot), ready=lambda: is_ready.is_set() and not bot.alarms.standing)
+        build_app(
+            published, _site(config, bot), ready=lambda: is_ready.is_set() and not bot.alarms.standing, more=routes
+        )
         if config.web.enabled
         else None
     )

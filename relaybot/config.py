@@ -22,6 +22,7 @@ from relaybot.settings.environment import override
 from relaybot.settings.sections import (
     Accounting,
     AgentSettings,
+    Card,
     DirectMessages,
     Jobs,
     Keys,
@@ -36,6 +37,7 @@ from relaybot.settings.sections import (
     Service,
     Web,
     Workers,
+    Zaps,
 )
 from relaybot.settings.values import DataPath, Pubkey, RelayUrl, Surroundings
 from relaybot.settings.yaml_text import parse_yaml
@@ -70,9 +72,11 @@ class Config(Written):
     people: Table[Pubkey] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillModel] = Field(default_factory=dict, validate_default=True)
     agents: Table[AgentSettings] = Field(default_factory=dict, validate_default=True)
+    card: Card
     jobs: Jobs
     workers: Workers
     payouts: Payouts
+    zaps: Zaps
     outgoing: Outgoing
     referrals: Referrals
     dm: DirectMessages

@@ -12,10 +12,11 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from handlers import assignments, commands, jobs, targets, workers
+from handlers import assignments, commands, jobs, lots, targets, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
 from handlers.deposits import Deposits
+from handlers.notices import tell_due
 from handlers.settlements import Settlements, cancel_paid
 from relaybot import visits
 from relaybot.accounting.closing import Rules
@@ -79,6 +80,7 @@ def build_bot(
     return Bot(
         config=config,
         service=keyring.key("service"),
+        zapper=keyring.key("zapper"),
         agents=agents,
         contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
         workers_allowed=frozenset(config.workers.allowed),
@@ -129,11 +131,13 @@ def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> di
     standing = {
         "inbox": inbox.run(),
         "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
+        "notices": repeat("notices", partial(tell_due, bot), wake=news(), seconds=1),
         "visits": repeat("visits", courtesies.step, wake=news("visits"), seconds=5),
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
         "settlements": repeat("settlements", Settlements(bot).follow, wake=news("cursors"), seconds=5),
         "cancellations": repeat("cancellations", partial(cancel_paid, bot), wake=news("invoices"), seconds=60),
+        "lots": repeat("lots", partial(lots.follow_lots, bot), wake=news(), seconds=60),
         "payouts": payouts.run(concurrency=config.payouts.concurrency),
     }
     if config.onchain.enabled:

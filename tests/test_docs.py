@@ -19,8 +19,9 @@ from handlers.bot import Bot
 from handlers.commands import COMMANDS
 from relaybot.cli import cli
 from relaybot.clock import SetClock
-from relaybot.config import Config
+from relaybot.config import Config, load_config
 from relaybot.db.database import Database
+from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
@@ -52,7 +53,8 @@ def test_every_printed_block_is_what_the_code_prints_now(page: str) -> None:
 
 def test_every_state_picture_and_every_journal_is_in_the_documents() -> None:
     printed = {name for page in PAGES.values() for name, _ in printed_blocks(page)}
-    wanted = {"states/job", "states/payout", "states/attempt", *(f"journal/{name}" for name in told().journals)}
+    lives = {f"states/{life}" for life in ("job", "payout", "attempt", "deposit")}
+    wanted = lives | {f"journal/{name}" for name in told().journals}
     assert not wanted - printed
 
 
@@ -226,7 +228,8 @@ def test_every_private_command_is_documented() -> None:
 
 def test_every_http_path_is_documented_and_no_other() -> None:
     site = Site(name="", about="", npub="", relay_url="", lightning="", simulated=True, agents=())
-    app = build_app(PublishedAccounts("00" * 32), site)
+    bot = cast("Bot", SimpleNamespace(config=load_config(ROOT / "config.yaml", {})))  # routes ask no more of it
+    app = build_app(PublishedAccounts("00" * 32), site, more=address_routes(bot))
     served = {resource.canonical for resource in app.router.resources() if isinstance(resource, web.Resource)}
     table = PROTOCOL[PROTOCOL.index("## HTTP") :]
     rows = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
@@ -327,7 +330,7 @@ def test_every_plan_key_in_the_code_ends_as_a_documented_one() -> None:
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             source = path.read_text(encoding="utf-8")
-            endings |= set(re.findall(r'Plan\(\s*f"[^"]*?/([a-z]+)(?:/\{[^"]*)?"', source))
+            endings |= set(re.findall(r'[Pp]lan\(\s*f"[^"]*?/([a-z]+)(?:/\{[^"]*)?"', source))
     assert {"hold", "capture", "settled", "stop"} <= endings
     assert not {word for word in endings if not any(f"/{word}" in pattern or word in pattern for pattern in patterns)}
 

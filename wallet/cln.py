@@ -124,7 +124,7 @@ class CoreLightning:
         return NodeInfo(answer.id, answer.network, answer.alias, answer.blockheight, synced)
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
+        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
     ) -> Invoice:
         """Return the invoice of this `label`, made now or before."""
         params: dict[str, object] = {
@@ -132,6 +132,7 @@ class CoreLightning:
             "label": _sendable("label", label),
             "description": _sendable("description", description),  # as UTF-8: an \u escape answers -32602
             "expiry": expiry_seconds,
+            **({"deschashonly": True} if hashed else {}),
         }
         if self._private_channels is not None:  # left out, the node hints at them only if it has no public one
             params["exposeprivatechannels"] = self._private_channels
@@ -207,6 +208,7 @@ class CoreLightning:
             Msat(paid.amount_received_msat),
             paid.pay_index,
             paid.paid_at,
+            preimage=paid.payment_preimage,
             change=paid.updated_index,
             offer_id=paid.local_offer_id,
         )

@@ -65,6 +65,7 @@ class PaidInvoice(msgspec.Struct):
     pay_index: int
     amount_received_msat: AnyMsat
     paid_at: int
+    payment_preimage: str
     updated_index: int = 0
     local_offer_id: str | None = None
 

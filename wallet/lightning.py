@@ -7,7 +7,7 @@ nothing was paid (`PaymentState`). What the words mean at Core Lightning stands 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -45,6 +45,7 @@ class Settlement:
     paid_at: int
     change: int = 0  # the number of this change in the node's own count of them (`invoice_changes`)
     offer_id: str | None = None  # of the offer it was made for, at the payer's request
+    preimage: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,9 @@ class Lightning(Protocol):
         ...
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
+        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
     ) -> Invoice:
-        """Return the invoice of this `label`, made now or before.
+        """Return the invoice of this `label`, made now or before; `hashed`, it commits to the description's hash only.
 
         Rejected if the label stands for another amount, or the node refuses the description.
         """

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from wallet.accounts import FEES, NODE_ONCHAIN, Account, owed, user
+from wallet.accounts import FEES, NODE_ONCHAIN, Account
+from wallet.deposits import plan_deposit_reversed
 from wallet.ledger import Journal, Transfer, Value
 from wallet.money import Msat
 from wallet.states import CoinState, CoinStep
-
-NOTHING = Msat(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +89,9 @@ def next_step(deposit: Deposit, *, in_chain: bool, tip: int, is_whole: bool, rul
     return step
 
 
-def plan_credited(deposit: Deposit, *, fee_msat: Msat, debt_msat: Msat) -> Journal:
-    """Credit a deposit, less the fee for it; a debt is paid first."""
-    arrived = Msat(deposit.amount_msat - fee_msat)
-    return Journal(
-        (
-            *_moves(NODE_ONCHAIN, user(deposit.owner), arrived, "deposit"),
-            *_moves(NODE_ONCHAIN, FEES, fee_msat, "deposit fee"),
-            *_moves(user(deposit.owner), owed(deposit.owner), Msat(min(arrived, debt_msat)), "owed"),
-        )
-    )
+def plan_fee(fee_msat: Msat) -> Journal:
+    """Book what is taken off a deposit."""
+    return Journal(_moves(NODE_ONCHAIN, FEES, fee_msat, "deposit fee"))
 
 
 def plan_kept(deposit: Deposit) -> Journal:
@@ -108,16 +100,10 @@ def plan_kept(deposit: Deposit) -> Journal:
 
 
 def plan_reversed(deposit: Deposit, *, has_msat: Msat) -> Journal:
-    """Take a credited deposit back: the fee, what is left of it, and what is spent as a debt."""
+    """Take a credited deposit back, its fee included: what is left of it, and what is spent as a debt."""
     arrived = Msat(deposit.amount_msat - deposit.fee_msat)
-    back = Msat(min(arrived, has_msat))
-    return Journal(
-        (
-            *_moves(FEES, NODE_ONCHAIN, deposit.fee_msat, "deposit reversed"),
-            *_moves(user(deposit.owner), NODE_ONCHAIN, back, "deposit reversed"),
-            *_moves(owed(deposit.owner), NODE_ONCHAIN, Msat(arrived - back), "deposit reversed"),
-        )
-    )
+    fee = Journal(_moves(FEES, NODE_ONCHAIN, deposit.fee_msat, "deposit reversed"))
+    return fee + plan_deposit_reversed(NODE_ONCHAIN, deposit.owner, arrived, has_msat)
 
 
 def plan_unkept(deposit: Deposit) -> Journal:

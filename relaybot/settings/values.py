@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
+from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from relaybot.errors import Rejected
 from relaybot.nostr.nip19 import parse_pubkey
+from splits.model import Millionths, Percent
 from wallet.money import Msat, checked, parse_amount
 
 URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
@@ -74,6 +75,10 @@ def _surroundings(info: ValidationInfo) -> Surroundings:
     return context
 
 
+def _percent_from_zero(value: object) -> object:
+    return Millionths(0) if value in {"0%", "0 %"} else TypeAdapter(Percent).validate_python(value)
+
+
 def _url(*schemes: str) -> Callable[[str], str]:
     allowed = f"an address such as {schemes[0]}://host:port, without a user, a query or a fragment"
 
@@ -125,6 +130,7 @@ Pubkey = Annotated[str, PlainValidator(_pubkey)]  # hex, once read
 Contributor = Annotated[str, PlainValidator(_person)]  # hex, once read
 RelayUrl = Annotated[str, AfterValidator(_url("ws", "wss"))]
 Origin = Annotated[str, AfterValidator(_url("http", "https"))]
+PercentFromZero = Annotated[Millionths, PlainValidator(_percent_from_zero)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[int, Field(ge=1, le=YEAR_SECONDS)]
 Confirmations = Annotated[tuple[tuple[Msat, int], ...], PlainValidator(_ladder)]

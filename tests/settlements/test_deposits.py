@@ -192,16 +192,28 @@ async def test_e2_a_debt_is_paid_by_what_was_earned_since(till: Till) -> None:
 
 
 async def test_e2_a_job_s_invoice_pays_the_debt_first_and_the_job_waits(till: Till) -> None:
+    job = await till.ask_for_job()
     await deposited(till)
     await till.mined()
     await spent(till, SMALL)
     await till.reorganised(1, replaced=True)
-    job = await till.ask_for_job()
     await till.pay(await till.invoice_of(job))
     await till.follow()
     assert (await till.held(job), await till.debt()) == (0, from_sat(12_000) - SMALL)
     assert (await till.again(job))["state"] == "awaiting_payment"
     assert (await till.told())[-1] == "12,000 sat arrived. You owed 50,000 sat: too little is left for the job."
+
+
+async def test_e2_whoever_owes_is_told_so_when_they_ask_for_a_job(till: Till) -> None:
+    await deposited(till)
+    await till.mined()
+    await spent(till, SMALL)
+    await till.reorganised(1, replaced=True)
+    agent = next(iter(till.bot.agents))
+    request = BOB.sign(kind=5050, content="", tags=[["i", "x", "text"], ["p", agent]], created_at=till.bot.clock.now())
+    decision = await jobs.on_request(till.bot, request)
+    assert isinstance(decision, Plan)
+    assert "refuse" in decision.key
 
 
 async def test_e2_what_comes_back_after_a_reorganisation_is_credited_again_once(till: Till) -> None:

@@ -4,7 +4,6 @@ ALTER TABLE cursors ADD COLUMN mark TEXT NOT NULL DEFAULT '';   -- what stood th
 
 ALTER TABLE invoices ADD COLUMN cancel_at INTEGER;              -- when the node is told to take no payment of it; NULL: it need not be
 CREATE INDEX invoices_to_cancel ON invoices (cancel_at) WHERE cancel_at IS NOT NULL;
-CREATE INDEX invoices_by_hash ON invoices (payment_hash);
 
 CREATE TABLE offers (                     -- standing offers (BOLT12): whoever pays one tops its owner up
     id          TEXT PRIMARY KEY,         -- the node's id of it
