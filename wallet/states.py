@@ -82,7 +82,7 @@ class CoinStep(Enum):
 
 
 COIN = Lifecycle(
-    "deposit",
+    "coin",
     {
         (CoinState.PENDING, CoinStep.CREDIT): CoinState.CREDITED,
         (CoinState.PENDING, CoinStep.KEEP): CoinState.KEPT,

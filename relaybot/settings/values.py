@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from relaybot.errors import Rejected
 from relaybot.nostr.nip19 import parse_pubkey
 from splits.model import Millionths, Percent
-from wallet.money import Msat, checked, parse_amount
+from wallet.money import Msat, parse_amount
 
 URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
 CONFIRMATIONS_MAX = 100  # deeper nothing is watched
@@ -102,25 +102,27 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 def _ladder(value: object) -> object:
     """Read `[[0, 1], [1000000 sat, 3]]`: from which sum on how many confirmations."""
-    allowed = "rising sums with rising numbers from 1 to 100, the first from 0, such as [[0, 1], [1000000 sat, 3]]"
-    steps = value if isinstance(value, list | tuple) else ()
-    found = [_step(step, allowed) for step in steps]
+    steps = [_step(step) for step in value] if isinstance(value, list | tuple) else []
+    found = [step for step in steps if step is not None]
     rising = all(one[0] < other[0] and one[1] <= other[1] for one, other in pairwise(found))
-    if not found or found[0][0] != 0 or not rising:
-        raise refused(allowed)
+    if not found or len(found) < len(steps) or found[0][0] != 0 or not rising:
+        raise refused(
+            "rising sums with rising numbers from 1 to 100, the first from 0, such as [[0, 1], [1000000 sat, 3]]"
+        )
     return tuple(found)
 
 
-def _step(step: object, allowed: str) -> tuple[Msat, int]:
+def _step(step: object) -> tuple[Msat, int] | None:
     match step:
-        case [int() | str() as least, int() as count] if 1 <= count <= CONFIRMATIONS_MAX and least is not True:
-            pass
+        case [0, int() as count] if 1 <= count <= CONFIRMATIONS_MAX:
+            return Msat(0), count
+        case [str() as least, int() as count] if 1 <= count <= CONFIRMATIONS_MAX:
+            try:
+                return parse_amount(least), count
+            except Rejected:
+                return None
         case _:
-            raise refused(allowed)
-    try:
-        return (parse_amount(least) if isinstance(least, str) else checked(least if least == 0 else -1)), count
-    except Rejected:
-        raise refused(allowed) from None
+            return None
 
 
 ConfigPath = Annotated[Path, PlainValidator(_in_config_dir), Field(validate_default=True)]

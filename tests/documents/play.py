@@ -29,6 +29,7 @@ from relaybot.nostr.encryption import NIP44, Encryption, decrypt
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.workings import build_bot, build_inbox
+from tests.documents import incoming
 from tests.documents.cast import DAY, MASTER, MORNING, PEOPLE, RELAY, SCRIBE, Chance, Told, key_of
 from tests.documents.scripted import WALLETS_NODE, ScriptedChain, ScriptedNode, signed_invoice
 from wallet.book import Book, running
@@ -75,8 +76,9 @@ async def _tell(directory: Path) -> Told:
                 config_dir=directory,
             )
             keyring = Keyring(MASTER)
-            bot = build_bot(config, keyring, book, node, clock, chain=ScriptedChain(), chance=Chance())
-            story = _Story(bot, keyring, node, clock)
+            chain = ScriptedChain()
+            bot = build_bot(config, keyring, book, node, clock, chain=chain, chance=Chance())
+            story = _Story(bot, keyring, node, chain, clock)
             await story.play()
             story.told.plans = [row["id"] for row in await database.fetch("SELECT id FROM plans")]
             return story.told
@@ -85,11 +87,12 @@ async def _tell(directory: Path) -> Told:
 
 
 class _Story:
-    def __init__(self, bot: Bot, keyring: Keyring, node: ScriptedNode, clock: SetClock) -> None:
+    def __init__(self, bot: Bot, keyring: Keyring, node: ScriptedNode, chain: ScriptedChain, clock: SetClock) -> None:
         self.told = Told()
         self._bot = bot
         self._keyring = keyring
         self._node = node
+        self._chain = chain
         self._clock = clock
         self._inbox = build_inbox(bot)
         self._chance = Chance()
@@ -110,6 +113,8 @@ class _Story:
         await self._late_payment()
         await self._payouts()
         await self._money_nobody_asked_for()
+        await incoming.play_deposits(self)
+        await incoming.play_internal_payment(self)
         await self._the_day()
 
     # ---- the acts
