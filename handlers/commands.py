@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from handlers.bot import Bot, check_payouts, new_user, written
 from handlers.conversation import Asked, Command, Reply
-from handlers.deposits import arriving
+from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
 from handlers.targets import stated_target
@@ -22,12 +22,10 @@ from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
-from wallet.accounts import user
 from wallet.destinations import parse_lightning_address
 from wallet.ledger import Plan, Put, Values
 from wallet.money import Msat, format_sat, parse_amount
 from wallet.payouts import KEEP
-from wallet.purses import debt_of
 
 DAY = 86_400
 REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
@@ -65,12 +63,15 @@ async def _help(_bot: Bot, _asked: Asked) -> Reply:
 
 
 async def _balance(bot: Bot, asked: Asked) -> Reply:
-    lines = [f"Your balance is {format_sat(await bot.book.balance(user(asked.sender)))}."]
-    lines += [f"Arriving on-chain: {deposit}." for deposit in await arriving(bot, asked.sender)]
-    debt = (await debt_of(bot.book.database, asked.sender)).owed_msat
-    if debt:
-        lines.append(f"You owe {format_sat(debt)} for a payment that was taken back; a top-up clears it first.")
-    return Reply("\n".join(lines))
+    return Reply(await balance_text(bot, asked.sender))
+
+
+async def _history(bot: Bot, asked: Asked) -> Reply:
+    return Reply(await history_text(bot, asked.sender, asked.words))
+
+
+async def _statement(bot: Bot, asked: Asked) -> Reply:
+    return Reply(await statement_text(bot, asked.sender))
 
 
 async def _payout(bot: Bot, asked: Asked) -> Reply:
@@ -169,10 +170,12 @@ def _sats(word: str) -> Msat:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "help": Command("help", "what I understand", _help),
-        "balance": Command("balance", "what you have", _balance),
+        "balance": Command("balance", "what you have, by class, what is held, and what is on its way", _balance),
         "topup": Command(
             "topup [<sats>] [lightning | onchain]", "add to your balance; without a sum, by all ways at once", topup
         ),
+        "history": Command("history [n]", "the newest entries of your account, and why", _history),
+        "statement": Command("statement", "the same as CSV, in msat", _statement),
         "payout": Command(
             "payout [<lightning address> | keep | threshold <sats>]", "where and when your earnings are sent", _payout
         ),

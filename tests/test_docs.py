@@ -26,6 +26,7 @@ from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
 from relaybot.workings import build_inbox
+from tests.book.journals import JOURNALS
 from tests.documents.blocks import ROOT, documents, printed_blocks
 from tests.documents.printed import printed_texts, told
 from tests.documents.reasons import PACKAGES, product_files, reasons
@@ -54,7 +55,7 @@ def test_every_printed_block_is_what_the_code_prints_now(page: str) -> None:
 def test_every_state_picture_and_every_journal_is_in_the_documents() -> None:
     printed = {name for page in PAGES.values() for name, _ in printed_blocks(page)}
     lives = {f"states/{life}" for life in ("job", "payout", "attempt", "deposit")}
-    wanted = lives | {f"journal/{name}" for name in told().journals}
+    wanted = lives | {f"journal/{name}" for name in told().journals} | {f"words/{name}" for name in JOURNALS}
     assert not wanted - printed
 
 

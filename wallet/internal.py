@@ -7,11 +7,10 @@ Lightning, with the payer's balance in the place of the node. Paying oneself mov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from relaybot.errors import Rejected
 from wallet.accounts import NODE_LIGHTNING, user
-from wallet.ledger import Journal, Value
+from wallet.ledger import Journal, Transfer, Value
 from wallet.money import Msat, format_sat
 
 
@@ -38,7 +37,9 @@ def plan_internal(credited: Journal, payer: str) -> Journal:
     """Return the journal of a settlement with `payer` in the node's place; what they pay themselves is left out."""
     purse = user(payer)
     moved = (
-        replace(transfer, debit=purse) if transfer.debit == NODE_LIGHTNING else transfer
+        transfer
+        if transfer.debit != NODE_LIGHTNING
+        else Transfer(purse, transfer.credit, transfer.amount_msat, "internal")
         for transfer in credited.transfers
         if not (transfer.debit == NODE_LIGHTNING and transfer.credit == purse)
     )

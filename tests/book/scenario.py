@@ -121,4 +121,5 @@ def _sats(amount: str) -> Msat:
 
 
 def _part(name: str, amount: Msat) -> Part:
-    return Part(f"shares.{name}", "compute", None if name == "platform" else person(name), amount)
+    to, role = (None, "platform") if name == "platform" else (person(name), "compute")
+    return Part(f"shares.{name}", role, to, amount)

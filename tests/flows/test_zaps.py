@@ -309,3 +309,25 @@ async def test_one_address_cannot_flood_the_node_with_invoices() -> None:
         answers = [await get(w, "/lnurlp/autodev/callback", amount=5_000) for _ in range(4)]
         assert ["pr" in answer for answer in answers] == [True, True, False, False]
         assert "wait a minute" in answers[-1]["reason"]
+
+
+async def test_profiles_say_where_to_zap_and_by_which_name_one_is_found() -> None:
+    async with town() as w:
+        found = await profiles(w, [w.bot, w.agent])
+        assert found[w.bot]["nip05"] == f"_@{DOMAIN}"
+        assert found[w.bot]["lud16"] == f"service@{DOMAIN}"
+        assert found[w.agent]["lud16"] == f"autodev@{DOMAIN}"
+        for pubkey, name in ((w.bot, "_"), (w.agent, "autodev")):
+            assert (await get(w, "/.well-known/nostr.json", name=name))["names"] == {name: pubkey}
+
+
+async def profiles(w: World, pubkeys: list[str]) -> dict[str, dict[str, Any]]:
+    """Read the profiles of these keys from the relay."""
+    async with asyncio.timeout(20), connect(f"ws://{HOST}:{w.port}") as relay:
+        await relay.send(json.dumps(["REQ", "who", {"kinds": [0], "authors": pubkeys}]))
+        found: dict[str, dict[str, Any]] = {}
+        while len(found) < len(pubkeys):
+            frame = json.loads(await relay.recv())
+            if frame[0] == "EVENT":
+                found[frame[2]["pubkey"]] = json.loads(frame[2]["content"])
+        return found

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from handlers import assignments, jobs
 from handlers.bot import Bot
 from handlers.lots import follow_lots
+from handlers.money_commands import balance_text, history_text, statement_text
+from handlers.refunds import plan_refunded
 from relaybot.config import parse_config
+from relaybot.errors import Rejected
 from relaybot.nostr import nip59, nip90
 from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event, parse_event
@@ -17,7 +22,7 @@ from wallet.audit import unsound
 from wallet.book import Book
 from wallet.deposits import CardDeposit, Debt, plan_bought, plan_disputed
 from wallet.journals import plan_bonus, plan_funds_given
-from wallet.ledger import Insert, Journal, Plan, Transfer, Values
+from wallet.ledger import Insert, Journal, Plan, Transfer, Values, Verdict
 from wallet.lots import Lot
 from wallet.money import Msat, from_sat
 from wallet.states import DepositState
@@ -151,6 +156,48 @@ async def test_a_debt_refuses_jobs_is_told_privately_and_cleared_by_the_next_top
     await follow_lots(till.bot)
     assert await has(till, owed(BOB.pubkey), user(BOB.pubkey, Class.CARD)) == [0, 9_000_000]
     await follow_lots(till.bot)
+
+
+async def test_what_was_charged_is_paid_back_once_in_the_classes_it_was_paid_in(till: Till) -> None:
+    till = paying_carol(till)
+    await buys(till, 7_000)
+    await booked(till.book, "topup", Journal((Transfer(NODE_LIGHTNING, user(BOB.pubkey), from_sat(5_000), "topup"),)))
+    job = await asks(till)
+    with pytest.raises(Rejected, match="was not charged"):
+        await plan_refunded(till.bot, job)
+    await delivered(till, job)
+    refund = await plan_refunded(till.bot, job)
+    assert [(await till.book.apply(refund)).verdict for _ in range(2)] == [Verdict.APPLIED, Verdict.ALREADY]
+    assert await has(till, user(BOB.pubkey), user(BOB.pubkey, Class.CARD)) == [5_000_000, 7_000_000]
+    assert sum(await has(till, user(CAROL.pubkey), maturing(CAROL.pubkey))) == 6_000_000
+    row = await till.book.row("jobs", job)
+    assert row is not None
+    assert row["reason"] == "paid back by the operator"
+    with pytest.raises(Rejected, match="no job has this id"):
+        await plan_refunded(till.bot, "nonsense")
+
+
+async def test_private_messages_tell_everything_of_ones_money(till: Till) -> None:
+    till = paying_carol(till)
+    await booked(till.book, "bonus", plan_bonus(person(BOB.pubkey), from_sat(13_000), "bonus"))
+    await buys(till, 14_000)
+    await booked(till.book, "topup", Journal((Transfer(NODE_LIGHTNING, user(BOB.pubkey), from_sat(1_000), "topup"),)))
+    job = await asks(till)
+    assert (await balance_text(till.bot, BOB.pubkey)).splitlines() == [
+        "Your balance is 1,000 sat.",
+        "8,000 sat bought by card: for jobs only",
+        "7,000 sat given by us: for jobs only",
+        f"12,000 sat held for job {job[:8]}",
+    ]
+    newest = (await history_text(till.bot, BOB.pubkey, ["2"])).splitlines()
+    assert [line.split("  ", 1)[1] for line in newest] == [
+        f"-6,000 sat (card)  held for job {job[:8]}",
+        f"-6,000 sat (promo)  held for job {job[:8]}",
+    ]
+    lines = (await statement_text(till.bot, BOB.pubkey)).splitlines()
+    assert lines[0] == "time,account,amount_msat,balance_msat,what,id"
+    assert lines[3].split(",", 1)[1] == "sats,1000000,1000000,top-up,topup/0"
+    assert len(lines) == 6
 
 
 async def test_an_open_request_of_a_debtor_is_left_alone(till: Till) -> None:
