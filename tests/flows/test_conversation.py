@@ -70,8 +70,7 @@ async def test_a_referrer_is_named_early_or_not_at_all() -> None:
     async with world(referrals={"window_days": 0}) as w:
         await w.fund("bob", 100)
         bob = await w.join("bob")
-        async with w.database() as database, database.transaction() as transaction:
-            await transaction.fetch("UPDATE users SET first_funded_at = first_funded_at - 1")
+        await w.tamper("UPDATE users SET first_funded_at = first_funded_at - 1")
         assert "within 0 days" in await bob.ask(w.bot, f"refer {w.keys['eve'].pubkey}")
 
 
