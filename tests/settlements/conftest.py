@@ -194,7 +194,7 @@ class Till:
     async def agrees(self) -> None:
         """Assert that the node's books and ours are the same."""
         async with self.book.database.snapshot() as reader:
-            assert (await reconcile(reader, self.bot.lightning)).differences == ()
+            assert (await reconcile(reader, self.bot.lightning, self.bot.chain)).differences == ()
 
     async def until_killed(self) -> None:
         """Follow until the process dies of it."""

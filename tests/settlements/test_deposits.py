@@ -32,7 +32,9 @@ async def deposited(till: Till, amount: Msat = SMALL, address: str | None = None
 
 
 async def sound(till: Till) -> None:
+    """Assert that the book is sound, and that the node's books say the same of every transaction."""
     assert await invariants(till.book.database) == []
+    await till.agrees()
 
 
 # ---- E1: not before it lies deep enough
@@ -44,6 +46,7 @@ async def test_e1_a_deposit_is_credited_after_as_many_confirmations_as_its_sum_n
     assert await till.book.database.fetch("SELECT id FROM deposits") == []  # in the mempool nobody sees it
     for balance, shown in ((0, "1 of 3"), (0, "2 of 3"), (TWO_MILLION, "")):
         await till.mined()
+        await sound(till)
         assert await till.balance() == balance
         assert [line for line in await arriving(till.bot, BOB.pubkey) if shown] == (
             [f"2,000,000 sat ({shown} confirmations)"] if shown else []
