@@ -29,7 +29,8 @@ SELECT plan,
     SUM(CASE WHEN debit = :lightning THEN amount_msat WHEN credit = :lightning THEN -amount_msat ELSE 0 END)
         AS channels,
     SUM(CASE WHEN debit = :onchain THEN amount_msat WHEN credit = :onchain THEN -amount_msat ELSE 0 END) AS coins
-FROM transfers WHERE debit IN (:lightning, :onchain) OR credit IN (:lightning, :onchain) GROUP BY plan
+FROM transfers WHERE (debit > 'hold/job0' AND debit IN (:lightning, :onchain)) OR credit IN (:lightning, :onchain)
+GROUP BY plan
 """
 
 

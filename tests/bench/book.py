@@ -40,7 +40,10 @@ USERS = 100  # contributors, among whom shares are dealt out
 TRANSFERS_OF_CHARGE = 7
 FILLING = 512  # callers that fill a book: a whole commit's worth
 
-_ONE_SIDE = "SELECT * FROM (SELECT * FROM transfers WHERE {} = :account ORDER BY seq DESC LIMIT 20) AS one"
+_ONE_SIDE = (
+    "SELECT * FROM (SELECT * FROM transfers WHERE {0} = :account AND {0} > 'hold/job0'"
+    " ORDER BY seq DESC LIMIT 20) AS one"
+)
 _HISTORY = f"{_ONE_SIDE.format('debit')} UNION ALL {_ONE_SIDE.format('credit')} ORDER BY seq DESC LIMIT 20"
 
 
