@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import structlog
 
 from handlers.bot import Bot, written
+from handlers.connections import notifications
 from handlers.credits import plan_fed, plan_paid
-from handlers.wallet_connect import notifications
 from handlers.zaps import plan_given
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
