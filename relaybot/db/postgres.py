@@ -258,7 +258,11 @@ async def _connect(url: str, *, answer_seconds: float | None = ANSWER_SECONDS) -
         statement_cache_size=STATEMENTS_MAX,
         server_settings=_SETTINGS,
     )
-    await _prepare(connection)
+    try:
+        await _prepare(connection)
+    except BaseException:  # cancelled, or cut off: nobody else will close it
+        connection.terminate()
+        raise
     return connection
 
 

@@ -215,6 +215,7 @@ async def test_a_change_that_raises_leaves_nothing_and_the_next_one_works(databa
 async def test_a_change_whose_caller_is_cancelled_is_whole_or_nothing_and_the_next_one_works(
     database: Database,
 ) -> None:
+    await write(database, cursor("first"))  # whoever writes is connected
     for number in range(5):
         changing = asyncio.create_task(insert(database, "cursors", cursor(f"a{number}"), cursor(f"b{number}")))
         for _ in range(number):
