@@ -17,7 +17,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip47
 from relaybot.nostr.keys import KeyPair
-from wallet.ledger import Insert, Update, Values
+from wallet.ledger import Change, Insert, Update, Values
 from wallet.money import Msat, format_sat, parse_amount
 
 CONNECTIONS_MAX = 20  # open ones of one user
@@ -136,3 +136,15 @@ def _budget(text: str) -> tuple[Msat, int]:
 async def _lud16(bot: Bot, pubkey: str) -> str | None:
     names = await names_of(bot, pubkey)
     return address_of(bot, names[0]) if names else None
+
+
+async def notifications(bot: Bot, owner: str, name: str, transaction: nip47.Transaction) -> list[Change]:
+    """Return the rows that tell every connected app of a user what happened to the balance."""
+    now = bot.clock.now()
+    changes: list[Change] = []
+    for connection in await open_connections(bot, owner):
+        keypair = bot.wallet_key(connection["id"])
+        nonces = (bot.chance(32), bot.chance(32))
+        events = nip47.build_notifications(keypair, connection["id"], name, transaction, nonces=nonces, now=now)
+        changes += events_owed(now, *events)
+    return changes

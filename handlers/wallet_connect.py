@@ -14,10 +14,11 @@ from typing import Any
 import structlog
 
 from handlers.bot import Bot, events_owed
-from handlers.connections import open_connections, spent
+from handlers.connections import notifications, spent
 from handlers.conversation import Asked
 from handlers.jobs import new_invoice
-from handlers.withdrawals import withdraw
+from handlers.settlements import InternalPayment
+from handlers.withdrawals import pay_inside, withdraw
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
@@ -167,6 +168,10 @@ async def _pay(bot: Bot, connection: Row, request: nip47.Request, command: nip47
         known = await find_transaction(bot, owner, parse_bolt11(command.invoice).payment_hash, type_="outgoing")
         if known is not None and known.state == "settled":  # the same invoice twice pays once
             return _answer(bot, connection, request, _paid(known))
+        amount = None if command.amount is None else Msat(command.amount)
+        inside = await pay_inside(bot, owner, command.invoice, amount)
+        if inside is not None:
+            return _paid_inside(bot, connection, request, inside)
         words = (*_sats(command.amount), command.invoice)
         withdrawal = await withdraw(bot, Asked(owner, event.id, event.created_at, words))
         budgeted = Msat(sum(transfer.amount_msat for transfer in withdrawal.transfers))  # amount and fee reserve
@@ -187,6 +192,15 @@ async def _pay(bot: Bot, connection: Row, request: nip47.Request, command: nip47
         },
     )
     return Plan(f"nwc/{event.id}", withdrawal.transfers, (*withdrawal.changes, payment, counted))
+
+
+def _paid_inside(bot: Bot, connection: Row, request: nip47.Request, payment: InternalPayment) -> Plan:
+    """Pay an invoice of ours inside the book, and say so at once; the node keeps its preimage to itself."""
+    counted = _budgeted(connection, payment.amount_msat, bot.clock.now())
+    if isinstance(counted, Failure):
+        return _answer(bot, connection, request, counted)
+    told = _told(bot, connection, request, {"preimage": "", "fees_paid": 0})
+    return payment.journal.plan(f"nwc/{request.event_id}", counted, *told)
 
 
 def _sats(amount_msat: int | None) -> tuple[str, ...]:
@@ -255,18 +269,6 @@ def _unbudgeted(connection: Row, payment: Row, used: Msat, now: int) -> Update:
 
 def _paid(found: nip47.Transaction) -> Mapping[str, Any]:
     return {"preimage": found.preimage or "", "fees_paid": found.fees_msat}
-
-
-async def notifications(bot: Bot, owner: str, name: str, transaction: nip47.Transaction) -> list[Change]:
-    """Return the rows that tell every connected app of a user what happened to the balance."""
-    now = bot.clock.now()
-    changes: list[Change] = []
-    for connection in await open_connections(bot, owner):
-        keypair = bot.wallet_key(connection["id"])
-        nonces = (bot.chance(32), bot.chance(32))
-        events = nip47.build_notifications(keypair, connection["id"], name, transaction, nonces=nonces, now=now)
-        changes += events_owed(now, *events)
-    return changes
 
 
 # ---- transactions

@@ -54,7 +54,9 @@ from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
 from wallet.book import Book
+from wallet.chain import Chain
 from wallet.cln import CoreLightning
+from wallet.cln_chain import CoreLightningChain
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
 from wallet.money import format_sat
@@ -104,9 +106,9 @@ async def serve(
         process = await join(database, secrets.token_hex(8))
         stack.push_async_callback(process.leave)
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
-        lightning = await stack.enter_async_context(open_lightning(config, clock, probe))
+        lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
         book = Book(database, clock)
-        bot = build_bot(config, keyring, book, lightning, clock, chance=secrets.token_bytes)
+        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes)
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
@@ -123,8 +125,8 @@ async def open_book_database(config: Config, clock: Clock, probe: Probe = no_pro
 
 
 @contextlib.asynccontextmanager
-async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[Lightning]:
-    """Connect to the node; start the simulated one inside this process if the config says so."""
+async def open_node(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[tuple[Lightning, Chain]]:
+    """Connect to the node and its wallet; start the simulated one inside this process if the config says so."""
     settings = config.lightning
     async with contextlib.AsyncExitStack() as stack:
         if settings.backend == "simulated":
@@ -133,19 +135,33 @@ async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) 
                 network = SimulatedNetwork(settings.data, clock=clock, http_port=settings.simulator_port)
                 await network.start()
                 stack.push_async_callback(network.close)
-        node = CoreLightning(settings.socket)
+        private = {"auto": None, "always": True, "never": False}[settings.private_channels]
+        node, chain = CoreLightning(settings.socket, private_channels=private), CoreLightningChain(settings.socket)
         stack.push_async_callback(node.close)
-        yield node if probe is no_probe else probed(node, probe)
+        stack.push_async_callback(chain.close)
+        yield (node, chain) if probe is no_probe else (probed(node, probe), probed(chain, probe))
 
 
 async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, ready: Ready, probe: Probe) -> None:
     inbox = build_inbox(bot, share.process if Role.BOT in share.roles else ALONE)
     is_ready = asyncio.Event()
+
+    def is_fit() -> bool:
+        return is_ready.is_set() and not bot.alarms.standing
+
     others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
         own = None
         if Role.RELAY in share.roles:
-            own = await _open_relay(config, bot, keyring, inbox, stack, is_ready=is_ready.is_set, probe=probe)
+            own = await _open_relay(
+                config,
+                bot,
+                keyring,
+                inbox,
+                stack,
+                is_ready=is_fit,
+                probe=probe,
+            )
             if not await share.process.does("relay"):
                 raise BadConfig("--roles", "relay", "other roles: another process of this book has the embedded relay")
         reader = own.reader if own is not None else Reader(bot, inbox, None)

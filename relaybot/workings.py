@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from handlers import assignments, commands, jobs, lots, settlements, targets, wallet_connect, workers
+from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
+from handlers.deposits import Deposits
 from handlers.notices import tell_due
+from handlers.settlements import Settlements, cancel_paid
 from handlers.wallet_connect import tell_ends
 from relaybot import visits
 from relaybot.accounting.closing import Rules
@@ -32,6 +34,7 @@ from relaybot.processes import ALONE, Process
 from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.book import Book
+from wallet.chain import Chain
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
 from wallet.payees import Payees
@@ -59,7 +62,14 @@ class Doors:
 
 
 def build_bot(
-    config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock, *, chance: Chance
+    config: Config,
+    keyring: Keyring,
+    book: Book,
+    lightning: Lightning,
+    clock: Clock,
+    *,
+    chain: Chain,
+    chance: Chance,
 ) -> Bot:
     """Return what the handlers work with."""
     agents: dict[str, Agent] = {}
@@ -89,6 +99,7 @@ def build_bot(
         workers_allowed=frozenset(config.workers.allowed),
         book=book,
         lightning=lightning,
+        chain=chain,
         clock=clock,
         chance=chance,
     )
@@ -158,12 +169,14 @@ def standing_tasks(
         }
     if Role.MONEY in roles:
         payouts = _payouts(bot, doors, process)
-        follow = partial(settlements.follow_settlements, bot)
         standing |= {
-            "settlements": singly("settlements", follow),
+            "settlements": singly("settlements", Settlements(bot).follow, "cursors", seconds=5),
+            "cancellations": singly("cancellations", partial(cancel_paid, bot), "invoices", seconds=60),
             "lots": singly("lots", partial(lots.follow_lots, bot), seconds=60),
             "payouts": payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max),
         }
+        if config.onchain.enabled:
+            standing["deposits"] = singly("deposits", Deposits(bot).follow, seconds=5)
         if config.payouts.enabled:  # else nothing new is opened; what is open goes on
             checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up)
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)

@@ -34,6 +34,10 @@ GROUP BY plan
 """
 
 
+# Users' deposits that stand in the node's moves, which are never taken back, and not, or no more, in the book.
+_NOT_BOOKED = "SELECT id, amount_msat FROM deposits WHERE state IN ('pending', 'lost', 'reversed')"
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     """The differences, and how much the rules have to book still, by key."""
@@ -128,6 +132,8 @@ async def _booked(reader: Reader, *, coins: bool) -> dict[str, Sums]:
         sums = booked[_key_of(row["plan"])]
         sums.lightning += row["channels"]
         sums.onchain += row["coins"] if coins else 0
+    for row in await reader.fetch(_NOT_BOOKED) if coins else ():
+        booked[row["id"].partition(":")[0]].onchain += row["amount_msat"]
     return dict(booked)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, read_npub, show, show_table
-from relaybot.operator import checking, explaining, exporting, people, publishing
+from relaybot.operator import checking, explaining, exporting, people, publishing, rereading
 
 
 @click.group()
@@ -30,6 +30,17 @@ def books_check(config_path: Path, *, as_json: bool) -> None:
     show(answer, "books", as_json=as_json)
     if not answer["sound"]:
         sys.exit(1)
+
+
+@books.command("reread")
+@config_option
+@json_option
+def books_reread(config_path: Path, *, as_json: bool) -> None:
+    """Read the node's settlements again from the first one: after it was restored from a backup.
+
+    Example: relaybot books reread
+    """
+    show(finish(rereading.reread_settlements(load(config_path))), "settlements", as_json=as_json)
 
 
 @books.command("own")

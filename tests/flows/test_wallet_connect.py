@@ -267,3 +267,23 @@ async def test_names_of_connections_are_ones_own_and_words() -> None:
         assert "a budget is sats and a period" in await bob.ask(w.bot, "connect other 5/year")
         assert "another" in await bob.ask(w.bot, "connect a b c")
         assert "say which connection" in await bob.ask(w.bot, "disconnect")
+
+
+async def test_an_invoice_of_ours_is_paid_inside_the_book_by_app_and_by_message() -> None:
+    async with connected("1500/day") as (w, uri), client_of(w, uri) as client:
+        alice, bob = await w.join("alice"), await w.join("bob")
+        for sats, pay in ((1_000, "app"), (2_000, "message")):
+            before = await w.balance("alice")
+            bolt11 = (await alice.ask(w.bot, f"topup {sats}")).split()[-1]
+            if pay == "app":
+                assert (await client.call("pay_invoice", invoice=bolt11))["result"]["fees_paid"] == 0
+            else:
+                assert "nothing had to leave" in await bob.ask(w.bot, f"withdraw {bolt11}")
+            assert await w.balance("alice") == before + sats * 1000
+            again = await bob.ask(w.bot, f"withdraw {sats} {bolt11}")
+            assert "this invoice has been paid" in again
+        assert await w.balance("bob") == 7_000_000
+        over = (await alice.ask(w.bot, "topup 600")).split()[-1]
+        assert (await client.call("pay_invoice", invoice=over))["error"]["code"] == "QUOTA_EXCEEDED"
+        assert await w.rows("SELECT id FROM payouts") == []
+        await w.sound()
