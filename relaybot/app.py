@@ -42,8 +42,10 @@ from relaybot.probe import Probe, no_probe, probed
 from relaybot.reader import OWN_RELAY, Reader
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
+from relaybot.relay.removals import Retention
 from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
+from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
@@ -60,6 +62,8 @@ from wallet.payouts import LookUp, Payouts
 log = structlog.get_logger()
 
 CURSOR_SECONDS = 60  # how often it is noted up to when the embedded relay was read
+DAY_SECONDS = 86_400
+UPKEEP_SECONDS = 1  # how often it is looked for events that have expired
 STOP_SECONDS = 10  # for each part to end by itself
 CURRENCY = {"bitcoin": "bc", "testnet": "tb", "testnet4": "tb", "signet": "tbs", "regtest": "bcrt"}  # BOLT 11
 
@@ -161,12 +165,12 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
     inbox = _inbox(bot)
     is_ready = asyncio.Event()
     pages = build_app(published, _site(config, bot), ready=is_ready.is_set) if config.web.enabled else None
-    others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
+    others = {url: RelayConnection(url, jitter=random.random, keypair=bot.service) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
         store = await EventStore.open(config.relay.database, settings.limits, probe)
         stack.push_async_callback(store.close)
         reader = Reader(bot, inbox, store)
-        hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take)
+        hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
         stack.push_async_callback(_in_time, hub.close)
         server = RelayServer(hub, settings, pages)
         host, port = await _listen(server, config)
@@ -182,6 +186,8 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
         summaries = Filter(kinds=frozenset({SUMMARY_KIND}), authors=frozenset({books.pubkey}))
         await hub.subscribe([summaries], partial(_show_day, published))
         await reader.read_own(hub)
+        upkeep = Upkeep(store, _retention(config), bot.clock)
+        tasks.create_task(repeat("upkeep", upkeep.step, wake=asyncio.Event(), seconds=UPKEEP_SECONDS), name="upkeep")
         progress = repeat("progress", reader.keep_up_own, wake=asyncio.Event(), seconds=CURSOR_SECONDS)
         tasks.create_task(progress, name="progress")  # not before: the note would pass over what is still unread
         for connection in others.values():
@@ -304,6 +310,10 @@ async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
     )
 
 
+async def _has_account(book: Book, pubkey: str) -> bool:
+    return await book.row("users", pubkey) is not None
+
+
 class _OwnNode:
     """Which node is ours: asked once, since key and network are a node's for life."""
 
@@ -354,13 +364,27 @@ def _payout_rules(config: Config) -> PayoutRules:
 def _relay_settings(config: Config, keyring: Keyring) -> RelaySettings:
     relay = config.relay
     limits = {one.name: getattr(relay, one.name) for one in fields(RelayLimits) if hasattr(relay, one.name)}
+    for name in ("kinds_allowed", "kinds_refused", "kinds_of_members"):
+        limits[name] = frozenset().union(*limits[name])
+    limits["kinds_refused"] |= RelayLimits().kinds_refused
+    for name in ("authors_allowed", "authors_denied"):
+        limits[name] = frozenset(limits[name])
     return RelaySettings(
         name=config.service.name,
         description=relay.description,
         contact=relay.contact,
         self_pubkey=keyring.key("relay").pubkey,
+        icon=f"http{relay.url[2:].rstrip('/')}/icon.svg" if relay.url and config.web.enabled else "",
+        url=relay.public_url,
         limits=RelayLimits(**limits),
     )
+
+
+def _retention(config: Config) -> list[Retention]:
+    return [
+        Retention(rule.kinds, rule.days * DAY_SECONDS if rule.days is not None else None, rule.events_max)
+        for rule in config.relay.retention
+    ]
 
 
 def _site(config: Config, bot: Bot) -> Site:

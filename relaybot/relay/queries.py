@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from relaybot.nostr.filters import Filter
+from relaybot.nostr.nip59 import WRAP_KINDS
 from relaybot.relay.event_table import short_key, tag_key
 
 PROBE_MAX = 500  # entries counted of each index; above that, two are equally wide
@@ -23,6 +24,7 @@ AUTHORS = ""  # the choice "by authors"; other choices are the name of a tag
 
 _ORDER = "created_at DESC, rank, seq"  # NIP-01: newest first, ties by lowest id
 _NO_LIMIT = -1
+_WRAPS = ",".join(map(str, sorted(WRAP_KINDS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,16 @@ def build_listing(plans: Sequence[tuple[Filter, str | None]]) -> Statement:
     return Statement(sql, tuple(values.bound))
 
 
+def build_count(plans: Sequence[tuple[Filter, str | None]], now: int) -> Statement:
+    """Return the statement that counts all answers which have not expired."""
+    values = _Values()
+    sql = (
+        f"SELECT count(*) FROM ({_union(plans, values)}) AS q WHERE NOT EXISTS "
+        f"(SELECT 1 FROM expiration AS x WHERE x.seq = q.seq AND x.expires_at <= {values.bind(now)})"
+    )
+    return Statement(sql, tuple(values.bound))
+
+
 # The page of a listing: ?1 is a JSON array of seqs.
 PAGE_SQL = (
     "SELECT CAST(group_concat(e.raw, x'0A') AS BLOB) "
@@ -110,7 +122,7 @@ def _select(filter_: Filter, choice: str | None, values: _Values) -> str:
     if filter_.ids is not None:
         return _by_ids(filter_, values)
     if choice is None and filter_.kinds is None:
-        where = _where(_times(filter_, values))
+        where = _where([*_times(filter_, values), *_wrap_condition(filter_, values)])
         return f"SELECT created_at, rank, seq FROM event AS i INDEXED BY event_time {where} {_tail(filter_, values)}"
     return _by_runs(filter_, choice, values)
 
@@ -123,6 +135,7 @@ def _by_ids(filter_: Filter, values: _Values) -> str:
         *_author_condition(filter_, values),
         *_tag_conditions(filter_, filter_.tags, values),
         *_times(filter_, values),
+        *_wrap_condition(filter_, values),
     ]
     if filter_.kinds is not None:
         conditions.append(f"i.kind IN ({values.bind_all(filter_.kinds)})")
@@ -140,8 +153,11 @@ def _by_runs(filter_: Filter, choice: str | None, values: _Values) -> str:
     runs = _runs(choice, keys, kinds, values)
     # an event may carry several values of a tag, and stands in the run of each
     distinct = "" if choice in (None, AUTHORS) else "DISTINCT "
+    # runs of nothing but others' wraps are not walked through
+    readable = f"run.kind NOT IN ({_WRAPS}) AND " if filter_.wraps_to == frozenset() else ""
     return (
-        f"{runs} SELECT {distinct}e.created_at, e.rank, e.seq FROM run CROSS JOIN event AS e WHERE e.seq IN "
+        f"{runs} SELECT {distinct}e.created_at, e.rank, e.seq FROM run CROSS JOIN event AS e "
+        f"WHERE {readable}e.seq IN "
         f"(SELECT seq FROM ({_run(filter_, choice, values, key='run.key', kind='run.kind')})) "
         f"ORDER BY e.created_at DESC, e.rank, e.seq LIMIT {_limit(filter_, values)}"
     )
@@ -151,6 +167,7 @@ def _run(filter_: Filter, choice: str | None, values: _Values, *, key: str, kind
     """Return the query of one run; `key` and `kind` are SQL, `key` counts only if there is a choice."""
     others = [name for name in filter_.tags if name != choice]
     conditions = [f"i.kind = {kind}", *_tag_conditions(filter_, others, values), *_times(filter_, values)]
+    conditions += _wrap_condition(filter_, values)
     if choice is None:
         table = "event AS i INDEXED BY event_kind"
     elif choice == AUTHORS:
@@ -214,6 +231,20 @@ def _tag_conditions(filter_: Filter, names: Iterable[str], values: _Values) -> l
         "AND t.created_at = i.created_at AND t.rank = i.rank AND t.seq = i.seq)"
         for name in names
     ]
+
+
+def _wrap_condition(filter_: Filter, values: _Values) -> list[str]:
+    if filter_.wraps_to is None:
+        return []
+    is_no_wrap = f"i.kind NOT IN ({_WRAPS})"
+    if not filter_.wraps_to:
+        return [is_no_wrap]
+    keys = values.bind_all([tag_key("p", recipient) for recipient in filter_.wraps_to])
+    is_theirs = (
+        f"EXISTS (SELECT 1 FROM tag AS w WHERE w.key IN ({keys}) AND w.kind = i.kind "
+        "AND w.created_at = i.created_at AND w.rank = i.rank AND w.seq = i.seq)"
+    )
+    return [f"({is_no_wrap} OR {is_theirs})"]
 
 
 def _times(filter_: Filter, values: _Values) -> list[str]:

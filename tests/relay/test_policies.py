@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relaybot.nostr.event import Event
-from relaybot.relay.policies import INSIDE, ConnectionFacts, refusal
+from relaybot.relay.policies import INSIDE, ConnectionFacts, refusal, rules_in_force
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import NOW, note
 
@@ -19,7 +19,7 @@ STRANGER = ConnectionFacts(address="192.0.2.1")
 )
 def test_what_is_within_the_limits_is_taken(event: Event) -> None:
     for facts in (STRANGER, INSIDE):
-        assert refusal(event, facts, NOW, LIMITS) is None
+        assert refusal(event, facts, NOW, LIMITS, rules_in_force(LIMITS)) is None
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ def test_what_is_within_the_limits_is_taken(event: Event) -> None:
     ],
 )
 def test_what_is_beyond_a_limit_is_refused_with_its_figures(event: Event, said: str) -> None:
-    assert str(refusal(event, STRANGER, NOW, LIMITS)) == said
+    assert str(refusal(event, STRANGER, NOW, LIMITS, rules_in_force(LIMITS))) == said
