@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNS := $(VENV)/.runs
 DEVELOPS := $(VENV)/.develops
+PEERS := build/peers
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test check format bench lock clean
+.PHONY: setup demo run test test-cln check format bench bench-relay bench-book bench-jobs lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -30,12 +31,15 @@ run: $(RUNS)  ## run the service with config.yaml as it is
 	$(BIN)/relaybot run
 
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
-PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
+PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
 
 test: setup  ## run all tests; words and rules must be covered whole, everything else to 95 %
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
+
+test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
+	$(BIN)/python -m pytest --real-nodes tests/lightning tests/regtest
 
 check: setup  ## format, lint, types, the order of the floors
 	$(BIN)/ruff format --check .
@@ -47,8 +51,23 @@ format: setup  ## put the code into its one form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## measure the book and whole jobs on this machine
-	$(BIN)/python -m tests.bench
+bench: bench-relay bench-book bench-jobs  ## measure everything on this machine, one after the other
+
+bench-relay: setup $(PEERS)/.installed  ## our relay and others under the same load; then our own, with ever more in it
+	$(BIN)/python -m tests.bench.relay $(BENCH)
+	$(BIN)/python -m tests.bench.relay.flat $(filter --json --markdown,$(BENCH))
+
+# Peers to be compared with: in an environment of their own, outside the lock.
+$(PEERS)/.installed:
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check nostr-relay==1.14 nostr-sdk==0.45.1
+	touch $@
+
+bench-book: setup  ## durable charges a second
+	$(BIN)/python -m tests.bench.book $(BENCH)
+
+bench-jobs: setup  ## whole jobs a second
+	$(BIN)/python -m tests.bench.jobs $(BENCH)
 
 lock:  ## write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --group build -o requirements.lock

@@ -12,23 +12,32 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
+import structlog
+
 from handlers.bot import Agent, Bot, events_owed
+from handlers.names import SERVICE_NAMES
+from handlers.pay_requests import address_of
 from relaybot.nostr import nip89
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from wallet.ledger import Change, Plan, Put
+
+log = structlog.get_logger()
 
 PROFILE_KIND, DM_RELAYS_KIND, RELAY_LIST_KIND = 0, 10050, 10002
 
 
 async def announce(bot: Bot, relay_url: str) -> None:
     """Publish profiles, relay lists and announcements that are not published as they are now."""
+    if bot.config.web.domain is None:
+        log.warning("no_domain", note="no Lightning Addresses, no zaps, no NIP-05 names; set web.domain to have them")
     service = bot.config.service
     relays = [relay_url, *bot.config.relays]
     events = (
-        _profile(bot, bot.service, service.name, service.about),
-        *_relay_lists(bot, bot.service, relays),
-        *(event for agent in bot.agents.values() for event in _agent_events(bot, agent)),
+        _profile(bot, bot.service, service.name, service.about, SERVICE_NAMES[0]),
+        _relay_list(bot, bot.service, relays),
+        _message_relays(bot, relays),
+        *(event for agent in bot.agents.values() for event in _agent_events(bot, agent, relays)),
     )
     await asyncio.gather(*(bot.book.decide(partial(_decide, bot, event)) for event in events))
 
@@ -45,7 +54,7 @@ async def _decide(bot: Bot, event: Event) -> Plan | None:
     return Plan(f"{cursor}/{number}", changes=changes)
 
 
-def _agent_events(bot: Bot, agent: Agent) -> Sequence[Event]:
+def _agent_events(bot: Bot, agent: Agent, relays: Sequence[str]) -> Sequence[Event]:
     announcement = nip89.build_announcement(
         agent.keypair,
         identifier=agent.id,
@@ -55,18 +64,28 @@ def _agent_events(bot: Bot, agent: Agent) -> Sequence[Event]:
         price_msat=agent.split.price_max,
         now=bot.clock.now(),
     )
-    return (_profile(bot, agent.keypair, agent.name, agent.about), announcement)
+    profile = _profile(bot, agent.keypair, agent.name, agent.about, agent.id)
+    return (profile, _relay_list(bot, agent.keypair, relays), announcement)
 
 
-def _profile(bot: Bot, keypair: KeyPair, name: str, about: str) -> Event:
-    content = json.dumps({"name": name, "about": about, "bot": True}, ensure_ascii=False)  # NIP-24: bot
+def _profile(bot: Bot, keypair: KeyPair, name: str, about: str, local_name: str) -> Event:
+    """Return a kind 0; with a domain it says where to zap (lud16) and by which name one is found (NIP-05)."""
+    profile: dict[str, object] = {"name": name, "about": about, "bot": True}  # NIP-24: bot
+    address = address_of(bot, local_name)
+    if address is not None:
+        payable = SERVICE_NAMES[1] if local_name == SERVICE_NAMES[0] else local_name
+        profile |= {"nip05": address, "lud16": address_of(bot, payable)}
+    content = json.dumps(profile, ensure_ascii=False)
     return keypair.sign(kind=PROFILE_KIND, content=content, tags=[], created_at=bot.clock.now())
 
 
-def _relay_lists(bot: Bot, keypair: KeyPair, relays: Sequence[str]) -> Sequence[Event]:
-    now = bot.clock.now()
-    return (
-        # NIP-65: where we read and write. NIP-17: where private messages for us go.
-        keypair.sign(kind=RELAY_LIST_KIND, content="", tags=[("r", relay) for relay in relays], created_at=now),
-        keypair.sign(kind=DM_RELAYS_KIND, content="", tags=[("relay", relay) for relay in relays], created_at=now),
-    )
+def _relay_list(bot: Bot, keypair: KeyPair, relays: Sequence[str]) -> Event:
+    """Return where one reads and writes (NIP-65)."""
+    tags = [("r", relay) for relay in relays]
+    return keypair.sign(kind=RELAY_LIST_KIND, content="", tags=tags, created_at=bot.clock.now())
+
+
+def _message_relays(bot: Bot, relays: Sequence[str]) -> Event:
+    """Return where private messages to the service go (NIP-17); agents hold no conversation."""
+    tags = [("relay", relay) for relay in relays]
+    return bot.service.sign(kind=DM_RELAYS_KIND, content="", tags=tags, created_at=bot.clock.now())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,17 +24,21 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event, parse_event
 from splits.compute import Part, compute
 from splits.resolved import ResolvedSplit
-from wallet.accounts import hold
-from wallet.charges import plan_capture
+from wallet.accounts import person
+from wallet.charges import Terms, plan_capture, referrers_are_paid
 from wallet.ledger import Change, Insert, Plan, Put, Values
+from wallet.lots import Mix
 from wallet.money import Msat
+from wallet.purses import escrow_of
 
 log = structlog.get_logger()
 
 BATCH_MAX = 200  # jobs read at a time
+DAY = 86_400
 
 _FREE_WORKERS = """
 SELECT id, kinds, open_jobs FROM (
@@ -126,17 +130,17 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) 
     request = parse_event(job["request"])
     if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
-    parts = await _parts(bot, job, worker, result)
+    escrow = await escrow_of(bot.book.database, cause, person(job["customer"]))
+    parts = await _parts(bot, job, worker, result, escrow.held)
     charged = sum(part.amount_msat for part in parts)
     scheme = nip90.encryption_of(request)
     answer = nip90.build_result(
         voice(bot, job),
         request=request,
         content=result.content,
-        encrypt=nip90.Encryption(scheme, bot.chance(32)) if scheme is not None else None,
+        encrypt=Encryption(scheme, bot.chance(32)) if scheme is not None else None,
         now=now,
     )
-    held = Msat(await bot.book.balance(hold(cause)))
     changes: list[Change] = [
         changed_job(
             bot,
@@ -150,23 +154,28 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) 
         *events_owed(now, answer, feedback(bot, job, "success", "done")),
         *check_payouts([part.to for part in parts if part.to is not None], now),
     ]
-    transfers = plan_capture(cause, payer=job["customer"], held_msat=held, parts=parts)
-    return Plan(f"{cause}/capture", transfers, tuple(changes))
+    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=frozenset({job["customer"]}))
+    return plan_capture(escrow, parts, terms).plan(f"{cause}/capture", *changes)
 
 
-async def _parts(bot: Bot, job: Row, worker: str, result: nip90.Result) -> Sequence[Part]:
+async def _parts(bot: Bot, job: Row, worker: str, result: nip90.Result, held: Mix) -> Sequence[Part]:
     split = await _promised_split(bot, job)
     users = await bot.book.database.rows_by_id("users", {job["customer"], worker, *split.people()})
     referrers = {pubkey: row["referrer"] for pubkey, row in users.items() if row["referrer"] is not None}
-    return compute(
-        split,
-        charge_msat=split.price_for(result.usage, bid_msat=job["price_msat"]),
-        worker=worker,
-        referrers=referrers,
-        payer_referrer=referrers.get(job["customer"]),
-        usage=result.usage,
-        now=bot.clock.now(),
-    )
+
+    def parts(referrers: Mapping[str, str]) -> Sequence[Part]:
+        return compute(
+            split,
+            charge_msat=split.price_for(result.usage, bid_msat=job["price_msat"]),
+            worker=worker,
+            referrers=referrers,
+            payer_referrer=referrers.get(job["customer"]),
+            usage=result.usage,
+            now=bot.clock.now(),
+        )
+
+    found = parts(referrers)
+    return found if referrers_are_paid(held, found) else parts({})
 
 
 async def _promised_split(bot: Bot, job: Row) -> ResolvedSplit:
@@ -271,7 +280,7 @@ def _child_request(bot: Bot, asked: nip90.JobRequest, worker: str, lease_until: 
         params=asked.params,
         bid_msat=bid_msat,
         provider=worker,
-        encrypt=nip90.Encryption(nip90.NIP44, bot.chance(32)),
+        encrypt=Encryption(NIP44, bot.chance(32)),
         expiration=lease_until,
         now=bot.clock.now(),
     )

@@ -1,6 +1,6 @@
 """What every handler works with: the keys, the agents, the book, the node, the clock.
 
-It is made once, by `relaybot.app`, and handed to each handler; it holds no state of its own.
+It is made once, by `relaybot.workings`, and handed to each handler; it holds no state of its own.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Bot:
 
     config: Config
     service: KeyPair
+    zapper: KeyPair  # signs zap receipts
     agents: Mapping[str, Agent]  # by hex pubkey
     contributors: frozenset[str]  # hex pubkeys named in any split: their payout targets are followed
     workers_allowed: frozenset[str]
@@ -52,6 +53,11 @@ class Bot:
     lightning: Lightning
     clock: Clock
     chance: Chance
+
+    @property
+    def own_relays(self) -> frozenset[str]:
+        """The relays to which everything we say goes."""
+        return frozenset({self.config.relay.public_url, *self.config.relays})
 
     def believed_date(self, created_at: int) -> int:
         """Return the date of a statement; one too far ahead counts as now, or it would have the last word for years."""
@@ -78,6 +84,11 @@ class Bot:
 
     def _some_time_before(self, now: int) -> int:
         return now - int.from_bytes(self.chance(4), "big") % TWO_DAYS
+
+
+def bucket_of(now: int, seconds: int) -> int:
+    """Return the end of the span of so many seconds that holds `now`: what happens in one span is told together."""
+    return now - now % seconds + seconds
 
 
 def new_user(now: int) -> Values:

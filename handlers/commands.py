@@ -14,14 +14,17 @@ from types import MappingProxyType
 
 from handlers.bot import Bot, check_payouts, new_user, written
 from handlers.jobs import new_invoice
+from handlers.money_commands import balance_text, history_text, statement_text
+from handlers.names import names_of, plan_name
+from handlers.pay_requests import address_of
 from handlers.targets import stated_target
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
 from wallet.accounts import user
+from wallet.destinations import parse_lightning_address
 from wallet.ledger import Change, Plan, Put, Values
-from wallet.lnurl import parse_lightning_address
 from wallet.money import Msat, format_sat, parse_amount
 from wallet.payouts import KEEP
 
@@ -88,7 +91,15 @@ async def _help(_bot: Bot, _asked: Asked) -> Reply:
 
 
 async def _balance(bot: Bot, asked: Asked) -> Reply:
-    return Reply(f"Your balance is {format_sat(await bot.book.balance(user(asked.sender)))}.")
+    return Reply(await balance_text(bot, asked.sender))
+
+
+async def _history(bot: Bot, asked: Asked) -> Reply:
+    return Reply(await history_text(bot, asked.sender, asked.words))
+
+
+async def _statement(bot: Bot, asked: Asked) -> Reply:
+    return Reply(await statement_text(bot, asked.sender))
 
 
 async def _topup(bot: Bot, asked: Asked) -> Reply:
@@ -150,6 +161,25 @@ async def _payout_state(bot: Bot, sender: str) -> str:
     )
 
 
+async def _name(bot: Bot, asked: Asked) -> Reply:
+    """`name`, `name <name>`: the words before the @ of a Lightning Address."""
+    match asked.words:
+        case []:
+            names = await names_of(bot, asked.sender)
+            return Reply(
+                f"You are {', '.join(_address(bot, name) for name in names)}." if names else "You have no name."
+            )
+        case [name]:
+            changes = await plan_name(bot, asked.sender, name.lower())
+            return Reply(f"You are {_address(bot, name.lower())}: whoever pays or zaps it, pays you.", changes)
+        case _:
+            raise Rejected("invalid", "too many words")
+
+
+def _address(bot: Bot, name: str) -> str:
+    return address_of(bot, name) or name
+
+
 async def _refer(bot: Bot, asked: Asked) -> Reply:
     """Name who referred the sender: once, early, not oneself, in no circle."""
     if len(asked.words) != 1:
@@ -190,11 +220,14 @@ def _sats(word: str) -> Msat:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "help": Command("help", "what I understand", _help),
-        "balance": Command("balance", "what you have", _balance),
+        "balance": Command("balance", "what you have, by class, and what is held", _balance),
         "topup": Command("topup <sats>", "add to your balance by Lightning", _topup),
+        "history": Command("history [n]", "the newest entries of your account, and why", _history),
+        "statement": Command("statement", "the same as CSV, in msat", _statement),
         "payout": Command(
             "payout [<lightning address> | keep | threshold <sats>]", "where and when your earnings are sent", _payout
         ),
+        "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),
     }
 )

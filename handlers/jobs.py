@@ -19,6 +19,7 @@ its Plan, under the label `job/<id>`, so a repeat finds the same invoice.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from handlers.bot import Agent, Bot, events_owed
@@ -27,13 +28,15 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision, handled
 from relaybot.nostr import nip90
+from relaybot.nostr.encryption import Encryption, Scheme
 from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.keys import KeyPair
-from wallet.accounts import hold, user
+from wallet.accounts import person
 from wallet.charges import plan_hold, plan_release
-from wallet.ledger import Change, Insert, Plan, Put, Update, Values, Verdict
+from wallet.ledger import Change, Insert, Journal, Plan, Put, Update, Values, Verdict
 from wallet.lightning import Invoice
 from wallet.money import Msat, format_sat
+from wallet.purses import escrow_of, purse_of
 
 CANCELLED_MAX = 100  # jobs that one deletion may name: each costs a look and a commit
 
@@ -54,8 +57,12 @@ async def on_request(bot: Bot, event: Event) -> Decision:
         request = _accepted(bot, agent, event)
         await _check_open_jobs(bot, request.customer)
         price = agent.split.price_max if request.bid_msat is None else min(agent.split.price_max, request.bid_msat)
-        if await bot.book.balance(user(request.customer)) >= price:
-            return _plan_hold_at_once(bot, agent, event, Msat(price))
+        purse = await purse_of(bot.book.database, person(request.customer))
+        if purse.owed_msat:
+            return _refuse_debtor(bot, agent, event, purse.owed_msat)
+        mix = purse.draw(Msat(price), promo_max=agent.split.platform_part_min(price))
+        if mix is not None:
+            return _plan_hold_at_once(bot, agent, event, plan_hold(cause_of(event.id), purse, mix))
         return await _ask(bot, agent, event, Msat(price))
     except Rejected as refusal:
         return _refuse(bot, agent, event, str(refusal))
@@ -99,7 +106,7 @@ async def _decide_cancelled(bot: Bot, request_id: str, customer: str) -> Plan | 
 async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
     """Return the Plan that ends `job` without a charge: escrow back, and a 7000 `error` that says why."""
     now = bot.clock.now()
-    held = Msat(await bot.book.balance(hold(cause_of(job["id"]))))
+    escrow = await escrow_of(bot.book.database, cause_of(job["id"]), person(job["customer"]))
     changes: list[Change] = [
         changed_job(bot, job, JobStep.RELEASE, reason=reason, due_at=None),
         *events_owed(now, feedback(bot, job, "error", reason)),
@@ -108,8 +115,7 @@ async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
         tags = [["e", job["assignment"]], ["k", str(parse_event(job["request"]).kind)]]
         # The reason may be the node's own words about an encrypted job: it is for the customer only.
         changes += events_owed(now, bot.service.sign(kind=5, content="", tags=tags, created_at=now))
-    transfers = plan_release(cause_of(job["id"]), payer=job["customer"], held_msat=held)
-    return Plan(f"{cause_of(job['id'])}/release", transfers, tuple(changes))
+    return plan_release(escrow).plan(f"{cause_of(job['id'])}/release", *changes)
 
 
 def changed_job(bot: Bot, job: Row, *steps: JobStep | str, **values: str | int | None) -> Update:
@@ -189,17 +195,13 @@ async def _check_open_jobs(bot: Bot, customer: str) -> None:
         raise Rejected("rate-limited", "too many open jobs; wait for one to end", allowed=allowed)
 
 
-def _plan_hold_at_once(bot: Bot, agent: Agent, event: Event, price: Msat) -> Plan:
-    now = bot.clock.now()
-    return Plan(
+def _plan_hold_at_once(bot: Bot, agent: Agent, event: Event, held: Journal) -> Plan:
+    now, price = bot.clock.now(), Msat(sum(transfer.amount_msat for transfer in held.transfers))
+    told = _feedback(bot, agent.keypair, event, "processing", "paid from balance; looking for a node")
+    return held.plan(
         f"{cause_of(event.id)}/hold",
-        plan_hold(cause_of(event.id), payer=event.pubkey, price_msat=price),
-        (
-            *_new_job(bot, agent, event, JobStep.HOLD, price=price, due_at=now + bot.config.jobs.queue_seconds),
-            *events_owed(
-                now, _feedback(bot, agent.keypair, event, "processing", "paid from balance; looking for a node")
-            ),
-        ),
+        *_new_job(bot, agent, event, JobStep.HOLD, price=price, due_at=now + bot.config.jobs.queue_seconds),
+        *events_owed(now, told),
     )
 
 
@@ -282,6 +284,19 @@ def _refuse(bot: Bot, agent: Agent, event: Event, reason: str) -> Decision:
     return Plan(f"{cause_of(event.id)}/refuse", changes=events_owed(bot.clock.now(), told))
 
 
+def _refuse_debtor(bot: Bot, agent: Agent, event: Event, owed_msat: Msat) -> Decision:
+    """Refuse whoever owes us; how much is nobody else's business."""
+    refused = _refuse(bot, agent, event, "blocked: your account is blocked; a private message says why")
+    if isinstance(refused, str):
+        return refused
+    why = bot.message(
+        event.pubkey,
+        f"A payment of yours was taken back, and {format_sat(owed_msat)} of it had been spent: you owe them."
+        " Your next top-up clears this first; until then no job is taken.",
+    )
+    return replace(refused, changes=(*refused.changes, why))
+
+
 def _feedback(bot: Bot, speaker: KeyPair, request: Event, status: nip90.Status, text: str) -> Event:
     return nip90.build_feedback(
         speaker,
@@ -293,5 +308,5 @@ def _feedback(bot: Bot, speaker: KeyPair, request: Event, status: nip90.Status, 
     )
 
 
-def _encryption(bot: Bot, scheme: nip90.Scheme | None) -> nip90.Encryption | None:
-    return nip90.Encryption(scheme, bot.chance(32)) if scheme is not None else None
+def _encryption(bot: Bot, scheme: Scheme | None) -> Encryption | None:
+    return Encryption(scheme, bot.chance(32)) if scheme is not None else None

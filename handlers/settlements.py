@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import structlog
 
-from handlers.bot import Bot, new_user, written
-from handlers.jobs import cause_of, held_job_changes
-from handlers.states import JobState
+from handlers.bot import Bot, written
+from handlers.credits import plan_fed, plan_paid
+from handlers.zaps import plan_given
 from relaybot.db.database import Row
-from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
-from wallet.charges import plan_hold
-from wallet.ledger import Change, Plan, Put, Transfer, Update
+from wallet.accounts import CAPITAL, NODE_LIGHTNING
+from wallet.ledger import Change, Journal, Plan, Transfer, Update, Values
 from wallet.lightning import Settlement
 from wallet.money import format_sat
 
@@ -53,26 +52,26 @@ async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
 
 
 async def _plan_credit(bot: Bot, settlement: Settlement, invoice: Row, key: str, moved: Change) -> Plan:
-    now, owner = bot.clock.now(), invoice["owner"]
-    known = await bot.book.row("users", owner)
-    funded = known["first_funded_at"] if known is not None else None
     received = invoice["received_msat"] + settlement.amount_msat
-    transfers = [Transfer(NODE_LIGHTNING, user(owner), settlement.amount_msat, invoice["purpose"])]
-    changes: list[Change] = [
-        moved,
-        Update("invoices", invoice["id"], {"received_msat": received}, expect={"version": invoice["version"]}),
-        Put("users", owner, {"first_funded_at": funded or now}, fresh=new_user(now)),
-    ]
-    log.info("settled", label=invoice["id"], owner=owner, amount_msat=settlement.amount_msat)
-    job = await bot.book.row("jobs", invoice["job"]) if invoice["job"] else None
-    arrived = format_sat(settlement.amount_msat)
-    if job is None:
-        changes.append(bot.message(owner, f"{arrived} arrived: your balance is topped up."))
-    elif JobState(job["state"]) is JobState.AWAITING_PAYMENT and settlement.amount_msat >= job["price_msat"]:
-        transfers += plan_hold(cause_of(job["id"]), payer=owner, price_msat=job["price_msat"])
-        changes += held_job_changes(bot, job)
+    values: Values = {"received_msat": received, "preimage": settlement.preimage}
+    paid = Update("invoices", invoice["id"], values, expect={"version": invoice["version"]})
+    log.info("settled", label=invoice["id"], owner=invoice["owner"], amount_msat=settlement.amount_msat)
+    if invoice["purpose"] == "gift":
+        journal = await plan_given(bot, settlement, invoice["bolt11"])
     else:
-        changes.append(
-            bot.message(owner, f"{arrived} arrived after its job had ended: it is your balance now, for the next one.")
-        )
-    return Plan(key, tuple(transfers), tuple(changes))
+        journal = await _plan_asked(bot, settlement, invoice)
+    return journal.plan(key, moved, paid)
+
+
+async def _plan_asked(bot: Bot, settlement: Settlement, invoice: Row) -> Journal:
+    """Credit whoever asked for an invoice; their job goes on if it waits for this money, else a message tells them."""
+    owner, amount = invoice["owner"], settlement.amount_msat
+    job = await bot.book.row("jobs", invoice["job"]) if invoice["job"] else None
+    if job is None:
+        told = bot.message(owner, f"{format_sat(amount)} arrived: your balance is topped up.")
+        return await plan_fed(bot, owner, amount, invoice["purpose"]) + Journal(changes=(told,))
+    journal, goes_on = await plan_paid(bot, job, amount)
+    if goes_on:
+        return journal
+    said = f"{format_sat(amount)} arrived after its job had ended: it is your balance now, for the next one."
+    return journal + Journal(changes=(bot.message(owner, said),))

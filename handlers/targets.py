@@ -8,8 +8,8 @@ from handlers.bot import Bot, check_payouts, written
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr.event import Event
+from wallet.destinations import parse_lightning_address
 from wallet.ledger import Change, Plan, Values
-from wallet.lnurl import parse_lightning_address
 
 PROFILE_BYTES_MAX = 32_768  # a kind 0 larger than this is not read
 

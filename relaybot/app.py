@@ -10,33 +10,29 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 
 import structlog
 
-from handlers import announcements, assignments, commands, jobs, settlements, targets, workers
-from handlers.assignments import assign_held, release_due
-from handlers.bot import Agent, Bot
-from relaybot.accounting.closing import Rules
-from relaybot.accounting.publishing import publish_due
+from handlers import announcements
+from handlers.bot import Bot
+from relaybot import visits
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
 from relaybot.connection import RelayConnection
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import SqliteDatabase, open_sqlite
 from relaybot.errors import BadConfig, Rejected
-from relaybot.inbox import Inbox
-from relaybot.keyring import Keyring, open_keyring, read_key
+from relaybot.keyring import Keyring, open_keyring
 from relaybot.loops import repeat
 from relaybot.nostr import nip19
 from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.flow_of_funds import KIND as SUMMARY_KIND
-from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.messages import Ok
-from relaybot.outbox import Outbox, Publish
+from relaybot.outbox import Publish
 from relaybot.outgoing import Outgoing, OutgoingLimits
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.reader import OWN_RELAY, Reader
@@ -47,17 +43,17 @@ from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
 from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
+from relaybot.visitor import Visitor
+from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
-from splits.resolved import split_hash
+from relaybot.workings import Doors, build_bot, build_inbox, standing_tasks
 from wallet.book import Book
 from wallet.cln import CoreLightning
-from wallet.lightning import DecodedInvoice, Lightning, NodeInfo
-from wallet.lnurl import parse_pay_target, request_invoice
-from wallet.money import Msat, format_sat
-from wallet.payout_plans import PayoutRules
-from wallet.payouts import LookUp, Payouts
+from wallet.lightning import Lightning
+from wallet.lnurl import Fetcher
+from wallet.money import format_sat
 
 log = structlog.get_logger()
 
@@ -65,7 +61,6 @@ CURSOR_SECONDS = 60  # how often it is noted up to when the embedded relay was r
 DAY_SECONDS = 86_400
 UPKEEP_SECONDS = 1  # how often it is looked for events that have expired
 STOP_SECONDS = 10  # for each part to end by itself
-CURRENCY = {"bitcoin": "bc", "testnet": "tb", "testnet4": "tb", "signet": "tbs", "regtest": "bcrt"}  # BOLT 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,7 @@ async def serve(
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning = await stack.enter_async_context(open_lightning(config, clock, probe))
         book = Book(database, clock)
-        bot = build_bot(config, keyring, book, lightning, clock)
+        bot = build_bot(config, keyring, book, lightning, clock, chance=secrets.token_bytes)
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
             await _run(config, bot, keyring, ready=ready, probe=probe)
@@ -121,50 +116,14 @@ async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) 
         yield node if probe is no_probe else probed(node, probe)
 
 
-def agent_key(config: Config, keyring: Keyring, agent_id: str) -> KeyPair:
-    """Return an agent's key: the one in its `nsec_file`, or the one derived for it."""
-    given = config.agents[agent_id].nsec_file
-    return read_key(given, f"agents.{agent_id}.nsec_file") if given is not None else keyring.key(f"agent/{agent_id}")
-
-
-def build_bot(config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock) -> Bot:
-    """Return what the handlers work with."""
-    agents: dict[str, Agent] = {}
-    for agent_id, model in config.agents.items():
-        key = agent_key(config, keyring, agent_id)
-        if key.pubkey in agents:  # requests are told apart by the key they name
-            raise BadConfig(f"agents.{agent_id}.nsec_file", str(model.nsec_file), "a key that no other agent has")
-        split = config.splits[agent_id]
-        agents[key.pubkey] = Agent(
-            id=agent_id,
-            name=model.name,
-            about=model.about,
-            keypair=key,
-            kinds=frozenset(model.kinds),
-            takes_open_requests=model.open,
-            split=split,
-            split_hash=split_hash(split),
-        )
-    return Bot(
-        config=config,
-        service=keyring.key("service"),
-        agents=agents,
-        contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
-        workers_allowed=frozenset(config.workers.allowed),
-        book=book,
-        lightning=lightning,
-        clock=clock,
-        chance=secrets.token_bytes,
-    )
-
-
 async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, probe: Probe) -> None:
     books = keyring.key("books")
     published = PublishedAccounts(books.pubkey)
     settings = _relay_settings(config, keyring)
-    inbox = _inbox(bot)
+    inbox = build_inbox(bot)
     is_ready = asyncio.Event()
-    pages = build_app(published, _site(config, bot), ready=is_ready.is_set) if config.web.enabled else None
+    routes = address_routes(bot)
+    pages = build_app(published, _site(config, bot), ready=is_ready.is_set, more=routes) if config.web.enabled else None
     others = {url: RelayConnection(url, jitter=random.random, keypair=bot.service) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
         store = await EventStore.open(config.relay.database, settings.limits, probe)
@@ -179,7 +138,9 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, prob
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, hub)}
         relays |= {url: connection.publish for url, connection in others.items()}
         look_up = partial(reader.look_up_target, list(others.values()))
-        standing = _standing_tasks(bot, keyring, inbox, relays, look_up, probe=probe)
+        standing = standing_tasks(
+            bot, keyring, inbox, Doors(relays, look_up, _fetcher(config, probe), _visitor(config, probe))
+        )
         standing |= {f"relay {url}": connection.run() for url, connection in others.items()}
         for name, work in standing.items():
             tasks.create_task(work, name=name)
@@ -222,70 +183,19 @@ async def _in_time(close: Callable[[], Awaitable[None]]) -> None:
             await close()
 
 
-def _standing_tasks(
-    bot: Bot, keyring: Keyring, inbox: Inbox, relays: Mapping[str, Publish], look_up: LookUp, *, probe: Probe
-) -> dict[str, Coroutine[None, None, None]]:
-    """Return everything that goes on for ever, by name."""
-    config, outbox = bot.config, Outbox(bot.book, bot.clock, relays)
-    payouts = _payouts(config, bot, look_up, probe)
-
-    def news(*tables: str) -> asyncio.Event:
-        return bot.book.watch(*tables)
-
-    standing = {
-        "inbox": inbox.run(),
-        "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
-        "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
-        "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
-        "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
-        "payouts": payouts.run(concurrency=config.payouts.concurrency),
-    }
-    if config.payouts.enabled:  # else nothing new is opened; what is open goes on
-        checks = repeat("payout checks", payouts.open_due, wake=news("users", "targets"), seconds=5)
-        standing["payout checks"] = checks
-    if config.accounting.publish:
-        standing["accounts"] = repeat("accounts", partial(_publish_due, bot, keyring), wake=news(), seconds=60)
-    return standing
-
-
-def _payouts(config: Config, bot: Bot, look_up: LookUp, probe: Probe) -> Payouts:
+def _fetcher(config: Config, probe: Probe) -> Fetcher:
     limits = OutgoingLimits(
         seconds_max=config.outgoing.timeout_seconds,
         bytes_max=config.outgoing.bytes_max,
         requests_max=config.outgoing.requests_max,
     )
     outgoing = Outgoing(hosts=config.pinned_hosts, limits=limits)
-    fetch = outgoing if probe is no_probe else probed(outgoing, probe)
-    return Payouts(
-        bot.book,
-        bot.lightning,
-        bot.clock,
-        _payout_rules(config),
-        request_invoice=partial(_request_invoice, bot, _OwnNode(bot.lightning), fetch),
-        look_up=look_up,
-    )
+    return outgoing if probe is no_probe else probed(outgoing, probe)
 
 
-def _inbox(bot: Bot) -> Inbox:
-    """Return the inbox with every handler: this table is what the bot does."""
-    handlers = {
-        range(1): targets.on_profile,
-        range(5, 6): jobs.on_cancel,
-        range(1059, 1060): commands.on_wrap,
-        range(5000, 6000): jobs.on_request,
-        range(6000, 7000): assignments.on_result,
-        range(7000, 7001): assignments.on_feedback,
-        range(10133, 10134): targets.on_payto,
-        range(11998, 11999): workers.on_heartbeat,
-        range(31990, 31991): workers.on_announcement,
-    }
-    return Inbox(
-        bot.book,
-        bot.clock,
-        {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
-        waiting_max=bot.config.limits.inbox_max,
-        waiting=(range(1059, 1060), range(5000, 6000)),  # whoever asks us for money waits for the node
-    )
+def _visitor(config: Config, probe: Probe) -> visits.Publish:
+    visitor = Visitor(hosts=config.pinned_hosts)
+    return visitor.publish if probe is no_probe else probed(visitor, probe).publish
 
 
 def _show_day(published: PublishedAccounts, event: Event) -> None:
@@ -300,65 +210,8 @@ async def _publish(hub: Hub, event: Event) -> Ok:
     return await hub.publish(encode_event(event).encode(), event)
 
 
-async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
-    return await publish_due(
-        bot.book,
-        keyring.key("books"),
-        accounting_rules(bot.config),
-        bot.clock,
-        delay_seconds=bot.config.accounting.delay_seconds,
-    )
-
-
 async def _has_account(book: Book, pubkey: str) -> bool:
     return await book.row("users", pubkey) is not None
-
-
-class _OwnNode:
-    """Which node is ours: asked once, since key and network are a node's for life."""
-
-    def __init__(self, lightning: Lightning) -> None:
-        self._lightning = lightning
-        self._known: NodeInfo | None = None
-
-    async def info(self) -> NodeInfo:
-        if self._known is None:
-            self._known = await self._lightning.info()
-        return self._known
-
-
-async def _request_invoice(bot: Bot, own: _OwnNode, fetch: Outgoing, target: str, amount_msat: Msat) -> DecodedInvoice:
-    node = await own.info()
-    return await request_invoice(
-        fetch,
-        parse_pay_target(target),
-        amount_msat=amount_msat,
-        node_network=CURRENCY[node.network],
-        own_node_id=node.node_id,
-        now=bot.clock.now(),
-    )
-
-
-def accounting_rules(config: Config) -> Rules:
-    """Return the rules by which accounts are published."""
-    settings = config.accounting
-    return Rules(settings.k, settings.dominance_percent, settings.round, demo=settings.allow_open_day)
-
-
-def _payout_rules(config: Config) -> PayoutRules:
-    settings = config.payouts
-    return PayoutRules(
-        threshold_msat=settings.threshold,
-        fee_ppm_max=settings.fee_percent_max,
-        fee_minimum_msat=settings.fee_minimum,
-        retry_seconds=settings.retry_seconds,
-        retry_seconds_max=settings.retry_seconds_max,
-        poll_seconds=settings.poll_seconds,
-        confirm_seconds=settings.confirm_seconds,
-        empty_seconds=settings.empty_seconds,
-        failed_after_expiry_seconds=settings.failed_after_expiry_seconds,
-        attempts_max=settings.attempts_max,
-    )
 
 
 def _relay_settings(config: Config, keyring: Keyring) -> RelaySettings:

@@ -23,6 +23,7 @@ from relaybot.settings.relay import Relay
 from relaybot.settings.sections import (
     Accounting,
     AgentSettings,
+    Card,
     DirectMessages,
     Jobs,
     Keys,
@@ -35,6 +36,7 @@ from relaybot.settings.sections import (
     Service,
     Web,
     Workers,
+    Zaps,
 )
 from relaybot.settings.values import DataPath, Pubkey, RelayUrl, Surroundings
 from relaybot.settings.yaml_text import parse_yaml
@@ -68,9 +70,11 @@ class Config(Written):
     people: Table[Pubkey] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillModel] = Field(default_factory=dict, validate_default=True)
     agents: Table[AgentSettings] = Field(default_factory=dict, validate_default=True)
+    card: Card
     jobs: Jobs
     workers: Workers
     payouts: Payouts
+    zaps: Zaps
     outgoing: Outgoing
     referrals: Referrals
     dm: DirectMessages

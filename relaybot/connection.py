@@ -86,10 +86,11 @@ class _Session:
     mistakes: int = 0
 
 
-class _Straight(connect):
+class Straight(connect):
     """Goes to the relay that was named and nowhere else."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return what ends the attempt: a redirect is an error like any other."""
         return exc
 
 
@@ -225,7 +226,7 @@ class RelayConnection:
     # ---- the life of a connection
 
     def _open(self) -> connect:
-        return _Straight(
+        return Straight(
             self.url,
             proxy=None,
             compression=None,

@@ -75,7 +75,7 @@ class Outgoing:
         connect: Connect | None = None,
     ) -> None:
         """Take the operator's pinned names (`wallets.test` → `http://127.0.0.1:7480`); BadConfig if one is wrong."""
-        self._hosts = {name: _parse_origin(name, origin) for name, origin in hosts.items()}
+        self._hosts = parse_hosts(hosts)
         self._limits = limits or OutgoingLimits()
         self._lookup = lookup or SystemLookup()
         self._tls = tls
@@ -122,7 +122,7 @@ class Outgoing:
         return _Target(host, built, pinned=origin is not None)
 
     async def _fetch(self, target: _Target, bytes_max: int) -> bytes:
-        resolver = None if target.pinned else _Checked(target.host, await self._public_addresses(target.host))
+        resolver = None if target.pinned else _Checked(target.host, await public_addresses(self._lookup, target.host))
         connector = aiohttp.TCPConnector(
             resolver=resolver,
             use_dns_cache=False,
@@ -143,13 +143,15 @@ class Outgoing:
             _check_status(response.status, target.host)
             return await _read(response, bytes_max)
 
-    async def _public_addresses(self, host: str) -> list[str]:
-        found = list(await self._lookup(host))[:ADDRESSES_MAX]
-        if not found:
-            raise OSError("the name has no address")
-        if not all(map(is_public, found)):  # one private among public ones is a trick, not a mistake
-            raise Rejected("invalid", "host leads to an address that is not public", host=host)
-        return found
+
+async def public_addresses(lookup: Lookup, host: str) -> list[str]:
+    """Return the addresses of `host`; Rejected if one of them is not public, OSError if it has none."""
+    found = list(await lookup(host))[:ADDRESSES_MAX]
+    if not found:
+        raise OSError("the name has no address")
+    if not all(map(is_public, found)):  # one private among public ones is a trick, not a mistake
+        raise Rejected("invalid", "host leads to an address that is not public", host=host)
+    return found
 
 
 class SystemLookup:
@@ -209,6 +211,11 @@ def _check_public_form(scheme: str, port: str | None) -> None:
         raise Rejected("invalid", "URL must be https", found=scheme[:10])
     if port is not None and int(port) != _HTTPS_PORT:
         raise Rejected("invalid", "URL must use the default port", found=port)
+
+
+def parse_hosts(hosts: Mapping[str, str]) -> Mapping[str, URL]:
+    """Read `outgoing.hosts`, the operator's pinned names; BadConfig if one is wrong."""
+    return {name: _parse_origin(name, origin) for name, origin in hosts.items()}
 
 
 def _parse_origin(name: str, origin: str) -> URL:

@@ -7,23 +7,22 @@ overlap, and each event is handled once by its id (the inbox). Nothing is decide
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import structlog
 
 from handlers.bot import TWO_DAYS, Bot
 from handlers.jobs import cancelled
 from handlers.targets import is_followed
-from relaybot.connection import RelayConnection
+from relaybot.connection import OnEose, OnEvent
 from relaybot.errors import Unavailable
 from relaybot.inbox import Inbox
 from relaybot.nostr import nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
-from relaybot.relay.events import EventStore
-from relaybot.relay.hub import Hub
 from wallet.ledger import Plan, Put
 
 log = structlog.get_logger()
@@ -39,10 +38,44 @@ TARGETS = frozenset({0, 10133})
 ANSWERS = frozenset({nip90.FEEDBACK_KIND, *nip90.RESULT_KINDS})  # of every kind: a job outlives its agent
 
 
+class Stored(Protocol):
+    """What the embedded relay has stored (`relaybot.relay.events`)."""
+
+    def query(self, filters: Sequence[Filter]) -> AsyncIterator[list[bytes]]:
+        """Yield the JSON of what meets any of `filters`, page by page. Unavailable if it cannot be read."""
+        ...
+
+
+class Listening(Protocol):
+    """How a part of this process listens to the embedded relay (`relaybot.relay.hub`)."""
+
+    async def subscribe(
+        self, filters: Sequence[Filter], callback: Callable[[Event], None], *, durable: bool = False
+    ) -> object:
+        """Have `callback` called with what is stored, then with what comes."""
+        ...
+
+
+class Connected(Protocol):
+    """Another relay, as its client (`relaybot.connection`)."""
+
+    url: str
+
+    async def subscribe(
+        self, name: str, filters: Callable[[], Sequence[Filter]], on_event: OnEvent, on_eose: OnEose | None = None
+    ) -> None:
+        """Ask for events, now and after every reconnect."""
+        ...
+
+    async def unsubscribe(self, name: str) -> None:
+        """End a subscription."""
+        ...
+
+
 class Reader:
     """Read the embedded relay and others into the inbox."""
 
-    def __init__(self, bot: Bot, inbox: Inbox, store: EventStore) -> None:
+    def __init__(self, bot: Bot, inbox: Inbox, store: Stored) -> None:
         self._bot = bot
         self._inbox = inbox
         self._store = store  # of the embedded relay
@@ -56,7 +89,7 @@ class Reader:
             self._missed = True
             raise
 
-    async def read_own(self, hub: Hub) -> None:
+    async def read_own(self, hub: Listening) -> None:
         """Have what is new of the embedded relay come by `take`, without a socket, and read what it has stored."""
         filters = self.filters(await self._read_until(OWN_RELAY))
         # The subscription says what is taken from now on, however old it is; it hands over nothing itself.
@@ -76,7 +109,7 @@ class Reader:
         await self._remember(OWN_RELAY, now)
         return False
 
-    async def read_other(self, connection: RelayConnection) -> None:
+    async def read_other(self, connection: Connected) -> None:
         """Read another relay, from where we left it, now and after every reconnect."""
         since = await self._read_until(connection.url)
 
@@ -88,7 +121,7 @@ class Reader:
         receive = partial(self._receive_patiently, relay=connection.url)
         await connection.subscribe("bot", lambda: self.filters(since), receive, on_eose=caught_up)
 
-    async def look_up_target(self, others: Iterable[RelayConnection], pubkey: str) -> None:
+    async def look_up_target(self, others: Iterable[Connected], pubkey: str) -> None:
         """Ask all relays where `pubkey` wants to be paid: it may have said so before we knew of it."""
         wanted = Filter(kinds=TARGETS, authors=frozenset({pubkey}))
         await self._read_stored([wanted])

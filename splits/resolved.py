@@ -114,6 +114,25 @@ class Pot:
             total += share.pot.most_to(taker, most) if share.pot is not None else 0
         return total
 
+    def least_to(self, taker: str, amount: int) -> int:
+        """Return what others can never have of `amount`, if so much is charged or less; a lower bound.
+
+        Whatever is used and whoever is there, `taker` has so much, or the charge has left so much
+        over. What is split further counts as others'.
+        """
+        certain = (Rule.AMOUNT, Rule.PERCENT)
+        if self.rest != taker:
+            own = (
+                share for share in self.shares if share.to == taker and share.rule in certain and share.until is None
+            )
+            return sum(share.most(whole=amount, left=0) for share in own)
+        left = amount - sum(share.most(whole=amount, left=0) for share in self.shares if share.rule in certain)
+        others = self.payer_referrer_msat
+        for share in self.shares:
+            most = share.most(whole=amount, left=left) if share.to != taker else NOTHING
+            others = Msat(others + most + share.referrer_msat)
+        return max(0, amount - others)
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -159,6 +178,10 @@ class ResolvedSplit:
     def worker_part_max(self) -> Msat:
         """Return what the node that does the job gets at most: what its assignment bids."""
         return Msat(self.pot.most_to(WORKER, self.price_max))
+
+    def platform_part_min(self, charge_msat: int) -> Msat:
+        """Return the platform's own part of a charge, at least: as much promo money may be held for it."""
+        return Msat(self.pot.least_to(PLATFORM, charge_msat))
 
     def to_json(self) -> str:
         """Return the canonical JSON: sorted keys, no spaces, integers only."""

@@ -17,14 +17,16 @@ from aiohttp import web
 
 from handlers.bot import Bot
 from handlers.commands import COMMANDS
-from relaybot.app import _inbox
 from relaybot.cli import cli
 from relaybot.clock import SetClock
-from relaybot.config import Config
+from relaybot.config import Config, load_config
 from relaybot.db.database import Database
+from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
+from relaybot.workings import build_inbox
+from tests.book.journals import JOURNALS
 from tests.documents.blocks import ROOT, documents, printed_blocks
 from tests.documents.printed import printed_texts, told
 from tests.documents.reasons import PACKAGES, product_files, reasons
@@ -52,7 +54,8 @@ def test_every_printed_block_is_what_the_code_prints_now(page: str) -> None:
 
 def test_every_state_picture_and_every_journal_is_in_the_documents() -> None:
     printed = {name for page in PAGES.values() for name, _ in printed_blocks(page)}
-    wanted = {"states/job", "states/payout", "states/attempt", *(f"journal/{name}" for name in told().journals)}
+    lives = {f"states/{life}" for life in ("job", "payout", "attempt", "deposit")}
+    wanted = lives | {f"journal/{name}" for name in told().journals} | {f"words/{name}" for name in JOURNALS}
     assert not wanted - printed
 
 
@@ -142,10 +145,10 @@ def shell_lines() -> Iterator[tuple[str, str]]:
 
 def test_every_make_target_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     spans = [span for text in PAGES.values() for span in _SPAN.findall(_CODE.sub("", text))]
     lines = [*spans, *(line for _, line in shell_lines())]
-    named = {found[1] for line in lines if (found := re.match(r"make ([a-z]+)\b", line))}
+    named = {found[1] for line in lines if (found := re.match(r"make ([a-z-]+)", line))}
     assert {"demo", "test", "run", "check"} <= named <= targets
 
 
@@ -208,7 +211,7 @@ def test_every_kind_the_bot_handles_is_documented_and_no_other() -> None:
         clock=SetClock(0),
         config=SimpleNamespace(limits=SimpleNamespace(inbox_max=1)),
     )
-    assert kinds_table("reads") == set(_inbox(cast("Bot", bot))._handlers)
+    assert kinds_table("reads") == set(build_inbox(cast("Bot", bot))._handlers)
 
 
 def test_every_kind_the_bot_writes_is_documented_and_no_other() -> None:
@@ -226,7 +229,8 @@ def test_every_private_command_is_documented() -> None:
 
 def test_every_http_path_is_documented_and_no_other() -> None:
     site = Site(name="", about="", npub="", relay_url="", lightning="", simulated=True, agents=())
-    app = build_app(PublishedAccounts("00" * 32), site)
+    bot = cast("Bot", SimpleNamespace(config=load_config(ROOT / "config.yaml", {})))  # routes ask no more of it
+    app = build_app(PublishedAccounts("00" * 32), site, more=address_routes(bot))
     served = {resource.canonical for resource in app.router.resources() if isinstance(resource, web.Resource)}
     table = PROTOCOL[PROTOCOL.index("## HTTP") :]
     rows = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
@@ -234,7 +238,8 @@ def test_every_http_path_is_documented_and_no_other() -> None:
 
 
 def test_every_path_of_the_simulated_world_is_documented_and_no_other() -> None:
-    source = (ROOT / "relaybot" / "simulator" / "world.py").read_text(encoding="utf-8")
+    files = sorted((ROOT / "relaybot" / "simulator").glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     served = {f"{method.upper()} {path}" for method, path in re.findall(r'web\.(get|post)\("([^"]+)"', source)}
     page = PAGES["docs/simulator.md"]
     assert {
@@ -326,7 +331,7 @@ def test_every_plan_key_in_the_code_ends_as_a_documented_one() -> None:
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             source = path.read_text(encoding="utf-8")
-            endings |= set(re.findall(r'Plan\(\s*f"[^"]*?/([a-z]+)(?:/\{[^"]*)?"', source))
+            endings |= set(re.findall(r'[Pp]lan\(\s*f"[^"]*?/([a-z]+)(?:/\{[^"]*)?"', source))
     assert {"hold", "capture", "settled", "stop"} <= endings
     assert not {word for word in endings if not any(f"/{word}" in pattern or word in pattern for pattern in patterns)}
 

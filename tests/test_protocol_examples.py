@@ -16,7 +16,7 @@ from tests.documents.blocks import ROOT, printed_blocks
 from tests.documents.cast import MASTER, key_of
 from tests.documents.printed import told
 from wallet.bolt11_invoice import parse_bolt11
-from wallet.lnurl import parse_lightning_address
+from wallet.destinations import parse_lightning_address
 
 BLOCKS = dict(printed_blocks((ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")))
 EXAMPLES = {name.removeprefix("event/"): text for name, text in BLOCKS.items() if name.startswith("event/")}

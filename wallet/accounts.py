@@ -13,24 +13,31 @@ from typing import NewType
 from relaybot.errors import Rejected
 
 Account = NewType("Account", str)
+Owner = NewType("Owner", str)  # whose money: user/<pubkey> or org/<id>
 
 
 class Class(Enum):
-    """What a user's or an escrow's money may be used for."""
+    """What somebody's or an escrow's money may be used for, in the order in which a job draws on it."""
 
-    SATS = "sats"  # withdrawable
+    PROMO = "promo"  # given by the operator: pays for jobs only, and of them only the platform's part
     CARD = "card"  # bought by card: pays for jobs only
-    PROMO = "promo"  # given by the operator: pays for jobs only
+    SATS = "sats"  # withdrawable
 
 
 REVENUE = {cls: Account(f"platform/revenue/{cls.value}") for cls in Class}
 FEES = Account("platform/fees")
 ROUTING_INCOME = Account("platform/routing_income")
 EXPENSE_LIGHTNING = Account("platform/expense/lightning")
+EXPENSE_ONCHAIN = Account("platform/expense/onchain")
+EXPENSE_CARD = Account("platform/expense/card")
+EXPENSE_FX = Account("platform/expense/fx")
 PROMOTIONS = Account("platform/promotions")
+CARD_LOSSES = Account("platform/card_losses")
+BANK = Account("platform/bank")
 CAPITAL = Account("platform/capital")
 NODE_LIGHTNING = Account("node/lightning")
 NODE_ONCHAIN = Account("node/onchain")
+CARD_RECEIVABLE = Account("card/receivable")
 
 _PUBKEY = r"[0-9a-f]{64}"
 _CLASS = "(?:sats|card|promo)"
@@ -53,9 +60,34 @@ def parse_account(name: str) -> Account:
     return Account(name)
 
 
+def person(pubkey: str) -> Owner:
+    """Return the user with this hex `pubkey` as an owner of money."""
+    return Owner(f"user/{pubkey}")
+
+
+def company(org_id: str) -> Owner:
+    """Return the company with this id as an owner of money."""
+    return Owner(f"org/{org_id}")
+
+
+def of(whose: Owner, cls: Class = Class.SATS) -> Account:
+    """Return the account on which the money of this class stands."""
+    return Account(f"{whose}/{cls.value}")
+
+
 def user(pubkey: str, cls: Class = Class.SATS) -> Account:
     """Return the account of the user with this hex `pubkey`."""
-    return Account(f"user/{pubkey}/{cls.value}")
+    return of(person(pubkey), cls)
+
+
+def maturing(pubkey: str) -> Account:
+    """Return the account of what this user earned from card money and does not have in sats yet."""
+    return Account(f"user/{pubkey}/maturing")
+
+
+def owed(pubkey: str) -> Account:
+    """Return the account of what this user owes us: below zero while there is a debt."""
+    return Account(f"user/{pubkey}/owed")
 
 
 def hold(cause: str, cls: Class = Class.SATS) -> Account:

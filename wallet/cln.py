@@ -1,57 +1,61 @@
-"""The Lightning port on Core Lightning: the one door to pyln-client.
+"""The Lightning port on Core Lightning.
 
 What the node really answers was recorded from v26.06; the comments name the fact
 each line obeys. Nothing here retries, decides about money or remembers anything:
 that is `wallet/payouts.py` and `wallet/invoices.py`.
 
-Each call runs in a thread of one of three pools (reads, waits, payments), so that a
-hanging payment slows nobody. pyln sets no socket timeout and a call may hang for
-ever, so each has a time limit of ours; when it passes, or the caller is cancelled,
-the call's socket is shut and its thread is free again.
+Each call runs in a thread of one of three lanes (reads, waits, payments), so that a
+hanging payment slows nobody.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-# Importing pyln.client replaces json.JSONEncoder.default in the whole process (objects with a to_json method are
-# written by it). Nothing of ours has such a method; a test shows that event ids stay what they were.
-from pyln.client import LightningRpc, RpcError
+from typing import TypeVar
 
 from relaybot.errors import Rejected, Unavailable
 from wallet.cln_answers import (
     FINAL_HTLC_STATES,
     CreatedInvoice,
+    DecodedBolt12,
+    Fetched,
     GetInfo,
+    InvoiceCount,
     ListChannelMoves,
     ListHtlcs,
     ListInvoices,
     ListPays,
     ListPeerChannels,
     ListSendPays,
+    MadeOffer,
     PaidInvoice,
     XpayAnswer,
     attempts_from_parts,
+    bolt12_invoice,
     report,
     shaped,
     unknown,
 )
-from wallet.lightning import Invoice, Move, NodeInfo, PaymentReport, PaymentState, Settlement
+from wallet.cln_calls import Lane, NodeError
+from wallet.lightning import (
+    DecodedInvoice,
+    Invoice,
+    Move,
+    NodeInfo,
+    PaymentReport,
+    PaymentState,
+    Settlement,
+    StandingOffer,
+)
 from wallet.money import Msat
 
 _UNKNOWN_COMMAND = -32601
 _BAD_PARAMETERS = -32602
 _DUPLICATE_LABEL = 900
 _TIMED_OUT = 904
+_NO_SUCH_INVOICE = frozenset({905, 906})  # unknown, or no longer unpaid
 
 # Why a payment call failed, in our words: the node's own text may hold invoices and is never passed on.
 _PAY_REASONS = {
@@ -66,6 +70,13 @@ _PAY_REASONS = {
     209: "an attempt failed, parts may be pending",
     219: "already paid",
 }
+# What fetchinvoice says: the first cannot be mended by asking again, the second can.
+_FETCH_REASONS = {
+    _BAD_PARAMETERS: "the node cannot read this offer, or its amount is another one",
+    1002: "offer has expired",
+    1004: "whoever made the offer refuses to give an invoice",
+}
+_FETCH_WAITS_REASONS = {1003: "no way to whoever made the offer", 1005: "whoever made the offer does not answer"}
 _SENDING_STATES = frozenset({"CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE"})
 _Shape = TypeVar("_Shape")
 
@@ -77,124 +88,29 @@ class NodeLimits:
     read_seconds: float = 30  # a node that reads longer than this hangs
     wait_grace_seconds: float = 10  # what a wait may take beyond its own timeout
     payment_seconds: float = 120  # then the answer is UNKNOWN; the payment itself goes on
+    fetch_seconds: int = 30  # for whoever made an offer to answer with an invoice
     retry_seconds: int = 60  # xpay looks for other routes this long; no timeout: a held HTLC outlasts it
     readers: int = 8
     waiters: int = 4
     payers: int = 64
 
 
-class _NodeError(Exception):
-    """The node answered with an error; only its code is kept."""
-
-    def __init__(self, method: str, code: int) -> None:
-        super().__init__(f"{method}: the node answered error {code}")
-        self.code = code
-
-
-class _Silent:
-    """A logger that keeps nothing: pyln logs whole payloads, invoices included."""
-
-    def debug(self, *_: object) -> None:
-        """Drop it."""
-
-
-class _Call(LightningRpc):  # type: ignore[misc]  # pyln has no types
-    """One call over one socket, which can be given up from another thread."""
-
-    def __init__(self, path: str, *, timeout_seconds: float) -> None:
-        super().__init__(path, logger=_Silent())
-        self._timeout_seconds = timeout_seconds
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._given_up = False
-
-    def _writeobj(self, sock: Any, obj: object) -> None:
-        """Send the request, on a socket that cannot block for ever: pyln itself sets no timeout."""
-        with self._lock:
-            if self._given_up:
-                raise TimeoutError("given up before it was sent")
-            self._socket = sock.sock
-            sock.sock.settimeout(self._timeout_seconds)
-        super()._writeobj(sock, obj)
-
-    def close(self) -> None:
-        """Close the socket, in the thread that used it: pyln leaves it open after most errors."""
-        with self._lock:
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
-
-    def give_up(self) -> None:
-        """Free the thread: nothing more is sent, and the one that reads hears the end of the stream."""
-        with self._lock:
-            self._given_up = True
-            if self._socket is not None:
-                with suppress(OSError):  # the node hung up first
-                    self._socket.shutdown(socket.SHUT_RDWR)
-
-
-class _Lane:
-    """One pool of threads for one sort of calls."""
-
-    def __init__(self, name: str, *, path: Path, threads: int) -> None:
-        self._path = str(path)
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"lightning-{name}")
-        self._calls: set[_Call] = set()
-        self._closed = False
-
-    async def call(self, method: str, params: Mapping[str, object], *, limit_seconds: float) -> object:
-        """Return the node's result; raise _NodeError for its errors and Unavailable for all else."""
-        if self._closed:
-            raise Unavailable(f"lightning node: {method}: closed")
-        call = _Call(self._path, timeout_seconds=limit_seconds)
-        self._calls.add(call)
-        try:
-            async with asyncio.timeout(limit_seconds):  # waiting for a free thread counts
-                return await asyncio.get_running_loop().run_in_executor(self._pool, partial(_ask, call, method, params))
-        except TimeoutError:
-            raise Unavailable(f"lightning node: {method} took longer than {limit_seconds:g} s") from None
-        finally:
-            call.give_up()  # nothing to give up after an answer; else the thread is freed now
-            self._calls.discard(call)
-
-    def close(self) -> None:
-        """Take no more calls and end those that run."""
-        self._closed = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for call in self._calls:
-            call.give_up()
-
-
-def _ask(call: _Call, method: str, params: Mapping[str, object]) -> object:
-    """Make one blocking call, in a thread."""
-    try:
-        return call.call(method, dict(params))
-    except RpcError as error:
-        # On a lost connection .error is a string, not a dictionary.
-        code = error.error.get("code") if isinstance(error.error, dict) else None
-        lost = Unavailable(f"lightning node: connection lost during {method}")
-        failure: Exception = _NodeError(method, code) if type(code) is int else lost
-    except OSError as error:
-        # No socket: FileNotFoundError. A dead node: ConnectionRefusedError or ConnectionResetError.
-        failure = Unavailable(f"lightning node: {method}: {type(error).__name__}")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        # pyln reads whatever comes as JSON and as a dictionary.
-        failure = Unavailable(f"lightning node: {method}: unreadable answer ({type(error).__name__})")
-    finally:
-        call.close()
-    raise failure  # out here nothing is chained to it: RpcError's text holds the payload, invoices and all
-
-
 class CoreLightning:
     """The Lightning port, spoken to a Core Lightning node or to what serves its JSON-RPC."""
 
-    def __init__(self, socket_path: Path | str, *, limits: NodeLimits | None = None) -> None:
-        """Prepare the pools; nothing is sent before the first call."""
+    def __init__(
+        self, socket_path: Path | str, *, limits: NodeLimits | None = None, private_channels: bool | None = None
+    ) -> None:
+        """Prepare the lanes; nothing is sent before the first call.
+
+        `private_channels` says whether invoices hint at unpublished channels; None leaves it to the node.
+        """
+        self._private_channels = private_channels
         self._limits = limits or NodeLimits()
         path = Path(socket_path)
-        self._reads = _Lane("read", path=path, threads=self._limits.readers)
-        self._waits = _Lane("wait", path=path, threads=self._limits.waiters)
-        self._payments = _Lane("pay", path=path, threads=self._limits.payers)
+        self._reads = Lane("read", path=path, threads=self._limits.readers)
+        self._waits = Lane("wait", path=path, threads=self._limits.waiters)
+        self._payments = Lane("pay", path=path, threads=self._limits.payers)
 
     async def close(self) -> None:
         """End all calls and free their threads; payments already sent go on at the node."""
@@ -208,18 +124,21 @@ class CoreLightning:
         return NodeInfo(answer.id, answer.network, answer.alias, answer.blockheight, synced)
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
+        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
     ) -> Invoice:
         """Return the invoice of this `label`, made now or before."""
-        params = {
+        params: dict[str, object] = {
             "amount_msat": "any" if amount_msat is None else amount_msat,
             "label": _sendable("label", label),
             "description": _sendable("description", description),  # as UTF-8: an \u escape answers -32602
             "expiry": expiry_seconds,
+            **({"deschashonly": True} if hashed else {}),
         }
+        if self._private_channels is not None:  # left out, the node hints at them only if it has no public one
+            params["exposeprivatechannels"] = self._private_channels
         try:
             made = await self._read("invoice", params, CreatedInvoice, asks=True)
-        except _NodeError as error:
+        except NodeError as error:
             if error.code == _DUPLICATE_LABEL:  # the label is the idempotency key
                 return await self._invoice_made_before(label, amount_msat)
             if error.code == _BAD_PARAMETERS:
@@ -245,6 +164,29 @@ class CoreLightning:
             return Invoice(each.label, each.bolt11, each.payment_hash, amount, each.expires_at)
         return None
 
+    async def cancel_invoice(self, label: str) -> None:
+        """Delete an unpaid invoice: the node then refuses its payment. What was paid meanwhile is a settlement."""
+        try:
+            await self._reads.call(
+                "delinvoice",
+                {"label": _sendable("label", label), "status": "unpaid"},
+                limit_seconds=self._limits.read_seconds,
+            )
+        except NodeError as error:
+            if error.code not in _NO_SUCH_INVOICE:
+                raise Unavailable(str(error)) from None
+
+    async def create_offer(self, *, description: str, label: str) -> StandingOffer:
+        """Return an offer over any amount. Made again it may be another one: its blinded paths are new each time."""
+        params = {"amount": "any", "description": _sendable("description", description), "label": label}
+        made = await self._read("offer", params, MadeOffer)
+        return StandingOffer(made.offer_id, made.bolt12)
+
+    async def invoice_changes(self) -> int:
+        """Return the last updated_index: it outlives deleted invoices, and is never used twice."""
+        params = {"subsystem": "invoices", "indexname": "updated", "nextvalue": 0}  # 0 answers at once
+        return (await self._read("wait", params, InvoiceCount)).updated
+
     async def next_settlement(self, *, after_index: int, timeout_seconds: int) -> Settlement | None:
         """Wait for the first settlement above `after_index`; None if none comes in time.
 
@@ -254,15 +196,41 @@ class CoreLightning:
         limit = timeout_seconds + self._limits.wait_grace_seconds
         try:
             answer = await self._waits.call("waitanyinvoice", params, limit_seconds=limit)
-        except _NodeError as error:
+        except NodeError as error:
             if error.code == _TIMED_OUT:
                 return None
             raise Unavailable(str(error)) from None
         paid = shaped("waitanyinvoice", answer, PaidInvoice)
         # Overpayment is accepted: what arrived is what counts.
-        return Settlement(paid.label, paid.payment_hash, Msat(paid.amount_received_msat), paid.pay_index, paid.paid_at)
+        return Settlement(
+            paid.label,
+            paid.payment_hash,
+            Msat(paid.amount_received_msat),
+            paid.pay_index,
+            paid.paid_at,
+            preimage=paid.payment_preimage,
+            change=paid.updated_index,
+            offer_id=paid.local_offer_id,
+        )
 
-    async def pay(self, bolt11: str, *, maxfee_msat: Msat, label: str) -> PaymentReport:
+    async def fetch_invoice(self, offer: str, *, amount_msat: Msat) -> DecodedInvoice:
+        """Ask the maker of an offer for an invoice. The node checks that it belongs to the offer, and its signature."""
+        params = {"offer": offer, "amount_msat": amount_msat, "timeout": self._limits.fetch_seconds}
+        limit = self._limits.fetch_seconds + self._limits.wait_grace_seconds
+        try:
+            fetched = shaped(
+                "fetchinvoice", await self._waits.call("fetchinvoice", params, limit_seconds=limit), Fetched
+            )
+        except NodeError as error:
+            if error.code in _FETCH_REASONS:
+                raise Rejected("invalid", _FETCH_REASONS[error.code]) from None
+            raise Unavailable(_FETCH_WAITS_REASONS.get(error.code, str(error))) from None
+        said = await self._read("decode", {"string": fetched.invoice}, DecodedBolt12)
+        return bolt12_invoice(fetched.invoice, said, amount_msat=amount_msat)
+
+    async def pay(
+        self, bolt11: str, *, maxfee_msat: Msat, label: str, amount_msat: Msat | None = None
+    ) -> PaymentReport:
         """Pay once; SETTLED on success, else UNKNOWN with the reason. Raises nothing but cancellation.
 
         No error is proof that nothing was sent: 209 came while a large part was pending for
@@ -275,11 +243,11 @@ class CoreLightning:
             "maxfee": maxfee_msat,
             "retry_for": self._limits.retry_seconds,
             "label": label,
-        }
+        } | ({} if amount_msat is None else {"amount_msat": amount_msat})  # refused where the invoice has an amount
         try:
             answer = await self._payments.call("xpay", params, limit_seconds=self._limits.payment_seconds)
             paid = shaped("xpay", answer, XpayAnswer)
-        except _NodeError as error:
+        except NodeError as error:
             return unknown(_PAY_REASONS.get(error.code, f"node error {error.code}"))
         except Unavailable as error:
             return unknown(str(error))
@@ -290,7 +258,7 @@ class CoreLightning:
         params = {"payment_hash": payment_hash}
         try:
             listed = await self._read("listpays", params, ListPays, asks=True)
-        except _NodeError as error:
+        except NodeError as error:
             if error.code != _UNKNOWN_COMMAND:
                 raise Unavailable(str(error)) from None
             # listpays belongs to a plugin and is gone when that one is.
@@ -336,7 +304,7 @@ class CoreLightning:
         """Return the answer of a short call; with `asks` the caller judges the node's errors itself."""
         try:
             answer = await self._reads.call(method, params, limit_seconds=self._limits.read_seconds)
-        except _NodeError as error:
+        except NodeError as error:
             if asks:
                 raise
             raise Unavailable(str(error)) from None

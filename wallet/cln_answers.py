@@ -11,14 +11,14 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from relaybot.errors import Unavailable
-from wallet.lightning import PaymentReport, PaymentState
+from relaybot.errors import Rejected, Unavailable
+from wallet.lightning import DecodedInvoice, PaymentReport, PaymentState
 from wallet.money import MAX_MSAT, Msat
 
 # An HTLC in one of these states is over; listhtlcs remembers it as long as its channel is open.
 FINAL_HTLC_STATES = frozenset({"RCVD_REMOVE_ACK_REVOCATION", "SENT_REMOVE_ACK_REVOCATION"})
 
-_Msat = Annotated[int, msgspec.Meta(ge=0, le=MAX_MSAT)]  # every *_msat in an answer is a plain int
+AnyMsat = Annotated[int, msgspec.Meta(ge=0, le=MAX_MSAT)]  # every *_msat in an answer is a plain int
 _Shape = TypeVar("_Shape")
 
 
@@ -48,7 +48,7 @@ class ListedInvoice(msgspec.Struct):
     payment_hash: str
     expires_at: int
     bolt11: str = ""  # invoices of offers have a bolt12 instead
-    amount_msat: _Msat | None = None
+    amount_msat: AnyMsat | None = None
 
 
 class ListInvoices(msgspec.Struct):
@@ -63,15 +63,50 @@ class PaidInvoice(msgspec.Struct):
     label: str
     payment_hash: str
     pay_index: int
-    amount_received_msat: _Msat
+    amount_received_msat: AnyMsat
     paid_at: int
+    payment_preimage: str
+    updated_index: int = 0
+    local_offer_id: str | None = None
+
+
+class Fetched(msgspec.Struct):
+    """fetchinvoice."""
+
+    invoice: str
+
+
+class DecodedBolt12(msgspec.Struct):
+    """decode, of a BOLT12 invoice."""
+
+    type: str
+    valid: bool
+    invoice_payment_hash: str = ""
+    invoice_node_id: str = ""
+    invoice_amount_msat: AnyMsat = 0
+    invoice_created_at: int = 0
+    invoice_relative_expiry: int = 7_200  # BOLT 12: where the invoice names none
+    offer_description: str | None = None
+
+
+class InvoiceCount(msgspec.Struct):
+    """wait, for the changes of invoices."""
+
+    updated: int
+
+
+class MadeOffer(msgspec.Struct):
+    """offer."""
+
+    offer_id: str
+    bolt12: str
 
 
 class XpayAnswer(msgspec.Struct):
     """xpay, on success."""
 
     payment_preimage: str
-    amount_sent_msat: _Msat
+    amount_sent_msat: AnyMsat
 
 
 _Status = Literal["pending", "complete", "failed"]
@@ -82,7 +117,7 @@ class Attempt(msgspec.Struct):
 
     status: _Status
     preimage: str | None = None
-    amount_sent_msat: _Msat | None = None
+    amount_sent_msat: AnyMsat | None = None
 
 
 class ListPays(msgspec.Struct):
@@ -97,7 +132,7 @@ class Part(msgspec.Struct):
     status: _Status
     groupid: int = 0  # exceeds 2^53: never a float
     payment_preimage: str | None = None
-    amount_sent_msat: _Msat | None = None
+    amount_sent_msat: AnyMsat | None = None
 
 
 class ListSendPays(msgspec.Struct):
@@ -124,7 +159,7 @@ class PeerChannel(msgspec.Struct):
 
     state: str
     peer_connected: bool = False
-    spendable_msat: _Msat = 0
+    spendable_msat: AnyMsat = 0
     htlcs: list[Htlc] = []
 
 
@@ -138,9 +173,9 @@ class ChannelMove(msgspec.Struct):
     """One row of listchannelmoves."""
 
     created_index: int
-    credit_msat: _Msat
-    debit_msat: _Msat
-    fees_msat: _Msat
+    credit_msat: AnyMsat
+    debit_msat: AnyMsat
+    fees_msat: AnyMsat
     primary_tag: str
     payment_hash: str | None = None
 
@@ -157,6 +192,26 @@ def shaped(method: str, answer: object, shape: type[_Shape]) -> _Shape:
         return msgspec.convert(answer, type=shape)
     except msgspec.ValidationError as error:
         raise Unavailable(f"lightning node: {method}: unexpected answer: {error}") from None
+
+
+def bolt12_invoice(text: str, said: DecodedBolt12, *, amount_msat: Msat) -> DecodedInvoice:
+    """Return a fetched invoice as it was decoded; Rejected if it is not one of exactly `amount_msat`."""
+    if said.type != "bolt12 invoice" or not said.valid or not said.invoice_payment_hash:
+        raise Rejected("invalid", "whoever made the offer gave no valid invoice", found=said.type[:40])
+    if said.invoice_amount_msat != amount_msat:
+        found = said.invoice_amount_msat
+        raise Rejected("invalid", "invoice is for another amount", found=found, allowed=amount_msat)
+    return DecodedInvoice(
+        bolt11=text,
+        payment_hash=said.invoice_payment_hash,
+        payee=said.invoice_node_id,
+        amount_msat=amount_msat,
+        description=said.offer_description,
+        description_hash=None,
+        created_at=said.invoice_created_at,
+        expires_at=said.invoice_created_at + said.invoice_relative_expiry,
+        network="",  # the node fetches and takes invoices of its own chain only
+    )
 
 
 def unknown(reason: str) -> PaymentReport:

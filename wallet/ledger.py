@@ -85,6 +85,22 @@ class Plan:
     digest: str | None = None  # of a client's own idempotency key's content (attack A5)
 
 
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A part of a Plan: what one business fact moves, and the rows it changes."""
+
+    transfers: tuple[Transfer, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+    def __add__(self, after: Journal) -> Journal:
+        """Return both, one after the other."""
+        return Journal(self.transfers + after.transfers, self.changes + after.changes)
+
+    def plan(self, key: str, *changes: Change) -> Plan:
+        """Return it as a Plan under `key`, with further changes."""
+        return Plan(key, self.transfers, (*self.changes, *changes))
+
+
 class Verdict(Enum):
     """What became of a Plan."""
 

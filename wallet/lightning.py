@@ -7,7 +7,7 @@ nothing was paid (`PaymentState`). What the words mean at Core Lightning stands 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -43,6 +43,17 @@ class Settlement:
     amount_msat: Msat
     pay_index: int
     paid_at: int
+    change: int = 0  # the number of this change in the node's own count of them (`invoice_changes`)
+    offer_id: str | None = None  # of the offer it was made for, at the payer's request
+    preimage: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOffer:
+    """An offer (BOLT12) of ours: whoever pays it asks the node for an invoice, as often as they like."""
+
+    offer_id: str
+    bolt12: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +91,9 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class DecodedInvoice:
-    """What a BOLT11 text says, its signature checked."""
+    """What an invoice says, its signature checked."""
 
-    bolt11: str
+    bolt11: str  # the text that is paid; a BOLT12 invoice where it was fetched for an offer
     payment_hash: str
     payee: str
     amount_msat: Msat | None
@@ -101,9 +112,9 @@ class Lightning(Protocol):
         ...
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
+        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
     ) -> Invoice:
-        """Return the invoice of this `label`, made now or before.
+        """Return the invoice of this `label`, made now or before; `hashed`, it commits to the description's hash only.
 
         Rejected if the label stands for another amount, or the node refuses the description.
         """
@@ -113,12 +124,33 @@ class Lightning(Protocol):
         """Return the invoice of this `label`, if there is one."""
         ...
 
+    async def cancel_invoice(self, label: str) -> None:
+        """See to it that an unpaid invoice cannot be paid any more; one that has been paid, or is gone, stays so."""
+        ...
+
+    async def create_offer(self, *, description: str, label: str) -> StandingOffer:
+        """Return an offer over any amount, which stands until it is disabled."""
+        ...
+
+    async def invoice_changes(self) -> int:
+        """Return how many changes of invoices the node has counted: it never counts back, unless it forgot."""
+        ...
+
     async def next_settlement(self, *, after_index: int, timeout_seconds: int) -> Settlement | None:
         """Wait for the first settlement with a pay_index above `after_index`; None if none comes in time."""
         ...
 
-    async def pay(self, bolt11: str, *, maxfee_msat: Msat, label: str) -> PaymentReport:
-        """Pay an invoice once, for at most `maxfee_msat` of routing fee.
+    async def fetch_invoice(self, offer: str, *, amount_msat: Msat) -> DecodedInvoice:
+        """Ask whoever made a BOLT12 offer for an invoice of exactly `amount_msat`.
+
+        Rejected if they refuse, or their invoice is not what was asked for; Unavailable if they do not answer.
+        """
+        ...
+
+    async def pay(
+        self, bolt11: str, *, maxfee_msat: Msat, label: str, amount_msat: Msat | None = None
+    ) -> PaymentReport:
+        """Pay an invoice once, for at most `maxfee_msat` of routing fee; `amount_msat` if it names none itself.
 
         SETTLED on success, else UNKNOWN with the reason, a node out of reach included: it raises
         nothing. Whether an UNKNOWN one was paid is what `payment` tells, later.

@@ -1,8 +1,9 @@
-"""Paying to a Lightning Address or an LNURL: LUD-06, LUD-16 and LUD-17, the payer's side.
+"""Asking the wallet behind a Lightning Address or an LNURL for an invoice: LUD-06, the payer's side.
 
-The parsing is pure; `request_invoice` fetches with the guarded client and returns an
-invoice only if it is exactly what was asked for. It pays nothing: storing and paying
-the invoice stands in `wallet/payouts.py`.
+`request_invoice` fetches with the guarded client and returns an invoice only if it is
+exactly what was asked for. It pays nothing: storing and paying the invoice stands in
+`wallet/payouts.py`. What a wallet says of its own payments (LUD-21) is not asked: only
+our node's records settle a payment.
 """
 
 from __future__ import annotations
@@ -14,20 +15,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
-from bech32 import bech32_decode, convertbits
 
-from relaybot.addresses import parse_host
 from relaybot.errors import Rejected
 from wallet.bolt11_invoice import parse_bolt11, require_payable
+from wallet.destinations import PayTarget
 from wallet.lightning import DecodedInvoice
 from wallet.money import MAX_MSAT, Msat
 
 INVOICE_SECONDS_MIN = 60  # a payment may take this long; an invoice that ends sooner is asked for again
 OWN_NODE = "own node"  # Rejected.reason: the target is a wallet on our node, so it is balance and no payment
 
-# LUD-16, with its tags; names end where those of e-mail do. Dots alone would be a path.
-_NAME = re.compile(r"(?=\.*[a-z0-9_-])[a-z0-9._+-]{1,64}", re.ASCII)
-_LNURL_CHARACTERS_MAX = 2_000  # LUD-01 sets no limit; a QR code ends near 4,296 characters
 _REASON_CHARACTERS_MAX = 100
 _PRINTABLE = re.compile(r"[^ -~]+", re.ASCII)
 
@@ -41,35 +38,6 @@ class Fetcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LightningAddress:
-    """`name@host` of LUD-16."""
-
-    name: str
-    host: str
-
-    @property
-    def url(self) -> str:
-        """Return where its pay parameters are."""
-        return f"https://{self.host}/.well-known/lnurlp/{self.name}"
-
-    def __str__(self) -> str:
-        return f"{self.name}@{self.host}"
-
-
-@dataclass(frozen=True, slots=True)
-class PayLink:
-    """An LNURL of LUD-01 or LUD-17, as the https URL it stands for."""
-
-    url: str
-
-    def __str__(self) -> str:
-        return self.url
-
-
-PayTarget = LightningAddress | PayLink
-
-
-@dataclass(frozen=True, slots=True)
 class PayParams:
     """What a wallet takes: LUD-06, and the length of a comment (LUD-12)."""
 
@@ -78,48 +46,6 @@ class PayParams:
     max_msat: Msat
     metadata: str  # as it was sent: its bytes are what the invoice commits to
     comment_allowed: int
-
-
-def parse_lightning_address(text: str) -> LightningAddress:
-    """Read `name@host`, in any case; Rejected if either side is refused."""
-    name, at, host = text.strip().lower().partition("@")
-    if not at:
-        raise Rejected("invalid", "not a Lightning Address", found=text[:40])
-    if not _NAME.fullmatch(name):
-        raise Rejected("invalid", "name may have a-z, 0-9, and -_.+", found=name[:40])
-    return LightningAddress(name, parse_host(host))
-
-
-def parse_pay_link(text: str) -> PayLink:
-    """Read `lnurl1…` (LUD-01) or `lnurlp://…` (LUD-17); Rejected if it stands for no https URL."""
-    bare = text.strip()
-    url = f"https://{bare[9:]}" if bare[:9].lower() == "lnurlp://" else _decode_lnurl(bare)
-    host = re.match(r"https://([^/?#]+)", url)
-    if host is None:
-        raise Rejected("invalid", "LNURL does not stand for an https URL")
-    parse_host(host[1])
-    return PayLink(url)
-
-
-def parse_pay_target(text: str) -> PayTarget:
-    """Read a Lightning Address or an LNURL, with or without `lightning:` before it."""
-    bare = text.strip()
-    if bare[:10].lower() == "lightning:":
-        bare = bare[10:]
-    if bare[:6].lower() in {"lnurl1", "lnurlp"} and "@" not in bare:
-        return parse_pay_link(bare)
-    return parse_lightning_address(bare)
-
-
-def _decode_lnurl(text: str) -> str:
-    prefix, words = bech32_decode(text) if len(text) <= _LNURL_CHARACTERS_MAX else (None, None)
-    octets = convertbits(words, 5, 8, pad=False) if prefix == "lnurl" and words is not None else None
-    if octets is None:
-        raise Rejected("invalid", "not an LNURL", found=text[:20])
-    try:
-        return bytes(octets).decode("ascii")
-    except UnicodeDecodeError:
-        raise Rejected("invalid", "LNURL holds no URL") from None
 
 
 def parse_pay_params(answer: object) -> PayParams:

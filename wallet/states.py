@@ -1,4 +1,4 @@
-"""The lives of a payout and of its attempts, as tables."""
+"""The lives of a payout, of its attempts, and of a card payment, as tables."""
 
 from __future__ import annotations
 
@@ -43,6 +43,22 @@ class AttemptStep(Enum):
     FAIL = "fail"
 
 
+class DepositState(Enum):
+    """Where a card payment stands."""
+
+    GOOD = "good"
+    DISPUTED = "disputed"  # the card company has taken it back, for now
+    LOST = "lost"  # it stays taken back: what is owed for it was written off
+
+
+class DepositStep(Enum):
+    """What can happen to a card payment."""
+
+    DISPUTE = "dispute"
+    WIN = "win"
+    WRITE_OFF = "write_off"
+
+
 PAYOUT = Lifecycle(
     "payout",
     {
@@ -64,5 +80,15 @@ ATTEMPT = Lifecycle(
         (AttemptState.PREPARED, AttemptStep.FAIL): AttemptState.FAILED,
         (AttemptState.SENT, AttemptStep.PAY): AttemptState.PAID,
         (AttemptState.SENT, AttemptStep.FAIL): AttemptState.FAILED,
+    },
+)
+
+DEPOSIT = Lifecycle(
+    "deposit",
+    {
+        (DepositState.GOOD, DepositStep.DISPUTE): DepositState.DISPUTED,
+        (DepositState.DISPUTED, DepositStep.WIN): DepositState.GOOD,
+        (DepositState.DISPUTED, DepositStep.WRITE_OFF): DepositState.LOST,
+        (DepositState.LOST, DepositStep.WIN): DepositState.GOOD,
     },
 )

@@ -36,7 +36,7 @@ from relaybot.nostr.flow_of_funds import (
 )
 
 # What is charged for jobs is what is earned in all roles: one sum, seen from both sides.
-TOGETHER = (("in",), ("earned", "jobs"), ("out",), ("fees",))
+TOGETHER = (("in",), ("earned", "jobs"), ("tips",), ("out",), ("fees",))
 
 _Pending: TypeAlias = Mapping[CellName, Counter[str]]
 _Plan: TypeAlias = Mapping[CellName, frozenset[CellName]]  # published cell → the cells whose money it tells
@@ -47,7 +47,8 @@ class Contributions:
     """Whose money moved in which cell in one period.
 
     `earned/platform` is counted by the customers who paid it, all other cells of
-    `earned` by those who earned it; `jobs` by customers; the rest by whose balance moved.
+    `earned` by those who earned it; `jobs` by customers; `tips` by those who were given
+    them; the rest by whose balance moved.
     """
 
     period: Period

@@ -20,13 +20,17 @@ from relaybot.errors import Rejected
 from relaybot.nostr.flow_of_funds import DAY_SECONDS, CellName, Period, build_summary, day_period
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
-from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, Class, owner
+from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, owner
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Values
 
 log = structlog.get_logger()
 
 Cells = dict[CellName, Counter[str]]
+
+TIPS: CellName = ("tips", "given")
+_GIFTS = "hold/zap/"
+_GIVERS = "whoever gives"  # counts as one account: a giver's key may be made for one gift alone
 
 _NEW_TRANSFERS = "SELECT * FROM transfers WHERE seq > :last AND created_at < :end ORDER BY seq"
 
@@ -92,14 +96,19 @@ async def read_cells(reader: Reader, *, after_seq: int, end: int) -> tuple[Cells
 def _contributions(row: Row, jobs: dict[str, Row]) -> list[tuple[CellName, str, int]]:
     amount, payer, payee = row["amount_msat"], Account(row["debit"]), Account(row["credit"])
     if payer == NODE_LIGHTNING and owner(payee) is not None:
-        return [(("in", "lightning"), str(owner(payee)), amount)]
+        came_in: list[tuple[CellName, str, int]] = [(("in", "lightning"), str(owner(payee)), amount)]
+        return came_in + ([(TIPS, str(owner(payee)), amount)] if row["reason"] == "zap" else [])
+    if payer == NODE_LIGHTNING and (payee.startswith(_GIFTS) or row["reason"] == "donation"):
+        return [(("in", "lightning"), _GIVERS, amount)]
+    if payer.startswith(_GIFTS) and owner(payee) is not None:
+        return [(TIPS, str(owner(payee)), amount)]
     if payee == NODE_LIGHTNING and payer.startswith("hold/payout/"):
         cell: CellName = ("fees", "routing") if row["reason"] == "fee" else ("out", "lightning")
         return [(cell, payer.split("/")[2], amount)]
     if _is_capture(row) and ":" in row["reason"]:
         customer = jobs[_job_of(row)]["customer"]
         role = row["reason"].partition(":")[0]
-        earner = customer if payee == REVENUE[Class.SATS] else str(owner(payee))
+        earner = customer if payee in REVENUE.values() else str(owner(payee))
         return [(("earned", role), earner, amount), (("jobs", "charged"), customer, amount)]
     return []
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from relaybot import app
+from relaybot import app, workings
 from relaybot.cli.shell import (
     config_option,
     configure_logging,
@@ -135,7 +135,7 @@ def keys(config_path: Path, *, as_json: bool) -> None:
     config = load(config_path)
     keyring = keyring_of(config)
     pubkeys = {role: keyring.key(role).pubkey for role in ("service", "zapper", "books", "relay")}
-    pubkeys |= {f"agent/{agent}": app.agent_key(config, keyring, agent).pubkey for agent in config.agents}
+    pubkeys |= {f"agent/{agent}": workings.agent_key(config, keyring, agent).pubkey for agent in config.agents}
     show(
         [{"role": role, "npub": nip19.encode_npub(pubkey)} for role, pubkey in pubkeys.items()], "keys", as_json=as_json
     )

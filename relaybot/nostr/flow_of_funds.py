@@ -35,6 +35,7 @@ LAYOUT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "earned": (*ROLES, OTHER),
         "out": ("lightning", "onchain", OTHER),
         "jobs": ("count", "charged"),
+        "tips": ("given",),
         "fees": ("routing", "onchain", OTHER),
     }
 )

@@ -16,7 +16,8 @@ from typing import Literal, get_args
 import msgspec
 
 from relaybot.errors import Rejected
-from relaybot.nostr import job_tags, nip04, nip44
+from relaybot.nostr import encryption, job_tags
+from relaybot.nostr.encryption import Encryption, Scheme
 from relaybot.nostr.event import HEX32_LENGTH, Event, Tags, encode_event, first_value, is_hex
 from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.nip40 import parse_expiration
@@ -28,10 +29,6 @@ RESULT_KINDS = range(6000, 7000)
 RESULT_OFFSET = 1000
 FEEDBACK_KIND = 7000
 
-Scheme = Literal["nip44", "nip04"]
-NIP44: Scheme = "nip44"
-NIP04: Scheme = "nip04"
-
 InputType = Literal["url", "event", "job", "text"]
 Status = Literal["payment-required", "processing", "error", "success", "partial"]
 
@@ -39,14 +36,6 @@ _TEXT_GENERATION_KIND = 5050
 _PRIVATE_TAGS = frozenset({"i", "param", "output"})
 _TAGS = msgspec.json.Decoder(Tags)
 _ENCODER = msgspec.json.Encoder()
-
-
-@dataclass(frozen=True, slots=True)
-class Encryption:
-    """How to encrypt one event: the scheme, and 32 random bytes never used before."""
-
-    scheme: Scheme
-    nonce: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +133,7 @@ def build_job_request(
     if encrypt is None:
         return keypair.sign(kind=kind, content="", tags=[*private, *tags], created_at=now)
     assert provider is not None, "an encrypted request names its provider"
-    content = _encrypted(_json(private), keypair, provider, encrypt)
+    content = encryption.encrypt(_json(private), keypair, provider, encrypt)
     return keypair.sign(kind=kind, content=content, tags=[*tags, ("encrypted",)], created_at=now)
 
 
@@ -180,7 +169,7 @@ def encryption_of(event: Event) -> Scheme | None:
     """Return the scheme in which a request, feedback or result is encrypted; None if it is in the open."""
     if not event.tags_named("encrypted"):
         return None
-    return NIP04 if "?iv=" in event.content else NIP44
+    return encryption.scheme_of(event.content)
 
 
 # ---- feedback
@@ -205,7 +194,7 @@ def build_feedback(
     refers = (("e", request.id), ("p", request.pubkey))
     if encrypt is None:
         return keypair.sign(kind=FEEDBACK_KIND, content="", tags=(*private, *refers), created_at=now)
-    content = _encrypted(_json(private), keypair, request.pubkey, encrypt)
+    content = encryption.encrypt(_json(private), keypair, request.pubkey, encrypt)
     tags = (("status", status), *refers, ("encrypted",))
     return keypair.sign(kind=FEEDBACK_KIND, content=content, tags=tags, created_at=now)
 
@@ -250,7 +239,7 @@ def build_result(
     kind = request.kind + RESULT_OFFSET
     if encrypt is None:
         return keypair.sign(kind=kind, content=content, tags=[*tags, *request.tags_named("i")], created_at=now)
-    sealed = _encrypted(content, keypair, request.pubkey, encrypt)
+    sealed = encryption.encrypt(content, keypair, request.pubkey, encrypt)
     return keypair.sign(kind=kind, content=sealed, tags=[*tags, ("encrypted",)], created_at=now)
 
 
@@ -259,7 +248,11 @@ def parse_result(event: Event, reader: KeyPair | None = None) -> Result:
     if event.kind not in RESULT_KINDS:
         raise Rejected("invalid", "kind: not a job result", found=event.kind)
     scheme, amount = encryption_of(event), event.tag("amount")
-    content = event.content if scheme is None or reader is None else _decrypted(event, reader, scheme)
+    content = (
+        event.content
+        if scheme is None or reader is None
+        else encryption.decrypt(event.content, reader, event.pubkey, scheme)
+    )
     return Result(
         event_id=event.id,
         provider=event.pubkey,
@@ -273,36 +266,18 @@ def parse_result(event: Event, reader: KeyPair | None = None) -> Result:
     )
 
 
-# ---- encryption
-
-
-def _encrypted(text: str, keypair: KeyPair, pubkey: str, encrypt: Encryption) -> str:
-    if encrypt.scheme == NIP44:
-        return nip44.encrypt(text, nip44.conversation_key(keypair, pubkey), encrypt.nonce)
-    return nip04.encrypt(text, keypair, pubkey, encrypt.nonce[: nip04.IV_BYTES])
-
-
-def _decrypted(event: Event, keypair: KeyPair, scheme: Scheme) -> str:
-    try:
-        if scheme == NIP44:
-            return nip44.decrypt(event.content, nip44.conversation_key(keypair, event.pubkey))
-        return nip04.decrypt(event.content, keypair, event.pubkey)
-    except Rejected as error:
-        raise Rejected(error.prefix, f"content: {error.reason}", **error.fields) from None
+# ---- tags
 
 
 def _private_tags(event: Event, keypair: KeyPair, scheme: Scheme) -> Tags:
     try:
-        return _TAGS.decode(_decrypted(event, keypair, scheme))
+        return _TAGS.decode(encryption.decrypt(event.content, keypair, event.pubkey, scheme))
     except UNREADABLE:
         raise Rejected("invalid", "content: not a JSON array of tags") from None
 
 
 def _json(tags: object) -> str:
     return _ENCODER.encode(tags).decode()
-
-
-# ---- tags
 
 
 def _input_tag(one: Input) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from relaybot.accounting.publishing import publish_day
-from relaybot.app import accounting_rules
 from relaybot.clock import SystemClock
 from relaybot.config import Config
 from relaybot.keyring import Keyring
 from relaybot.operator.opening import Answer, opened
+from relaybot.workings import accounting_rules
 
 
 async def publish_accounts(config: Config, keyring: Keyring, day: str | None) -> Answer:

@@ -20,6 +20,7 @@ from relaybot.settings.values import (
     DataFile,
     DataPath,
     Origin,
+    PercentFromZero,
     Port,
     Seconds,
 )
@@ -46,9 +47,10 @@ class Keys(Written):
 
 
 class Web(Written):
-    """The pages for browsers, on the relay's port."""
+    """The pages for browsers, on the relay's port, and the domain of our Lightning Addresses and NIP-05 names."""
 
     enabled: bool = True
+    domain: HostName | None = None  # without it nobody is found as <name>@<domain>
 
 
 class LightningSettings(Written):
@@ -65,6 +67,13 @@ class AgentSettings(AgentModel):
     """An agent of our own: what any author can write of one, and its key."""
 
     nsec_file: DataFile | None = None
+
+
+class Card(Written):
+    """What is earned from money that was paid in by card, and how long the card company may take it back."""
+
+    maturity_days: Annotated[int, Field(ge=0, le=730)] = 120  # the span in which most disputes come
+    advance_sats_per_day: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0  # at the operator's own risk
 
 
 class Jobs(Written):
@@ -108,6 +117,16 @@ class Payouts(Written):
     failed_after_expiry_seconds: Seconds = 600  # records empty for so long after its expiry: it failed
 
 
+class Zaps(Written):
+    """Money that is given: zaps, and payments to our Lightning Addresses."""
+
+    anonymous: Literal["refuse", "donate"] = "refuse"  # to the service itself, by nobody who could be credited
+    platform: PercentFromZero = Millionths(0)  # of what agents and results are given
+    comment_characters_max: Annotated[int, Field(ge=0, le=500)] = 255  # LUD-12: it travels in a URL
+    invoice_seconds: Seconds = 600  # whoever zaps pays at once
+    requests_per_minute: Count = 60  # for invoices, by one address: each is a row at the node
+
+
 class Outgoing(Written):
     """Requests to hosts that strangers name (Lightning Addresses)."""
 
@@ -129,6 +148,7 @@ class DirectMessages(Written):
     """Conversation by private message."""
 
     enabled: bool = True
+    batch_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60  # gifts of so long are told in one message
 
 
 class Accounting(Written):

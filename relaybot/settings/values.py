@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
+from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from relaybot.errors import Rejected
 from relaybot.nostr.event import KIND_MAX
 from relaybot.nostr.nip19 import parse_pubkey
 from relaybot.relay.proxies import Network
+from splits.model import Millionths, Percent
 
 URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
 YEAR_SECONDS = 366 * 86_400
@@ -77,6 +78,10 @@ def _surroundings(info: ValidationInfo) -> Surroundings:
     return context
 
 
+def _percent_from_zero(value: object) -> object:
+    return Millionths(0) if value in {"0%", "0 %"} else TypeAdapter(Percent).validate_python(value)
+
+
 def _url(*schemes: str) -> Callable[[str], str]:
     allowed = f"an address such as {schemes[0]}://host:port, without a user, a query or a fragment"
 
@@ -124,6 +129,7 @@ RelayUrl = Annotated[str, AfterValidator(_url("ws", "wss"))]
 KindRange = Annotated[range, PlainValidator(_kinds)]
 AddressRange = Annotated[Network, PlainValidator(_addresses)]
 Origin = Annotated[str, AfterValidator(_url("http", "https"))]
+PercentFromZero = Annotated[Millionths, PlainValidator(_percent_from_zero)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[int, Field(ge=1, le=YEAR_SECONDS)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

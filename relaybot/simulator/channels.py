@@ -15,7 +15,7 @@ from relaybot.simulator.params import BAD_PARAMETERS, Fault, Params
 from relaybot.simulator.routes import Edge, Hop
 from relaybot.simulator.store import Row, Store
 
-BLOCK_HEIGHT = 150  # the chain stands still
+_HTLC_HEIGHT = 150  # HTLCs never time out here: their height says nothing
 _RESERVE_PER_CENT = 1  # BOLT 2: what a side must keep, as Core Lightning sets it
 _CLTV_DELTA = 6
 _DUST_MSAT = 546_000  # smaller HTLCs have no output of their own
@@ -157,25 +157,22 @@ class Channels:
             ]
         }
 
-    def listfunds(self, node: str) -> dict[str, Any]:
-        """`listfunds`: channels only; the simulated chain holds nothing."""
-        return {
-            "outputs": [],
-            "channels": [
-                {
-                    "peer_id": self._pubkey(_other(row, node)),
-                    "connected": bool(row["connected"]),
-                    "state": "CHANNELD_NORMAL",
-                    "channel_id": channel_id(row["id"]),
-                    "short_channel_id": short_id(row["id"]),
-                    "our_amount_msat": _balance(row, node),
-                    "amount_msat": row["capacity_msat"],
-                    "funding_txid": _digest("funding", row["id"]),
-                    "funding_output": 0,
-                }
-                for row in self._of(node)
-            ],
-        }
+    def funds(self, node: str) -> list[dict[str, Any]]:
+        """Return the channels of `listfunds`."""
+        return [
+            {
+                "peer_id": self._pubkey(_other(row, node)),
+                "connected": bool(row["connected"]),
+                "state": "CHANNELD_NORMAL",
+                "channel_id": channel_id(row["id"]),
+                "short_channel_id": short_id(row["id"]),
+                "our_amount_msat": _balance(row, node),
+                "amount_msat": row["capacity_msat"],
+                "funding_txid": _digest("funding", row["id"]),
+                "funding_output": 0,
+            }
+            for row in self._of(node)
+        ]
 
     def listhtlcs(self, node: str, given: Params) -> dict[str, Any]:
         """`listhtlcs`: every HTLC of the node's channels, those that are over included."""
@@ -186,7 +183,7 @@ class Channels:
                     "short_channel_id": short_id(row["id"]),
                     "created_index": htlc["id"],
                     "id": htlc["id"],
-                    "expiry": BLOCK_HEIGHT + _CLTV_DELTA,
+                    "expiry": _HTLC_HEIGHT + _CLTV_DELTA,
                     "amount_msat": htlc["amount_msat"],
                     "direction": _direction(htlc, node),
                     "payment_hash": htlc["payment_hash"],
@@ -321,7 +318,7 @@ def _describe_htlc(htlc: Row, node: str) -> dict[str, Any]:
         "direction": _direction(htlc, node),
         "id": htlc["id"],
         "amount_msat": htlc["amount_msat"],
-        "expiry": BLOCK_HEIGHT + _CLTV_DELTA,
+        "expiry": _HTLC_HEIGHT + _CLTV_DELTA,
         "payment_hash": htlc["payment_hash"],
         "state": _state(htlc, node),
     } | ({"local_trimmed": True} if htlc["amount_msat"] < _DUST_MSAT else {})

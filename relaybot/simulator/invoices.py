@@ -7,12 +7,13 @@ never used again. Payments themselves stand in `payments.py`.
 from __future__ import annotations
 
 import hashlib
-import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from relaybot.clock import Clock
 from relaybot.simulator import params
+from relaybot.simulator.bolt12 import DEFAULT_EXPIRY_SECONDS, Requested, build_invoice
 from relaybot.simulator.channels import Channels, page
 from relaybot.simulator.params import BAD_PARAMETERS, Fault, Params
 from relaybot.simulator.signing import DESCRIPTION_BYTES_MAX, InvoiceText, build_bolt11
@@ -23,12 +24,13 @@ EXPIRY_SECONDS_DEFAULT = 604_800
 EXPIRY_SECONDS_MAX = 2**31  # what a node that counts in 32 bits can still add to a time
 
 _MATCHING = {
-    "label": "SELECT * FROM invoices WHERE node = ? AND label = ?",
-    "payment_hash": "SELECT * FROM invoices WHERE node = ? AND payment_hash = ?",
-    "invstring": "SELECT * FROM invoices WHERE node = ? AND bolt11 = ?",
+    "label": "SELECT * FROM listed_invoices WHERE node = ? AND label = ?",
+    "payment_hash": "SELECT * FROM listed_invoices WHERE node = ? AND payment_hash = ?",
+    "invstring": "SELECT * FROM listed_invoices WHERE node = ? AND bolt11 = ?",
+    "offer_id": "SELECT * FROM listed_invoices WHERE node = ? AND offer_id = ?",
 }
-_BY_CREATION = "SELECT * FROM invoices WHERE node = ? AND created_index >= ? ORDER BY created_index LIMIT ?"
-_BY_UPDATE = "SELECT * FROM invoices WHERE node = ? AND updated_index >= ? ORDER BY updated_index LIMIT ?"
+_BY_CREATION = "SELECT * FROM listed_invoices WHERE node = ? AND created_index >= ? ORDER BY created_index LIMIT ?"
+_BY_UPDATE = "SELECT * FROM listed_invoices WHERE node = ? AND updated_index >= ? ORDER BY updated_index LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,15 @@ class Invoices:
     """The invoices of one node."""
 
     def __init__(
-        self, node: str, secret: bytes, *, store: Store, channels: Channels, clock: Clock, changes: Changes
+        self,
+        node: str,
+        secret: bytes,
+        *,
+        store: Store,
+        channels: Channels,
+        clock: Clock,
+        changes: Changes,
+        chance: Callable[[int], bytes],
     ) -> None:
         self._node = node
         self._channels = channels
@@ -55,54 +65,91 @@ class Invoices:
         self._store = store
         self._clock = clock
         self._changes = changes
+        self._chance = chance
 
     def create(self, asked: Asked) -> Row:
         """Store and return a new invoice; Fault 900 if its label is taken, 901 if its preimage is."""
         now = self._clock.now()
-        preimage = asked.preimage or secrets.token_hex(32)
+        preimage = asked.preimage or self._chance(32).hex()
         text = InvoiceText(
             payment_hash=hashlib.sha256(bytes.fromhex(preimage)).hexdigest(),
-            payment_secret=secrets.token_hex(32),
+            payment_secret=self._chance(32).hex(),
             amount_msat=asked.amount_msat,
             description=asked.description,
             only_hash=asked.only_hash,
             created_at=now,
             expiry_seconds=asked.expiry_seconds,
         )
-        bolt11 = build_bolt11(text, secret=self._secret)
         with self._store.transaction():
             if self.find(asked.label) is not None:
                 raise Fault(900, f"Duplicate label '{asked.label}'")
             if self.by_hash(text.payment_hash) is not None:
                 raise Fault(901, "preimage already used")
-            self._store.run(
-                "INSERT INTO invoices (node, label, bolt11, payment_hash, preimage, amount_msat, description,"
-                " payment_secret, expires_at, created_index) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    self._node,
-                    asked.label,
-                    bolt11,
-                    text.payment_hash,
-                    preimage,
-                    asked.amount_msat,
-                    asked.description,
-                    text.payment_secret,
-                    now + asked.expiry_seconds,
-                    self._store.next_index(self._node, "invoices/created"),
-                ),
-            )
+            self._keep(asked, text, build_bolt11(text, secret=self._secret), preimage)
         self._changes.ring()
         made = self.find(asked.label)
         assert made is not None, "it has just been stored"
         return made
 
+    def create_for_offer(self, offer: Row, *, amount_msat: int, payer_id: str, payer_note: str | None) -> str:
+        """Store an invoice that somebody asked an offer for, and return its text."""
+        now, preimage = self._clock.now(), self._chance(32)
+        label = f"{offer['offer_id']}-{payer_id}-0"
+        wanted = Requested(
+            amount_msat=amount_msat,
+            payment_hash=hashlib.sha256(preimage).hexdigest(),
+            payer_id=payer_id,
+            payer_note=payer_note,
+            metadata=self._chance(16),
+            created_at=now,
+        )
+        asked = Asked(label, amount_msat, offer["description"], expiry_seconds=DEFAULT_EXPIRY_SECONDS)
+        text = InvoiceText(
+            payment_hash=wanted.payment_hash,
+            payment_secret="",  # it stands in the blinded path
+            amount_msat=amount_msat,
+            description=asked.description,
+            only_hash=False,
+            created_at=now,
+            expiry_seconds=asked.expiry_seconds,
+        )
+        invoice = build_invoice(offer["bolt12"], wanted, secret=self._secret)
+        with self._store.transaction():
+            self._keep(asked, text, invoice, preimage.hex())
+            self._store.run(
+                "INSERT INTO offer_invoices (node, label, offer_id, payer_note) VALUES (?, ?, ?, ?)",
+                (self._node, label, offer["offer_id"], payer_note),
+            )
+        self._changes.ring()
+        return invoice
+
+    def _keep(self, asked: Asked, text: InvoiceText, written: str, preimage: str) -> None:
+        self._store.run(
+            "INSERT INTO invoices (node, label, bolt11, payment_hash, preimage, amount_msat, description,"
+            " payment_secret, expires_at, created_index) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self._node,
+                asked.label,
+                written,
+                text.payment_hash,
+                preimage,
+                asked.amount_msat,
+                asked.description,
+                text.payment_secret,
+                text.created_at + asked.expiry_seconds,
+                self._store.next_index(self._node, "invoices/created"),
+            ),
+        )
+
     def find(self, label: str) -> Row | None:
         """Return the invoice of this label."""
-        return self._store.row("SELECT * FROM invoices WHERE node = ? AND label = ?", (self._node, label))
+        return self._store.row("SELECT * FROM listed_invoices WHERE node = ? AND label = ?", (self._node, label))
 
     def by_hash(self, payment_hash: str) -> Row | None:
         """Return the invoice of this payment hash."""
-        return self._store.row("SELECT * FROM invoices WHERE node = ? AND payment_hash = ?", (self._node, payment_hash))
+        return self._store.row(
+            "SELECT * FROM listed_invoices WHERE node = ? AND payment_hash = ?", (self._node, payment_hash)
+        )
 
     def payable(self, payment_hash: str, amount_msat: int) -> Row | None:
         """Return the invoice if it takes a payment of `amount_msat` now: unpaid, in time, not underpaid."""
@@ -125,6 +172,11 @@ class Invoices:
                 self._node,
                 payment_hash,
             ),
+        )
+        self._store.run(
+            "UPDATE offers SET used = 1, active = active AND NOT single_use WHERE node = ? AND offer_id ="
+            " (SELECT offer_id FROM listed_invoices WHERE node = ? AND payment_hash = ?)",
+            (self._node, self._node, payment_hash),
         )
 
     def expire(self) -> None:
@@ -187,10 +239,9 @@ class Invoices:
         return {"invoices": [describe(row) for row in rows]}
 
     def _matching(self, name: str, given: Params) -> list[Row]:
-        """Return the invoices of one filter; of an offer there are none, for the simulator makes no offers."""
-        if name == "offer_id":
-            return []
-        value = params.payment_hash(given) if name == "payment_hash" else params.text(given, name)
+        """Return the invoices of one filter."""
+        is_hash = name in {"payment_hash", "offer_id"}
+        value = params.payment_hash(given, name) if is_hash else params.text(given, name)
         return self._store.rows(_MATCHING[name], (self._node, value))
 
     async def waitanyinvoice(self, given: Params) -> dict[str, Any]:
@@ -198,7 +249,7 @@ class Invoices:
         after, seconds = params.integer(given, "lastpay_index", 0), params.integer(given, "timeout")
         found = await self._changes.first(
             lambda: self._store.row(
-                "SELECT * FROM invoices WHERE node = ? AND pay_index > ? ORDER BY pay_index LIMIT 1",
+                "SELECT * FROM listed_invoices WHERE node = ? AND pay_index > ? ORDER BY pay_index LIMIT 1",
                 (self._node, after),
             ),
             seconds=seconds,
@@ -255,10 +306,10 @@ class Invoices:
 
 def describe(row: Row) -> dict[str, Any]:
     """Return an invoice as the node lists it: what it does not have is left out."""
-    paid = row["status"] == "paid"
+    paid, offer_id = row["status"] == "paid", row["offer_id"]
     said = {
         "label": row["label"],
-        "bolt11": row["bolt11"],
+        "bolt11" if offer_id is None else "bolt12": row["bolt11"],
         "payment_hash": row["payment_hash"],
         "amount_msat": row["amount_msat"],
         "status": row["status"],
@@ -268,6 +319,8 @@ def describe(row: Row) -> dict[str, Any]:
         "payment_preimage": row["preimage"] if paid else None,
         "description": row["description"],
         "expires_at": row["expires_at"],
+        "local_offer_id": offer_id,
+        "invreq_payer_note": row["payer_note"],
         "created_index": row["created_index"],
         "updated_index": row["updated_index"],
     }

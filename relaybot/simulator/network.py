@@ -20,18 +20,24 @@ import structlog
 
 from relaybot.clock import Clock, SystemClock
 from relaybot.errors import BadConfig
+from relaybot.simulator.chain import Chain
 from relaybot.simulator.channels import Channels
+from relaybot.simulator.controls import Controls
 from relaybot.simulator.invoices import Invoices
 from relaybot.simulator.node import SimulatedNode
+from relaybot.simulator.offers import Offers
 from relaybot.simulator.payments import Payments
 from relaybot.simulator.people import WALLETS_NODE, People
 from relaybot.simulator.rpc import RpcServer, checked_socket_path
 from relaybot.simulator.scripts import Scripts
 from relaybot.simulator.store import Store
 from relaybot.simulator.waiting import Changes
+from relaybot.simulator.wallet import Wallet
 from relaybot.simulator.world import World
 
 SERVICE_NODE = "service"
+Chance = Callable[[int], bytes]  # that many random bytes
+
 DELAY_SECONDS = 0.05  # of each payment in `run_node`: about what a direct peer takes
 
 log = structlog.get_logger()
@@ -82,6 +88,7 @@ class SimulatedNetwork:
         delay_seconds: float = 0.0,
         http_host: str = "127.0.0.1",
         http_port: int = 0,
+        chance: Chance = secrets.token_bytes,
     ) -> None:
         """Check the paths; BadConfig if a socket's would be too long. Nothing is written before `start`."""
         self._data_dir = data_dir.absolute()
@@ -89,6 +96,7 @@ class SimulatedNetwork:
         self._topology = topology or Topology()
         self._delay_seconds = delay_seconds
         self._http = (http_host, http_port)
+        self._chance = chance
         self.sockets = {name: checked_socket_path(self._socket_path(name)) for name in self._topology.nodes}
         self.nodes: dict[str, SimulatedNode] = {}
         self._servers: list[RpcServer] = []
@@ -100,7 +108,7 @@ class SimulatedNetwork:
         BadConfig if another process runs on the same directory, or `http_host` is not this machine.
         """
         try:
-            self._open()
+            self.open()
             for server in self._servers:
                 await server.start()
                 self._closing.push_async_callback(server.close)
@@ -113,8 +121,8 @@ class SimulatedNetwork:
         log.info("simulator_started", url=self.running.url, directory=str(self._data_dir))
         return self.running
 
-    def _open(self) -> None:
-        """Open the database and make everything that works on it."""
+    def open(self) -> None:
+        """Open the database and make everything that works on it; nobody is listened to yet."""
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._closing.callback(_locked(self._data_dir / "lock").close)
         self._store = Store(self._data_dir / "network.sqlite3")
@@ -122,6 +130,8 @@ class SimulatedNetwork:
         changes, invoices = Changes(), dict[str, Invoices]()
         self.scripts = Scripts(self._store)
         self.channels = Channels(self._store, self._clock)
+        self.chain = Chain(self._store, self._clock, changes, chance=self._chance)
+        self.offers = Offers(self._store, self._clock, invoices, chance=self._chance)
         self.payments = Payments(
             store=self._store,
             channels=self.channels,
@@ -130,15 +140,28 @@ class SimulatedNetwork:
             clock=self._clock,
             changes=changes,
             delay_seconds=self._delay_seconds,
+            chance=self._chance,
         )
         self._closing.push_async_callback(self.payments.close)
         for name in self._topology.nodes:
             self._add_node(name, invoices, changes)
         self._open_channels()
         self.people = People(
-            store=self._store, invoices=invoices[WALLETS_NODE], payments=self.payments, clock=self._clock
+            store=self._store,
+            invoices=invoices[WALLETS_NODE],
+            offers=self.offers,
+            payments=self.payments,
+            clock=self._clock,
         )
-        self._world = World(people=self.people, payments=self.payments, scripts=self.scripts, overview=self._overview)
+        self._world = World(
+            people=self.people,
+            payments=self.payments,
+            scripts=self.scripts,
+            controls=Controls(
+                self.chain, nodes=self.nodes, set_synced=self.set_synced, set_connected=self.set_connected
+            ),
+            overview=self._overview,
+        )
 
     async def close(self) -> None:
         """Stop answering; what is on its way goes on at the next start."""
@@ -150,7 +173,7 @@ class SimulatedNetwork:
 
     def set_synced(self, node: str, synced: bool) -> None:  # noqa: FBT001 — the state itself
         """Let a node say that it has caught up with the chain, or that it has not."""
-        self._store.run("UPDATE nodes SET synced = ? WHERE name = ?", (synced, node))
+        self.chain.set_synced(node, synced)
 
     def _socket_path(self, name: str) -> Path:
         return self._data_dir / name / "lightning-rpc"
@@ -159,13 +182,19 @@ class SimulatedNetwork:
         """Make the node, with the key it has or with a new one."""
         row = self._store.row("SELECT secret, pubkey FROM nodes WHERE name = ?", (name,))
         if row is None:
-            secret = secrets.token_bytes(32)
+            secret = self._chance(32)
             pubkey = coincurve.PrivateKey(secret).public_key.format().hex()
             self._store.run("INSERT INTO nodes (name, secret, pubkey) VALUES (?, ?, ?)", (name, secret, pubkey))
         else:
             secret, pubkey = row["secret"], row["pubkey"]
         invoices[name] = Invoices(
-            name, secret, store=self._store, channels=self.channels, clock=self._clock, changes=changes
+            name,
+            secret,
+            store=self._store,
+            channels=self.channels,
+            clock=self._clock,
+            changes=changes,
+            chance=self._chance,
         )
         self.nodes[name] = SimulatedNode(
             name,
@@ -174,6 +203,9 @@ class SimulatedNetwork:
             invoices=invoices[name],
             channels=self.channels,
             payments=self.payments,
+            offers=self.offers,
+            chain=self.chain,
+            wallet=Wallet(name, secret, store=self._store, chain=self.chain, changes=changes),
             store=self._store,
             clock=self._clock,
             changes=changes,
@@ -204,10 +236,11 @@ class SimulatedNetwork:
                     "name": name,
                     "id": node.pubkey,
                     "socket": str(self.sockets[name]),
-                    "channels": self.channels.listfunds(name)["channels"],
+                    "channels": self.channels.funds(name),
                 }
                 for name, node in self.nodes.items()
             ],
+            "chain": self.chain.describe(),
             "payments_on_their_way": self._store.number("SELECT count(*) FROM attempts WHERE open = 1"),
         }
 

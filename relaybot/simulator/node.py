@@ -11,14 +11,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from relaybot.clock import Clock
-from relaybot.simulator import orders, params, records
-from relaybot.simulator.channels import BLOCK_HEIGHT, Channels
+from relaybot.errors import Rejected
+from relaybot.simulator import bolt12, orders, params, records
+from relaybot.simulator.chain import Chain
+from relaybot.simulator.channels import Channels
 from relaybot.simulator.invoices import Invoices
+from relaybot.simulator.offers import Offers
 from relaybot.simulator.params import Fault, Params, Signature
 from relaybot.simulator.payments import Paid, Payments
 from relaybot.simulator.signing import describe_bolt11
 from relaybot.simulator.store import Store
 from relaybot.simulator.waiting import Changes
+from relaybot.simulator.wallet import Wallet
 
 VERSION = "v26.06-simulated"
 UNKNOWN_COMMAND = -32601
@@ -44,6 +48,9 @@ class SimulatedNode:
         invoices: Invoices,
         channels: Channels,
         payments: Payments,
+        offers: Offers,
+        chain: Chain,
+        wallet: Wallet,
         store: Store,
         clock: Clock,
         changes: Changes,
@@ -54,6 +61,9 @@ class SimulatedNode:
         self._directory = directory
         self._channels = channels
         self._payments = payments
+        self._offers = offers
+        self._chain = chain
+        self._wallet = wallet
         self._store = store
         self._clock = clock
         self._changes = changes
@@ -72,7 +82,14 @@ class SimulatedNode:
             "listpeerchannels": self._listpeerchannels,
             "listfunds": self._listfunds,
             "listchannelmoves": self._listchannelmoves,
-            "listchainmoves": self._listchainmoves,
+            "listchainmoves": wallet.listchainmoves,
+            "newaddr": wallet.newaddr,
+            "listaddresses": wallet.listaddresses,
+            "waitblockheight": wallet.waitblockheight,
+            "offer": self._offer,
+            "listoffers": self._listoffers,
+            "disableoffer": self._disableoffer,
+            "fetchinvoice": self._fetchinvoice,
             "decode": self._decode,
             "wait": self._wait,
         }
@@ -92,8 +109,6 @@ class SimulatedNode:
     async def _getinfo(self, given: Params) -> dict[str, Any]:
         del given
         mine = [edge for edge in self._channels.edges() if edge.sender == self.name]
-        row = self._store.row("SELECT synced FROM nodes WHERE name = ?", (self.name,))
-        syncing = row is not None and not row["synced"]
         said: dict[str, Any] = {
             "id": self.pubkey,
             "alias": f"simulated-{self.name}",
@@ -105,7 +120,7 @@ class SimulatedNode:
             "address": [],
             "binding": [],
             "version": VERSION,
-            "blockheight": BLOCK_HEIGHT,
+            "blockheight": self._chain.height(self.name),
             "network": "regtest",
             "fees_collected_msat": self._store.number(
                 "SELECT sum(fees_msat) FROM moves WHERE node = ? AND tag = 'routed' AND credit_msat > 0", (self.name,)
@@ -118,7 +133,9 @@ class SimulatedNode:
                 "invoice": "02000002024100",
             },
         }
-        return said | ({"warning_bitcoind_sync": "Bitcoind is not up-to-date with network."} if syncing else {})
+        if self._chain.lags(self.name):
+            said["warning_bitcoind_sync"] = "Bitcoind is not up-to-date with network."
+        return said
 
     async def _pay(self, given: Params) -> dict[str, Any]:
         paid = await self._payments.pay(self.name, orders.read_pay(given, now=self._clock.now()))
@@ -135,6 +152,10 @@ class SimulatedNode:
         }
 
     async def _xpay(self, given: Params) -> dict[str, Any]:
+        text = params.text(given, "invstring") or ""
+        if text.lower().startswith("lno1"):  # xpay asks the offer for an invoice by itself; pay does not
+            invoice = self._offers.request(text, amount_msat=params.msat(given, "amount_msat"))
+            given = {**given, "invstring": invoice, "amount_msat": None}
         paid: Paid = await self._payments.pay(self.name, orders.read_xpay(given, now=self._clock.now()))
         if not paid.fresh:  # pay succeeds again, xpay does not
             raise Fault(219, "Already paid this invoice successfully")
@@ -159,18 +180,30 @@ class SimulatedNode:
         return self._channels.listpeerchannels(self.name, given)
 
     async def _listfunds(self, given: Params) -> dict[str, Any]:
-        params.flag(given, "spent")
-        return self._channels.listfunds(self.name)
+        outputs = self._wallet.outputs(spent=params.flag(given, "spent"))
+        return {"outputs": outputs, "channels": self._channels.funds(self.name)}
 
     async def _listchannelmoves(self, given: Params) -> dict[str, Any]:
         return self._channels.listchannelmoves(self.name, given)
 
-    async def _listchainmoves(self, given: Params) -> dict[str, Any]:
-        del given
-        return {"chainmoves": []}  # the simulated chain stands still
+    async def _offer(self, given: Params) -> dict[str, Any]:
+        return self._offers.offer(self.name, given)
+
+    async def _listoffers(self, given: Params) -> dict[str, Any]:
+        return self._offers.listoffers(self.name, given)
+
+    async def _disableoffer(self, given: Params) -> dict[str, Any]:
+        return self._offers.disableoffer(self.name, given)
+
+    async def _fetchinvoice(self, given: Params) -> dict[str, Any]:
+        return self._offers.fetchinvoice(given)
 
     async def _decode(self, given: Params) -> dict[str, Any]:
-        return describe_bolt11(params.text(given, "string") or "")
+        text = params.text(given, "string") or ""
+        try:
+            return bolt12.describe(text) if text.lower().startswith(("lno1", "lni1")) else describe_bolt11(text)
+        except Rejected:
+            raise Fault(params.BAD_PARAMETERS, f"string: Unparsable string: invalid token '\"{text}\"'") from None
 
     async def _wait(self, given: Params) -> dict[str, Any]:
         """Wait until a counter has reached a value; at once for a value of 0."""
@@ -185,8 +218,11 @@ class SimulatedNode:
             return value if value >= wanted else None
 
         value = await self._changes.first(reached, seconds=None)
-        details = self._changed(str(subsystem), str(name), value) if wanted else None
         said: dict[str, Any] = {"subsystem": subsystem, str(name): value}
+        if subsystem == "chainmoves":
+            moved = self._wallet.moved(value) if wanted else None
+            return said | ({} if moved is None else {"chainmoves": moved})
+        details = self._changed(str(subsystem), str(name), value) if wanted else None
         return said | ({} if details is None else {"details": details, str(subsystem): details})
 
     def _changed(self, subsystem: str, name: str, value: int | None) -> dict[str, Any] | None:
@@ -225,6 +261,15 @@ SIGNATURES = {
     "listfunds": Signature(("spent",)),
     "listchannelmoves": Signature(("index", "start", "limit")),
     "listchainmoves": Signature(("index", "start", "limit")),
+    "newaddr": Signature(("addresstype",)),
+    "listaddresses": Signature(("address", "start", "limit")),
+    "waitblockheight": Signature(("blockheight", "timeout"), required=1),
+    "offer": Signature(
+        ("amount", "description", "issuer", "label", "quantity_max", "absolute_expiry", "single_use"), required=1
+    ),
+    "listoffers": Signature(("offer_id", "active_only")),
+    "disableoffer": Signature(("offer_id",), required=1),
+    "fetchinvoice": Signature(("offer", "amount_msat", "quantity", "timeout", "payer_note"), required=1),
     "decode": Signature(("string",), required=1),
     "wait": Signature(("subsystem", "indexname", "nextvalue"), required=3),
 }

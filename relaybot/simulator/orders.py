@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relaybot.errors import Rejected
-from relaybot.simulator import params
+from relaybot.simulator import bolt12, params
 from relaybot.simulator.params import BAD_PARAMETERS, Fault, Params, Signature
 from relaybot.simulator.signing import CURRENCY
 from wallet.bolt11_invoice import parse_bolt11
@@ -86,10 +86,10 @@ def order_for(invoice: DecodedInvoice, *, amount_msat: int, maxfee_msat: int | N
 
 def read_invoice(text: str, *, now: int) -> DecodedInvoice:
     """Read an invoice that can be paid here; Fault for garbage, another network, and 207 for an expired one."""
-    if text.lower().startswith(("lno1", "lni1", "lnr1")):
+    if text.lower().startswith(("lno1", "lnr1")):
         raise Fault(BAD_PARAMETERS, f"Invalid bolt12 invoice: unexpected prefix {text[:3].lower()}")
     try:
-        invoice = parse_bolt11(text)
+        invoice = read_written(text)
     except Rejected:
         raise Fault(BAD_PARAMETERS, "Invalid bolt11 invoice: Bad bech32 string") from None
     if invoice.network != CURRENCY:
@@ -97,6 +97,11 @@ def read_invoice(text: str, *, now: int) -> DecodedInvoice:
     if invoice.expires_at < now:
         raise Fault(207, f"Invoice expired {now - invoice.expires_at} seconds ago")
     return invoice
+
+
+def read_written(text: str) -> DecodedInvoice:
+    """Read a BOLT11 or a BOLT12 invoice, whatever it is for; Rejected if it is neither."""
+    return bolt12.read_invoice(text) if text.lower().startswith("lni1") else parse_bolt11(text)
 
 
 def _order(given: Params, key: str, per_cent: float, exempt_msat: int, *, now: int) -> Order:

@@ -11,8 +11,7 @@ part without an HTLC that nothing ever ends.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from relaybot.clock import Clock
@@ -25,7 +24,7 @@ from relaybot.simulator.scripts import USUAL, Ending, Outcome, Script, Scripts
 from relaybot.simulator.store import Row, Store
 from relaybot.simulator.waiting import Changes
 
-_GROUPID_BITS = 62  # the real ones exceed 2^53 as well
+_GROUPID_BYTES = 7  # the real ones exceed 2^53 as well
 _ONION_BYTES = 292  # of an error that came back: unreadable for all but the payer
 _REFUSED = "Destination said it doesn't know invoice: incorrect_or_unknown_payment_details"
 _WORDS = {
@@ -70,6 +69,7 @@ class Payments:
         clock: Clock,
         changes: Changes,
         delay_seconds: float,
+        chance: Callable[[int], bytes],
     ) -> None:
         self._store = store
         self._channels = channels
@@ -78,6 +78,7 @@ class Payments:
         self._clock = clock
         self._changes = changes
         self._delay_seconds = delay_seconds
+        self._chance = chance
         self._on_their_way: set[asyncio.Task[None]] = set()
 
     async def pay(self, node: str, order: Order) -> Paid:
@@ -201,7 +202,7 @@ class Payments:
 
     def _send(self, node: str, order: Order, paths: list[Path], script: Script) -> int:
         """Write the attempt, its parts and HTLCs: from here on it is on its way."""
-        groupid = secrets.randbits(_GROUPID_BITS)
+        groupid = int.from_bytes(self._chance(_GROUPID_BYTES))
         held = script.outcome in (Outcome.HOLD, Outcome.ERROR_WHILE_PENDING)
         with self._store.transaction():
             self._store.run(
@@ -320,7 +321,7 @@ class Payments:
                 preimage,
                 self._clock.now(),
                 self._store.next_index(part["node"], "sendpays/updated"),
-                secrets.token_hex(_ONION_BYTES) if status == "failed" else None,
+                self._chance(_ONION_BYTES).hex() if status == "failed" else None,
                 part["node"],
                 part["created_index"],
             ),

@@ -14,6 +14,7 @@ from typing import Any
 from relaybot.clock import Clock
 from relaybot.errors import Rejected
 from relaybot.simulator.invoices import Asked, Invoices
+from relaybot.simulator.offers import Offers
 from relaybot.simulator.orders import order_for, read_invoice
 from relaybot.simulator.params import Fault
 from relaybot.simulator.payments import Paid, Payments
@@ -32,7 +33,7 @@ _NAME = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)  # LUD-16
 class Wanted:
     """A payment a person wants to make."""
 
-    bolt11: str
+    bolt11: str  # or an offer (lno1…), for which an invoice is asked first
     amount_msat: int | None = None  # more than the invoice asks is allowed: people do overpay
     maxfee_msat: int | None = None
 
@@ -40,9 +41,10 @@ class Wanted:
 class People:
     """All wallets."""
 
-    def __init__(self, *, store: Store, invoices: Invoices, payments: Payments, clock: Clock) -> None:
+    def __init__(self, *, store: Store, invoices: Invoices, offers: Offers, payments: Payments, clock: Clock) -> None:
         self._store = store
         self._invoices = invoices
+        self._offers = offers
         self._payments = payments
         self._clock = clock
 
@@ -75,7 +77,10 @@ class People:
     async def pay(self, name: str, wanted: Wanted) -> Paid:
         """Pay an invoice from this person's wallet; Fault as the node answers, 301 if the wallet holds too little."""
         self.open(name)
-        invoice = read_invoice(wanted.bolt11, now=self._clock.now())
+        text = wanted.bolt11
+        if text.lower().startswith("lno1"):
+            text = self._offers.request(text, amount_msat=wanted.amount_msat)
+        invoice = read_invoice(text, now=self._clock.now())
         amount = wanted.amount_msat or invoice.amount_msat
         if amount is None:
             raise Fault(-32602, "amount_msat required")

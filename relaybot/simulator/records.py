@@ -8,9 +8,9 @@ from typing import Any
 from relaybot.errors import Rejected
 from relaybot.simulator import params
 from relaybot.simulator.channels import page
+from relaybot.simulator.orders import read_written
 from relaybot.simulator.params import BAD_PARAMETERS, Fault, Params
 from relaybot.simulator.store import Row, Store
-from wallet.bolt11_invoice import parse_bolt11
 
 _STATUSES = ("pending", "complete", "failed")
 _OF_ONE_HASH = """
@@ -60,7 +60,7 @@ def _wanted_hash(given: Params) -> str | None:
     if bolt11 is None:
         return payment_hash
     try:
-        return parse_bolt11(bolt11).payment_hash
+        return read_written(bolt11).payment_hash
     except Rejected:
         raise Fault(BAD_PARAMETERS, "Invalid invstring: Bad bech32 string") from None
 
@@ -82,7 +82,7 @@ def _part(row: Row) -> dict[str, Any]:
             "status": row["status"],
             "payment_preimage": row["preimage"],
             "label": row["label"],
-            "bolt11": row["bolt11"],
+            _form(row): row["bolt11"],
             "erroronion": row["erroronion"],
         }
     )
@@ -98,7 +98,7 @@ def _attempt(parts: Sequence[Row]) -> dict[str, Any]:
     first = parts[0]
     return _present(
         {
-            "bolt11": first["bolt11"],
+            _form(first): first["bolt11"],
             "destination": first["destination"],
             "payment_hash": first["payment_hash"],
             "status": status,
@@ -113,6 +113,10 @@ def _attempt(parts: Sequence[Row]) -> dict[str, Any]:
             "updated_index": max(updated) if updated else None,
         }
     )
+
+
+def _form(row: Row) -> str:
+    return "bolt12" if row["bolt11"].startswith("lni1") else "bolt11"
 
 
 def _present(said: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 -- The simulated network: all nodes in one file, so that a payment moves in one transaction.
 CREATE TABLE IF NOT EXISTS nodes (
-    name TEXT PRIMARY KEY, secret BLOB NOT NULL, pubkey TEXT NOT NULL UNIQUE, synced INTEGER NOT NULL DEFAULT 1
+    name TEXT PRIMARY KEY, secret BLOB NOT NULL, pubkey TEXT NOT NULL UNIQUE
 ) STRICT;
 CREATE TABLE IF NOT EXISTS counters (  -- indexes are never reused, so they outlive the rows they counted
     node TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (node, name)
@@ -55,3 +55,33 @@ CREATE TABLE IF NOT EXISTS wallets (
 CREATE TABLE IF NOT EXISTS wallet_payments (
     payment_hash TEXT PRIMARY KEY, wallet TEXT NOT NULL, created_at INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS chain (id INTEGER PRIMARY KEY CHECK (id = 1), height INTEGER NOT NULL) STRICT;
+INSERT OR IGNORE INTO chain (id, height) VALUES (1, 150);
+CREATE TABLE IF NOT EXISTS lags (node TEXT PRIMARY KEY, height INTEGER NOT NULL) STRICT;  -- what a node has not seen yet
+CREATE TABLE IF NOT EXISTS addresses (  -- of the nodes; every other one is a stranger's
+    address TEXT PRIMARY KEY, node TEXT NOT NULL, keyidx INTEGER NOT NULL, form TEXT NOT NULL, script TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS transactions (
+    id INTEGER PRIMARY KEY, txid TEXT NOT NULL UNIQUE, state TEXT NOT NULL DEFAULT 'mempool', block INTEGER
+) STRICT;
+CREATE TABLE IF NOT EXISTS coins (  -- outputs; a wallet has seen one that stood in a block, or that it made itself
+    txid TEXT NOT NULL, vout INTEGER NOT NULL, address TEXT NOT NULL, script TEXT NOT NULL,
+    amount_msat INTEGER NOT NULL, node TEXT, seen INTEGER NOT NULL DEFAULT 0, booked INTEGER NOT NULL DEFAULT 0,
+    spent_by TEXT, spend_booked INTEGER NOT NULL DEFAULT 0, reserved_to INTEGER, PRIMARY KEY (txid, vout)
+) STRICT;
+CREATE INDEX IF NOT EXISTS coins_of_node ON coins (node);
+CREATE TABLE IF NOT EXISTS chainmoves (
+    node TEXT NOT NULL, created_index INTEGER NOT NULL, txid TEXT NOT NULL, vout INTEGER NOT NULL,
+    amount_msat INTEGER NOT NULL, spending_txid TEXT, block INTEGER NOT NULL, created_at INTEGER NOT NULL,
+    PRIMARY KEY (node, created_index)
+) STRICT;
+CREATE TABLE IF NOT EXISTS offers (
+    node TEXT NOT NULL, offer_id TEXT NOT NULL, bolt12 TEXT NOT NULL, amount_msat INTEGER, description TEXT,
+    label TEXT, single_use INTEGER NOT NULL DEFAULT 0, active INTEGER NOT NULL DEFAULT 1,
+    used INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (node, offer_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS offer_invoices (  -- which invoices were made for an offer, and what their payer wrote
+    node TEXT NOT NULL, label TEXT NOT NULL, offer_id TEXT NOT NULL, payer_note TEXT, PRIMARY KEY (node, label)
+) STRICT;
+CREATE VIEW IF NOT EXISTS listed_invoices AS
+    SELECT invoices.*, offer_id, payer_note FROM invoices LEFT JOIN offer_invoices USING (node, label);

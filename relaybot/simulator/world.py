@@ -1,18 +1,19 @@
 """The world around the simulated nodes, over HTTP on a loopback port.
 
-Lightning Addresses of simulated people, their wallets, and the scripts that make
-payments fail, hang or get lost. For demos and tests; nothing of it is secret or safe.
+Lightning Addresses of simulated people, their wallets, the scripts that make payments
+fail, hang or get lost, and (`controls.py`) the chain. For demos and tests; nothing of it is secret or safe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from relaybot.errors import BadConfig, Rejected
+from relaybot.simulator.controls import Body, Controls, read_body
 from relaybot.simulator.params import BAD_PARAMETERS, Fault
 from relaybot.simulator.payments import ConnectionLost, Payments
 from relaybot.simulator.people import GRANTED_MSAT_DEFAULT, SENDABLE_MSAT, People, Wanted
@@ -23,23 +24,15 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _BODY_BYTES_MAX = 65_536
 _LOCAL = frozenset(_LOOPBACK)
 
-Body = TypeVar("Body", bound=BaseModel)
 
-
-class _Body(BaseModel):
-    """What stands in every request body: nothing unknown."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NewWallet(_Body):
+class NewWallet(Body):
     """POST /wallets."""
 
     name: str
     granted_msat: int = Field(default=GRANTED_MSAT_DEFAULT, ge=0, le=MAX_MSAT)
 
 
-class Payment(_Body):
+class Payment(Body):
     """POST /wallets/<name>/pay."""
 
     bolt11: str
@@ -47,7 +40,7 @@ class Payment(_Body):
     maxfee_msat: int | None = Field(default=None, ge=0, le=MAX_MSAT)
 
 
-class Release(_Body):
+class Release(Body):
     """POST /scripts/release: which held payments go on, and how they end."""
 
     payment_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
@@ -58,11 +51,18 @@ class World:
     """The HTTP side."""
 
     def __init__(
-        self, *, people: People, payments: Payments, scripts: Scripts, overview: Callable[[], dict[str, Any]]
+        self,
+        *,
+        people: People,
+        payments: Payments,
+        scripts: Scripts,
+        controls: Controls,
+        overview: Callable[[], dict[str, Any]],
     ) -> None:
         self._people = people
         self._payments = payments
         self._scripts = scripts
+        self._controls = controls
         self._overview = overview
         self._runner: web.AppRunner | None = None
 
@@ -81,6 +81,7 @@ class World:
                 web.post("/wallets/{name}/pay", self._on_payment),
                 web.post("/scripts", self._on_script),
                 web.post("/scripts/release", self._on_release),
+                *self._controls.routes(),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -133,7 +134,7 @@ class World:
         return web.json_response({"pr": bolt11, "routes": []})
 
     async def _on_new_wallet(self, request: web.Request) -> web.Response:
-        wanted = await _read(request, NewWallet)
+        wanted = await read_body(request, NewWallet)
         self._people.open(wanted.name, wanted.granted_msat)
         return web.json_response(self._people.describe(wanted.name), status=201)
 
@@ -144,7 +145,7 @@ class World:
         return web.json_response(self._people.describe(name))
 
     async def _on_payment(self, request: web.Request) -> web.Response:
-        wanted = await _read(request, Payment)
+        wanted = await read_body(request, Payment)
         try:
             paid = await self._people.pay(
                 request.match_info["name"], Wanted(wanted.bolt11, wanted.amount_msat, wanted.maxfee_msat)
@@ -166,12 +167,12 @@ class World:
         )
 
     async def _on_script(self, request: web.Request) -> web.Response:
-        script = await _read(request, Script)
+        script = await read_body(request, Script)
         self._scripts.add(script)
         return web.json_response(script.model_dump(mode="json"), status=201)
 
     async def _on_release(self, request: web.Request) -> web.Response:
-        wanted = await _read(request, Release)
+        wanted = await read_body(request, Release)
         released = self._payments.release(payment_hash=wanted.payment_hash, ending=wanted.ending)
         return web.json_response({"released": released})
 
@@ -189,10 +190,6 @@ async def _with_clear_errors(
         return web.json_response({"error": first["msg"], "field": field}, status=400)
     except Rejected as error:
         return web.json_response({"error": error.reason, "field": "name"}, status=400)
-
-
-async def _read(request: web.Request, shape: type[Body]) -> Body:
-    return shape.model_validate_json(await request.read() or b"{}")
 
 
 def _lnurl_error(reason: str) -> web.Response:

@@ -6,7 +6,7 @@ hands over a connection whose first request is no websocket and no NIP-11 questi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -22,8 +22,14 @@ from relaybot.web.site import Site
 PAGE_SECONDS = 60  # a new day appears at most this late in a cache
 
 
-def build_app(accounts: PublishedAccounts, site: Site, *, ready: Callable[[], bool] = lambda: True) -> web.Application:
-    """Return the application over `accounts`; `/readyz` asks `ready` each time."""
+def build_app(
+    accounts: PublishedAccounts,
+    site: Site,
+    *,
+    ready: Callable[[], bool] = lambda: True,
+    more: Iterable[web.RouteDef] = (),
+) -> web.Application:
+    """Return the application over `accounts`; `/readyz` asks `ready` each time, `more` are routes beside the pages."""
     app = web.Application(middlewares=[_error_pages(site)])
     app.on_response_prepare.append(_add_headers)
 
@@ -59,6 +65,7 @@ def build_app(accounts: PublishedAccounts, site: Site, *, ready: Callable[[], bo
             web.get("/icon.svg", _icon),
             web.get("/healthz", _healthz),
             web.get("/readyz", readyz),
+            *more,
         ]
     )
     return app

@@ -13,6 +13,7 @@ GROUPS = {
     "earned": "Earned",
     "out": "Paid out",
     "jobs": "Jobs",
+    "tips": "Tips",
     "fees": "Fees",
 }
 _NAMES = {
@@ -35,6 +36,7 @@ _NAMES = {
     ("out", "other"): "several ways together",
     ("jobs", "count"): "Jobs done",
     ("jobs", "charged"): "Charged for them",
+    ("tips", "given"): "Given to people",
     ("fees", "routing"): "Lightning routing",
     ("fees", "onchain"): "on-chain",
     ("fees", "other"): "several kinds together",

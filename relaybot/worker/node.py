@@ -20,12 +20,12 @@ import structlog
 from relaybot.clock import Clock
 from relaybot.connection import Pause, RelayConnection
 from relaybot.errors import Rejected
+from relaybot.nostr.encryption import Encryption
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.nip40 import parse_expiration
 from relaybot.nostr.nip89 import WorkerStatus
 from relaybot.nostr.nip90 import (
-    Encryption,
     build_feedback,
     build_result,
     encryption_of,

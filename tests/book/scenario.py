@@ -1,16 +1,19 @@
 """Ledger tests in words: a story of lines, played on a real book, line by line.
 
     top-up bob 12000 sat
-    hold bob 12000 sat for job1
+    card bob 5000 sat as d1                              (a card payment; `for acme`: it buys for a company)
+    bonus bob 500 sat
+    hold bob 12000 sat for job1                          (`promo 7660`: the platform's part at least)
     capture job1 alice 2000 carol 1000 platform 9000     (what is not named goes back to the payer)
-    release job1
-    move alice node 500 sat                              (any other journal)
-    expect bob 0 alice 1500 hold:job1 0
+    release job1 / refund job1
+    move alice node 500 sat                              (any other transfer)
+    expect bob 0 alice:maturing 1500 hold:job1 0
 
 `/` ends a line too. A line may begin with `refused`: the book must say no. `again` plays
 the last one once more: the book must say that it knows it. Amounts are sats, or msat
-where it says so (`1500msat`); an account is a name, `hold:<job>`, `platform`, `fees` or
-`node`. The plans are the product's own, and after every line the invariants must hold.
+where it says so (`1500msat`). An account is a name, with its class unless it is sats
+(`bob:card`, `hold:job1:promo`), or one of ours. The plans are the product's own, and
+after every line the invariants must hold. What is no job stands in `facts.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +22,18 @@ import re
 from collections.abc import Iterator, Sequence
 
 from splits.compute import Part
-from tests.book.stores import person, sats_of
-from wallet.accounts import FEES, NODE_LIGHTNING, REVENUE, Account, Class, hold
-from wallet.book import Book, invariants
-from wallet.charges import plan_capture, plan_hold, plan_release
+from tests.book.facts import Facts
+from tests.book.names import account, owner_of
+from tests.book.stores import NOW, person
+from wallet.audit import unsound
+from wallet.book import Book
+from wallet.charges import Terms, charged_of, plan_capture, plan_hold, plan_refund, plan_release
 from wallet.ledger import Plan, Transfer, Verdict
+from wallet.lots import Escrow, Lot, Mix
 from wallet.money import Msat, format_sat, parse_amount
+from wallet.purses import escrow_of, purse_of
 
-OURS = {"node": NODE_LIGHTNING, "platform": REVENUE[Class.SATS], "fees": FEES}
+MATURES_AT = NOW + 120 * 86_400
 
 
 class Scenario:
@@ -34,7 +41,8 @@ class Scenario:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._held: dict[str, tuple[str, Msat]] = {}  # job → payer, amount
+        self._escrows: dict[str, Escrow] = {}  # by job, as they were read when it was held
+        self._facts = Facts(book)
         self._lines = 0
         self._last = Plan("")
 
@@ -44,60 +52,74 @@ class Scenario:
             if line:
                 self._lines += 1
                 await self._play(line, line.split())
-                assert not (broken := await invariants(self._book.database)), f"{line}: {broken}"
+                assert not (broken := await unsound(self._book.database)), f"{line}: {broken}"
 
     async def _play(self, line: str, words: Sequence[str]) -> None:
         match words:
             case ["expect", *pairs]:
                 for name, amount in _pairs(pairs):
-                    balance = await self._book.balance(_account(name))
+                    balance = await self._book.balance(account(name))
                     assert balance == amount, f"{line}: {name} has {format_sat(balance)}"
             case ["refused", *rest]:
-                await self._apply(line, self._plan(rest), Verdict.REFUSED)
+                await self._apply(line, await self._plan(rest), Verdict.REFUSED)
             case ["again"]:
                 await self._apply(line, self._last, Verdict.ALREADY)
             case _:
-                self._last = self._plan(words)
+                self._last = await self._plan(words)
                 await self._apply(line, self._last, Verdict.APPLIED)
+                if words[0] == "hold":
+                    job = words[5]
+                    self._escrows[job] = await escrow_of(self._book.database, f"job/{job}", owner_of(words[1]))
 
     async def _apply(self, line: str, plan: Plan, expected: Verdict) -> None:
         answer = await self._book.apply(plan)
         assert answer.verdict is expected, f"{line}: {answer}"
 
-    def _plan(self, words: Sequence[str]) -> Plan:
+    async def _plan(self, words: Sequence[str]) -> Plan:  # noqa: PLR0911  each sort of line has its own
         match words:
-            case ["top-up", name, amount, unit]:
-                return self._move("topup", NODE_LIGHTNING, _account(name), parse_amount(f"{amount} {unit}"))
             case ["move", debit, credit, amount, unit]:
-                return self._move("move", _account(debit), _account(credit), parse_amount(f"{amount} {unit}"))
+                moved = Transfer(account(debit), account(credit), parse_amount(f"{amount} {unit}"), "move")
+                return Plan(f"move/{self._lines}", (moved,))
             case ["hold", name, amount, unit, "for", job]:
-                price = parse_amount(f"{amount} {unit}")
-                self._held[job] = (person(name), price)
-                return Plan(f"job/{job}/hold", plan_hold(f"job/{job}", payer=person(name), price_msat=price))
+                return await self._hold(name, parse_amount(f"{amount} {unit}"), job, promo_max=Msat(0))
+            case ["hold", name, amount, unit, "for", job, "promo", most]:
+                return await self._hold(name, parse_amount(f"{amount} {unit}"), job, promo_max=_sats(most))
             case ["capture", job, *pairs]:
-                payer, held = self._held[job]
                 parts = [_part(name, amount) for name, amount in _pairs(pairs)]
-                transfers = plan_capture(f"job/{job}", payer=payer, held_msat=held, parts=parts)
-                return Plan(f"job/{job}/capture", transfers)
+                escrow = self._escrows[job]
+                own = {person(name) for name in self._facts.members(escrow.payer)} | {escrow.payer.split("/")[1]}
+                return plan_capture(escrow, parts, Terms(MATURES_AT, frozenset(own))).plan(f"job/{job}/capture")
             case ["release", job]:
-                payer, held = self._held[job]
-                return Plan(f"job/{job}/release", plan_release(f"job/{job}", payer=payer, held_msat=held))
+                return plan_release(self._escrows[job]).plan(f"job/{job}/release")
+            case ["refund", job]:
+                return await self._refund(job)
             case _:
-                raise AssertionError(f"nobody understands: {' '.join(words)}")
+                return await self._facts.plan(words, self._lines)
 
-    def _move(self, cause: str, debit: Account, credit: Account, amount: Msat) -> Plan:
-        return Plan(f"{cause}/{self._lines}", (Transfer(debit, credit, amount, cause),))
+    async def _hold(self, name: str, price: Msat, job: str, *, promo_max: Msat) -> Plan:
+        purse = await purse_of(self._book.database, owner_of(name))
+        mix = purse.draw(price, promo_max=promo_max) or Mix(sats=price)
+        return plan_hold(f"job/{job}", purse, mix).plan(f"job/{job}/hold")
+
+    async def _refund(self, job: str) -> Plan:
+        cause = f"job/{job}"
+        rows = await self._book.database.fetch("SELECT * FROM transfers WHERE plan = :plan", plan=f"{cause}/capture")
+        lots = await self._book.database.fetch("SELECT * FROM lots WHERE cause = :cause", cause=cause)
+        escrow = self._escrows[job]
+        charged, pieces = charged_of(escrow, rows, [Lot.of_row(row) for row in lots])
+        return plan_refund(escrow, charged, pieces).plan(f"{cause}/refund")
 
 
 def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Msat]]:
     for name, amount in zip(words[::2], words[1::2], strict=True):
         sign, digits = (-1, amount[1:]) if amount.startswith("-") else (1, amount)
-        yield name, Msat(sign * parse_amount(f"{digits} sat" if digits.isdigit() else digits))
+        yield name, Msat(sign * _sats(digits))
 
 
-def _account(name: str) -> Account:
-    return hold(f"job/{name.removeprefix('hold:')}") if name.startswith("hold:") else OURS.get(name) or sats_of(name)
+def _sats(amount: str) -> Msat:
+    return parse_amount(f"{amount} sat" if amount.isdigit() else amount)
 
 
 def _part(name: str, amount: Msat) -> Part:
-    return Part(f"shares.{name}", "compute", None if name == "platform" else person(name), amount)
+    to, role = (None, "platform") if name == "platform" else (person(name), "compute")
+    return Part(f"shares.{name}", role, to, amount)

@@ -14,11 +14,13 @@ from relaybot.db.sqlite import SqliteDatabase
 from relaybot.errors import Rejected, Unavailable
 from relaybot.probe import no_probe
 from tests.book.doomed import die_at, fill_the_disk, process, spend, spend_for_ever, tell, the_story
+from tests.book.names import owner_of
 from tests.book.stores import NOW, SqliteStore, Store, broken, contents, mark, opened, payment, sats_of, top_up
 from wallet.accounts import NODE_LIGHTNING, hold
 from wallet.book import Book
 from wallet.charges import plan_hold, plan_release
 from wallet.ledger import Plan, Put, Transfer, Verdict
+from wallet.lots import Escrow, Mix, Purse
 from wallet.money import MAX_MSAT, Msat, checked, parse_amount, parse_msat
 
 ALICE, BOB = sats_of("alice"), sats_of("bob")
@@ -94,9 +96,9 @@ async def test_a5_of_two_different_requests_under_one_key_at_once_one_is_refused
 
 async def test_a7_a_refund_and_a_spend_of_the_same_hold_together(book: Book) -> None:
     await book.apply(top_up("bob", 1_000))
-    bob = BOB.split("/")[1]
-    await book.apply(Plan("job/1/hold", plan_hold("job/1", payer=bob, price_msat=Msat(1_000_000))))
-    refund = Plan("job/1/release", plan_release("job/1", payer=bob, held_msat=Msat(1_000_000)))
+    mix, bob = Mix(sats=Msat(1_000_000)), owner_of("bob")
+    await book.apply(plan_hold("job/1", Purse(bob), mix).plan("job/1/hold"))
+    refund = plan_release(Escrow("job/1", bob, mix)).plan("job/1/release")
     capture = payment("job/1/capture", debit=hold("job/1"), credit=ALICE, msat=1_000_000)
     answers = await asyncio.gather(*(book.apply(plan) for plan in (refund, capture, refund, capture)))
     assert [answer.done for answer in answers] == [True, False, True, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.book.journals import JOURNALS
 from tests.book.scenario import Scenario
 from wallet.book import Book
 
@@ -60,10 +61,10 @@ STORIES = {
         expect alice 333msat carol 333msat platform 334msat bob 0 hold:job1 0
     """,
     "a payout with its fee": """
-        top-up alice 2000 sat / move alice hold:payout1 2000 sat / move hold:payout1 node 1990 sat
-        move hold:payout1 node 3 sat / move hold:payout1 alice 7 sat
-        refused move hold:payout1 alice 1 msat
-        expect alice 7 hold:payout1 0 node -7
+        top-up alice 2000 sat / move alice hold:1 2000 sat / move hold:1 node 1990 sat
+        move hold:1 node 3 sat / move hold:1 alice 7 sat
+        refused move hold:1 alice 1 msat
+        expect alice 7 hold:1 0 node -7
     """,
     "the platform's accounts may stand either way": """
         move platform bob 500 sat / move fees alice 1 sat / expect platform -500 fees -1 bob 500 alice 1
@@ -71,7 +72,10 @@ STORIES = {
 }
 
 
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+ALL = STORIES | JOURNALS
+
+
+@pytest.mark.parametrize("story", ALL.values(), ids=ALL.keys())
 async def test_the_story_goes_as_it_is_told(book: Book, story: str) -> None:
     await Scenario(book).play(story)
 

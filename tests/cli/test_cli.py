@@ -123,6 +123,19 @@ async def test_jobs_list_shows_the_newest_job() -> None:
         assert [(one["id"], one["state"]) for one in await answer(w, "jobs", "list")] == [(job, "captured")]
 
 
+async def test_jobs_refund_pays_a_job_back_once_and_tells_the_customer() -> None:
+    async with world() as w:
+        job = await finished_job(w)
+        bob = await w.join("bob")
+        first, second = await answer(w, "jobs", "refund", job), await answer(w, "jobs", "refund", job)
+        assert (first["refunded_now"], second["refunded_now"]) == (True, False)
+        assert first["refunded_msat"] == second["refunded_msat"] == 12_000_000
+        assert "12,000 sat" in await bob.ask(w.bot, "balance")
+        assert (await answer(w, "books", "check"))["sound"]
+        refused = await invoke(w, "jobs", "refund", "nonsense")
+        assert "no job has this id" in str(refused.exception)
+
+
 async def test_keys_shows_public_keys_only() -> None:
     async with world() as w:
         found = await answer(w, "keys")
@@ -159,7 +172,7 @@ async def test_the_default_configuration_runs_as_it_is() -> None:
     "words",
     [
         *(["run"], ["demo"], ["node"], ["worker"], ["keys"], ["migrate"], ["books", "check"], ["books", "explain"]),
-        *(["jobs", "list"], ["payouts", "list"], ["accounts", "publish"], ["config", "check"]),
+        *(["jobs", "list"], ["jobs", "refund"], ["payouts", "list"], ["accounts", "publish"], ["config", "check"]),
     ],
 )
 def test_every_command_has_help_with_an_example(words: list[str]) -> None:

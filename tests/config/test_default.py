@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "config.yaml"
 PAGE = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
 WRITTEN: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-NAMED = ("people.", "skills.", "agents.", "shares[]", "relay.retention[]")  # have no default values: the file shows them in its example
+NAMED = (
+    "people.",
+    "skills.",
+    "agents.",
+    "shares[]",
+    "relay.retention[]",
+)  # have no default values: the file shows them in its example
 PLAIN = [key for key in all_keys() if not key.startswith(NAMED)]
 
 _ROW = re.compile(

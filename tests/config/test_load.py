@@ -108,7 +108,7 @@ def test_pinned_hosts_and_real_money_do_not_go_together() -> None:
     ("data", "path", "found", "allowed"),
     [
         ({"jobs": {"ttl": 5}}, "jobs.ttl", "an unknown key", "one of attempts_max, claim_seconds, "),
-        ({"onions": {}}, "onions", "an unknown key", "one of accounting, agents, database, "),
+        ({"onions": {}}, "onions", "an unknown key", "one of accounting, agents, card, "),
         ({"jobs": {"ttl_seconds": "3600"}}, "jobs.ttl_seconds", "3600", "a valid integer"),
         ({"jobs": {"ttl_seconds": True}}, "jobs.ttl_seconds", True, "a valid integer"),
         ({"jobs": {"ttl_seconds": 1.5}}, "jobs.ttl_seconds", 1.5, "a valid integer"),

@@ -36,7 +36,7 @@ PUBLISHED = {  # how many events of each kind, however often the service was kil
     1059: 5,  # four answers, and word of the top-up's arrival
     5050: 3,  # assignments
     6050: 2,  # results
-    10002: 1,
+    10002: 2,  # of service and agent
     10050: 1,
     31990: 1,
 }

@@ -16,7 +16,6 @@ from handlers import announcements, assignments, settlements
 from handlers.bot import Bot
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_day
-from relaybot.app import _inbox, build_bot
 from relaybot.clock import SetClock
 from relaybot.config import parse_config
 from relaybot.db.migrations import load_migrations
@@ -25,8 +24,10 @@ from relaybot.demo.stage import AGENTS, SKILLS
 from relaybot.errors import Rejected
 from relaybot.keyring import Keyring
 from relaybot.nostr import nip17, nip59, nip89, nip90
+from relaybot.nostr.encryption import NIP44, Encryption, decrypt
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
+from relaybot.workings import build_bot, build_inbox
 from tests.documents.cast import DAY, MASTER, MORNING, PEOPLE, RELAY, SCRIBE, Chance, Told, key_of
 from tests.documents.scripted import WALLETS_NODE, ScriptedNode, signed_invoice
 from wallet.book import Book, running
@@ -73,7 +74,7 @@ async def _tell(directory: Path) -> Told:
                 config_dir=directory,
             )
             keyring = Keyring(MASTER)
-            bot = replace(build_bot(config, keyring, book, node, clock), chance=Chance())
+            bot = build_bot(config, keyring, book, node, clock, chance=Chance())
             story = _Story(bot, keyring, node, clock)
             await story.play()
             story.told.plans = [row["id"] for row in await database.fetch("SELECT id FROM plans")]
@@ -89,7 +90,7 @@ class _Story:
         self._keyring = keyring
         self._node = node
         self._clock = clock
-        self._inbox = _inbox(bot)
+        self._inbox = build_inbox(bot)
         self._chance = Chance()
         self._agent = {agent.id: agent for agent in bot.agents.values()}
         self._seq = 0  # the last transfer that is in a journal
@@ -351,12 +352,12 @@ class _Story:
             now=self._clock.now(),
         )
 
-    def _secret(self) -> nip90.Encryption:
-        return nip90.Encryption(nip90.NIP44, self._chance(32))
+    def _secret(self) -> Encryption:
+        return Encryption(NIP44, self._chance(32))
 
     def _open(self, name: str, event: Event, reader: KeyPair) -> None:
         """Remember what an encrypted event says to its reader."""
-        self.told.inside[name] = nip90._decrypted(event, reader, nip90.NIP44)
+        self.told.inside[name] = decrypt(event.content, reader, event.pubkey, NIP44)
 
     async def _pay_out(self, name: str, rules: PayoutRules, request_invoice: RequestInvoice) -> None:
         payouts = Payouts(

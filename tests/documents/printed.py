@@ -12,13 +12,16 @@ import msgspec
 
 from handlers.commands import COMMANDS
 from handlers.states import JOB
+from relaybot.db.database import Row
 from relaybot.nostr.event import Event
 from relaybot.relay.nip11 import build_information
 from relaybot.relay.settings import RelaySettings
 from tests.documents.cast import PEOPLE, Told
+from tests.documents.journals import PEOPLE as PEOPLE_IN_WORDS
+from tests.documents.journals import play_all
 from tests.documents.play import tell
 from wallet.money import format_sat
-from wallet.states import ATTEMPT, PAYOUT
+from wallet.states import ATTEMPT, DEPOSIT, PAYOUT
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -36,7 +39,7 @@ def printed_texts() -> Mapping[str, str]:
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    for life in (JOB, PAYOUT, ATTEMPT):
+    for life in (JOB, PAYOUT, ATTEMPT, DEPOSIT):
         yield f"states/{life.name}", f"{life.picture()}\n"
     story = told()
     for name, event in story.events.items():
@@ -44,7 +47,10 @@ def _texts() -> Iterator[tuple[str, str]]:
     for name, text in story.inside.items():
         yield f"inside/{name}", _json(text)
     for name in story.journals:
-        yield f"journal/{name}", _journal(story, name)
+        yield f"journal/{name}", _journal(story.journals[name], story.balances[name], story.names)
+    for name, played in play_all().items():
+        words = "".join(f"{line}\n" for line in played.lines)
+        yield f"words/{name}", f"{words}\n{_journal(played.transfers, played.balances, PEOPLE_IN_WORDS)}"
     yield "people", _people(story)
     yield "commands", "".join(f"{command.usage}\n    {command.about}\n" for command in COMMANDS.values())
     settings = RelaySettings(name="relaybot", description="The relay of a payment bot")
@@ -76,18 +82,18 @@ def _json(text: str) -> str:
     return "[\n" + ",\n".join(f"  {json.dumps(tag, ensure_ascii=False)}" for tag in found) + "\n]\n"
 
 
-def _journal(story: Told, name: str) -> str:
-    """Return one journal as a table of transfers, and the balances it left, with names for keys and ids."""
+def _journal(transfers: Sequence[Row], balances: Mapping[str, int], names: Mapping[str, str]) -> str:
+    """Return transfers as a table, and the balances they left, with names for keys and ids."""
 
     def named(text: str) -> str:
-        return _HEX.sub(lambda found: story.names.get(found[0], "<hash>"), text)
+        return _HEX.sub(lambda found: names.get(found[0], "<hash>"), text)
 
     rows = [("id", "debit", "credit", "amount", "reason")]
     rows += [
         (named(row["id"]), named(row["debit"]), named(row["credit"]), format_sat(row["amount_msat"]), row["reason"])
-        for row in story.journals[name]
+        for row in transfers
     ]
-    left = [(named(account), format_sat(balance)) for account, balance in story.balances[name].items()]
+    left = [(named(account), format_sat(balance)) for account, balance in balances.items()]
     return _table(rows, right=3) + "\nbalances after it\n" + _table(left, right=1)
 
 

@@ -7,7 +7,16 @@ import hashlib
 from relaybot.clock import Clock
 from relaybot.simulator.signing import InvoiceText, build_bolt11
 from wallet.bolt11_invoice import parse_bolt11
-from wallet.lightning import DecodedInvoice, Invoice, Move, NodeInfo, PaymentReport, PaymentState, Settlement
+from wallet.lightning import (
+    DecodedInvoice,
+    Invoice,
+    Move,
+    NodeInfo,
+    PaymentReport,
+    PaymentState,
+    Settlement,
+    StandingOffer,
+)
 from wallet.money import Msat
 
 SERVICE_NODE, WALLETS_NODE = b"\x11" * 32, b"\x22" * 32  # secrets of two nodes
@@ -26,7 +35,7 @@ class ScriptedNode:
         return NodeInfo("02" + "11" * 32, "regtest", "scripted", 100, synced=True)
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int
+        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
     ) -> Invoice:
         read = signed_invoice(
             label, SERVICE_NODE, amount_msat, now=self._clock.now(), seconds=expiry_seconds, words=description
@@ -47,9 +56,24 @@ class ScriptedNode:
         del timeout_seconds
         return next((one for one in self.settlements if one.pay_index > after_index), None)
 
-    async def pay(self, bolt11: str, *, maxfee_msat: Msat, label: str) -> PaymentReport:
+    async def cancel_invoice(self, label: str) -> None:
+        self.invoices.pop(label)
+
+    async def create_offer(self, *, description: str, label: str) -> StandingOffer:
+        del description
+        return StandingOffer(_digest(label), f"lno1{_digest(label)}")
+
+    async def invoice_changes(self) -> int:
+        return len(self.settlements)
+
+    async def fetch_invoice(self, offer: str, *, amount_msat: Msat) -> DecodedInvoice:
+        raise AssertionError(f"nobody pays {amount_msat} msat to {offer}")
+
+    async def pay(
+        self, bolt11: str, *, maxfee_msat: Msat, label: str, amount_msat: Msat | None = None
+    ) -> PaymentReport:
         del maxfee_msat, label
-        amount = parse_bolt11(bolt11).amount_msat or 0
+        amount = parse_bolt11(bolt11).amount_msat or amount_msat or 0
         return PaymentReport(PaymentState.SETTLED, Msat(amount + self.fee_msat), "00" * 32)
 
     async def payment(self, payment_hash: str) -> PaymentReport:

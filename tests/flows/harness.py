@@ -24,6 +24,7 @@ from relaybot.db.sqlite import SqliteDatabase, open_sqlite
 from relaybot.demo.people import Person
 from relaybot.demo.stage import AGENTS, HOST, SKILLS, free_port
 from relaybot.nostr import nip89, nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.probe import Probe, no_probe
@@ -159,7 +160,7 @@ class World:
             person.keypair,
             request=child,
             content=content,
-            encrypt=nip90.Encryption(nip90.NIP44, secrets.token_bytes(32)),
+            encrypt=Encryption(NIP44, secrets.token_bytes(32)),
             now=int(time.time()),
         )
         await person.send(event)

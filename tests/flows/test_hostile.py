@@ -17,6 +17,7 @@ from relaybot.config import Config
 from relaybot.demo.people import Person
 from relaybot.errors import BadConfig, Unavailable
 from relaybot.nostr import nip17, nip44, nip59, nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from tests.flows.harness import PRICE, World, world
@@ -294,7 +295,7 @@ async def test_what_a_node_says_about_an_encrypted_job_is_not_published() -> Non
             request=child,
             status="error",
             text="cannot open secret.txt",
-            encrypt=nip90.Encryption(nip90.NIP44, secrets.token_bytes(32)),
+            encrypt=Encryption(NIP44, secrets.token_bytes(32)),
             now=int(time.time()),
         )
         await carol.send(said)
@@ -312,7 +313,7 @@ async def encrypted_request(w: World, customer: str) -> Event:
         kind=5050,
         inputs=[nip90.Input("a secret issue", "text")],
         provider=w.agent,
-        encrypt=nip90.Encryption(nip90.NIP44, secrets.token_bytes(32)),
+        encrypt=Encryption(NIP44, secrets.token_bytes(32)),
         now=int(time.time()),
     )
     await person.send(request)

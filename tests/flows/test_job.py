@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from relaybot.nostr import nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from tests.flows.harness import PRICE, World, world
 from wallet.bolt11_invoice import parse_bolt11
 
@@ -73,7 +74,7 @@ async def test_an_encrypted_job_is_answered_encrypted_and_shows_no_amount() -> N
             kind=5050,
             inputs=[nip90.Input("a secret issue", "text")],
             provider=w.agent,
-            encrypt=nip90.Encryption(nip90.NIP44, bytes(range(32))),
+            encrypt=Encryption(NIP44, bytes(range(32))),
             now=int(time.time()),
         )
         await bob.send(request)

@@ -10,22 +10,16 @@ from pathlib import Path
 import pytest
 
 from relaybot.clock import SetClock
-from relaybot.simulator.network import ChannelPlan, SimulatedNetwork, Topology
+from relaybot.simulator.network import SimulatedNetwork
+from tests.lightning.lab import Lab, Nodes
+from tests.lightning.simulated_nodes import RIG, SimulatedNodes
 from tests.lightning.wire import Answers, ScriptedNode, SilentNode
+from tests.regtest.real_nodes import RealNodes
+from tests.regtest.rig import Rig
 from wallet.cln import CoreLightning, NodeLimits
+from wallet.cln_chain import CoreLightningChain
 
 NOW = 1_795_438_000
-
-# As the nodes of the recordings: two hops between the people and the far node, through the service.
-RIG = Topology(
-    nodes=("service", "wallets", "far"),
-    channels=(
-        ChannelPlan("service", "wallets", 16_000_000, 8_000_000),
-        ChannelPlan("service", "far", 16_000_000, 8_000_000),
-    ),
-    fee_base_msat=1,
-    fee_ppm=10,
-)
 
 Connect = Callable[..., CoreLightning]
 Restart = Callable[[], Awaitable[CoreLightning]]
@@ -54,12 +48,35 @@ async def network(data_dir: Path, clock: SetClock) -> AsyncIterator[SimulatedNet
 
 
 @pytest.fixture
+async def nodes(data_dir: Path, clock: SetClock, real_rig: Rig | None) -> AsyncIterator[Nodes]:
+    """Three nodes as those of the recordings; real ones with `make test-cln`."""
+    if real_rig is not None:
+        real = RealNodes(real_rig)
+        await real.tidy()
+        yield real
+        return
+    network = SimulatedNetwork(data_dir, clock=clock, topology=RIG)
+    await network.start()
+    yield SimulatedNodes(network, clock)
+    await network.close()
+
+
+@pytest.fixture
+async def lab(nodes: Nodes) -> AsyncIterator[Lab]:
+    lab = Lab(nodes)
+    yield lab
+    await lab.close()
+
+
+@pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
     """Make adapters that are closed at the end."""
     async with AsyncExitStack() as closing:
 
-        def connect(socket: Path, limits: NodeLimits | None = None) -> CoreLightning:
-            adapter = CoreLightning(socket, limits=limits)
+        def connect(
+            socket: Path, limits: NodeLimits | None = None, *, private_channels: bool | None = None
+        ) -> CoreLightning:
+            adapter = CoreLightning(socket, limits=limits, private_channels=private_channels)
             closing.push_async_callback(adapter.close)
             return adapter
 
@@ -70,6 +87,14 @@ async def connect() -> AsyncIterator[Connect]:
 def node(network: SimulatedNetwork, connect: Connect) -> CoreLightning:
     """The adapter on the service's node."""
     return connect(network.sockets["service"])
+
+
+@pytest.fixture
+async def chain(network: SimulatedNetwork) -> AsyncIterator[CoreLightningChain]:
+    """The adapter on the wallet of the service's node."""
+    adapter = CoreLightningChain(network.sockets["service"])
+    yield adapter
+    await adapter.close()
 
 
 @pytest.fixture

@@ -1,25 +1,92 @@
-"""A simulated network in the shape of the recordings' rig, and the steps that lead into a recorded situation."""
+"""Nodes in the shape of the recordings' rig, and the steps that lead into a recorded situation.
+
+The nodes are the simulator's in `make test`, and real ones in `make test-cln`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
-from relaybot.clock import SetClock
-from relaybot.simulator.network import SimulatedNetwork
-from relaybot.simulator.orders import order_for
-from relaybot.simulator.scripts import Ending, Outcome, Script
+from relaybot.demo.people import until
+from relaybot.simulator.scripts import Ending, Outcome
 from tests.lightning.wire import ask
-from wallet.bolt11_invoice import parse_bolt11
+
+NODES = ("service", "wallets", "far")
+CHANNEL_SAT = 16_000_000
+FEE_BASE_MSAT = 1
+FEE_PPM = 10
+
+
+class Nodes(Protocol):
+    """Nodes `service`, `wallets` and `far`: the service has a channel with each of the others, half on each side."""
+
+    @property
+    def sockets(self) -> Mapping[str, Path]: ...
+
+    def now(self) -> int:
+        """Return the time the nodes go by."""
+        ...
+
+    def node_id(self, node: str) -> str: ...
+
+    def script(self, outcome: Outcome, **more: Any) -> None:
+        """Say what becomes of the next payment; skip the test if these nodes cannot be told so."""
+        ...
+
+    async def arrive(self) -> None:
+        """Wait until a payment is held at its payee."""
+        ...
+
+    async def release(self, ending: Ending) -> int:
+        """End the payments that are held, and return how many there were."""
+        ...
+
+    async def disconnect(self, node: str) -> None:
+        """Part a node from its peers."""
+        ...
+
+    async def reconnect(self, node: str) -> None: ...
+
+    async def fall_behind(self, node: str) -> None:
+        """Let a node know that it has not read the whole chain."""
+        ...
+
+    async def add_channel(self, one: str, other: str) -> None:
+        """Join two nodes by one more channel, like those there are."""
+        ...
+
+    async def pass_time(self, to: int) -> None: ...
+
+    async def pay_by_hand(self, payer: str, invoice: Mapping[str, Any], amount_msat: int) -> None:
+        """Pay another amount than the invoice asks for, over the channel the payer has with the payee."""
+        ...
+
+    async def deposit(self, address: str, sat: int) -> str:
+        """Send to an address from outside, and return the transaction's id; it waits for the next block."""
+        ...
+
+    async def mine(self, blocks: int = 1) -> int:
+        """Mine blocks, let every node read them, and return the height."""
+        ...
+
+    async def reorganise(self, depth: int) -> None:
+        """Put one more block in the place of the last ones; what stood in those waits again."""
+        ...
+
+    async def spend(self, txid: str, vout: int, *, to: str, sat: int) -> str:
+        """Let the service's node spend one output, with change, and return the transaction's id."""
+        ...
 
 
 class Lab:
-    """Nodes `service`, `wallets` and `far`; the far one is two hops from the people."""
+    """Steps on nodes, whatever nodes they are."""
 
-    def __init__(self, network: SimulatedNetwork, clock: SetClock) -> None:
-        self.network = network
-        self.clock = clock
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
+        self.name = ""  # of the recording that is brought about
         self.running: list[asyncio.Task[dict[str, Any]]] = []
         self._count = 0
 
@@ -30,7 +97,7 @@ class Lab:
 
     async def call(self, node: str, method: str, params: object, **how: Any) -> dict[str, Any]:
         """Return the whole answer of a node, over its socket."""
-        answer = await ask(self.network.sockets[node], method, params, **how)
+        answer = await ask(self.nodes.sockets[node], method, params, **how)
         return {key: answer[key] for key in ("result", "error") if key in answer}
 
     async def result(self, node: str, method: str, params: object) -> dict[str, Any]:
@@ -40,12 +107,33 @@ class Lab:
         result: dict[str, Any] = answer["result"]
         return result
 
+    async def index(self, node: str, subsystem: str, of: str = "created") -> int:
+        """Return the last index of a subsystem: what came before is none of this test's."""
+        return int((await self.result(node, "wait", [subsystem, of, 0]))[of])
+
+    async def last_payment(self, node: str) -> int:
+        """Return the pay_index of the last settled invoice."""
+        rows = (await self.result(node, "listinvoices", {}))["invoices"]
+        return max((row.get("pay_index", 0) for row in rows), default=0)
+
     async def invoice(self, node: str = "far", **params: Any) -> dict[str, Any]:
         """Return a new invoice of `node`, with its label in it."""
         self._count += 1
         label = params.pop("label", f"label-{self._count}")
         asked = {"amount_msat": 55_000, "label": label, "description": "x", "expiry": 3_600} | params
         return await self.result(node, "invoice", asked) | {"label": label}
+
+    async def expired(self, node: str = "far") -> dict[str, Any]:
+        """Return an invoice that nobody has paid in time."""
+        invoice = await self.invoice(node, expiry=1)
+        await self.expire(invoice, node)
+        return invoice
+
+    async def expire(self, invoice: dict[str, Any], node: str = "far") -> None:
+        """Let an invoice's time pass, for its payee and for everybody else."""
+        await self.nodes.pass_time(invoice["expires_at"] + 2)
+        answer = await self.call(node, "waitinvoice", {"label": invoice["label"]})
+        assert answer["error"]["code"] == 903
 
     async def paid(self, payee: str = "far", payer: str = "wallets", **params: Any) -> dict[str, Any]:
         """Return an invoice that has been paid."""
@@ -54,24 +142,25 @@ class Lab:
         return invoice
 
     def script(self, outcome: Outcome, **more: Any) -> None:
-        self.network.scripts.add(Script(outcome=outcome, **more))
+        self.nodes.script(outcome, **more)
 
     async def held(self, payer: str = "wallets", label: str | None = "payout-1", **params: Any) -> dict[str, Any]:
         """Return an invoice whose payment is under way and held."""
         invoice = await self.invoice(**params)
         self.script(Outcome.HOLD)
         await self.start(payer, invoice, label)
+        await self.nodes.arrive()
         return invoice
 
     async def start(
         self, payer: str, invoice: dict[str, Any], label: str | None = None
     ) -> asyncio.Task[dict[str, Any]]:
         """Call pay, and return when something has been sent."""
-        before = await self.result(payer, "wait", ["sendpays", "created", 0])
+        before = await self.index(payer, "sendpays")
         params = {"bolt11": invoice["bolt11"]} | ({"label": label} if label else {})
         task = asyncio.create_task(self.call(payer, "pay", params))
         self.running.append(task)
-        await self.result(payer, "wait", ["sendpays", "created", before["created"] + 1])
+        await self.result(payer, "wait", ["sendpays", "created", before + 1])
         return task
 
     async def fail(
@@ -81,22 +170,24 @@ class Lab:
         self.script(Outcome.FAIL, code=code)
         answer = await self.call(payer, "pay", {"bolt11": invoice["bolt11"], "label": label})
         assert answer["error"]["code"] == code
+        await self.over(invoice, payer)
 
-    def release(self, ending: Ending = Ending.SETTLE) -> None:
-        assert self.network.payments.release(payment_hash=None, ending=ending)
+    async def over(self, invoice: dict[str, Any], payer: str = "wallets") -> None:
+        """Wait until the payer's records call nothing pending: they do so for a moment after the answer."""
+
+        async def is_over() -> bool:
+            by_hash = {"payment_hash": invoice["payment_hash"]}
+            parts = (await self.result(payer, "listsendpays", by_hash))["payments"]
+            attempts = (await self.result(payer, "listpays", by_hash))["pays"]
+            return all(each["status"] != "pending" for each in parts + attempts)
+
+        await until("the payment is over", is_over)
+
+    async def release(self, ending: Ending = Ending.SETTLE) -> None:
+        assert await self.nodes.release(ending)
 
     async def overpaid(self, node: str = "service") -> dict[str, Any]:
         """Return an invoice that got half as much again as it asked for."""
         invoice = await self.invoice(node, amount_msat=10_000)
-        await self.network.payments.pay("wallets", order_for(parse_bolt11(invoice["bolt11"]), amount_msat=15_000))
+        await self.nodes.pay_by_hand("wallets", invoice, 15_000)
         return invoice
-
-    async def orphan(self) -> dict[str, Any]:
-        """Return an invoice whose payment was lost with its node: a row without an HTLC."""
-        invoice = await self.invoice()
-        self.script(Outcome.ORPHAN)
-        try:
-            answer = await ask(self.network.sockets["wallets"], "pay", {"bolt11": invoice["bolt11"]})
-        except json.JSONDecodeError:  # nothing came back
-            return invoice
-        raise AssertionError(answer)

@@ -23,7 +23,7 @@ async def _getinfo_filter(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("getinfo-warning-bitcoind-sync")
 async def _getinfo_syncing(lab: Lab) -> dict[str, Any]:
-    lab.network.set_synced("service", False)
+    await lab.nodes.fall_behind("service")
     return await lab.call("service", "getinfo", {})
 
 
@@ -47,8 +47,7 @@ async def _paid(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("listinvoices-expired")
 async def _expired(lab: Lab) -> dict[str, Any]:
-    invoice = await lab.invoice("service", expiry=1)
-    lab.clock.advance(5)
+    invoice = await lab.expired("service")
     return await lab.call("service", "listinvoices", {"label": invoice["label"]})
 
 
@@ -63,7 +62,7 @@ async def _overpaid(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("listinvoices-mpp")
 async def _mpp_invoice(lab: Lab) -> dict[str, Any]:
-    second_channel(lab)
+    await second_channel(lab)
     invoice = await lab.paid("service", amount_msat=DEAR)
     return await lab.call("service", "listinvoices", {"payment_hash": invoice["payment_hash"]})
 
@@ -76,23 +75,27 @@ async def _unpaid_while_held(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("listinvoices-page-created")
 async def _page_created(lab: Lab) -> dict[str, Any]:
+    before = await lab.index("service", "invoices")
     await lab.invoice("service")
     await lab.invoice("service", amount_msat="any")
     await lab.invoice("service", amount_msat=21_000)
-    return await lab.call("service", "listinvoices", recording("listinvoices-page-created")["params"])
+    params = recording("listinvoices-page-created")["params"]
+    return await lab.call("service", "listinvoices", params | {"start": before + params["start"]})
 
 
 @SITUATIONS.of("listinvoices-page-updated")
 async def _page_updated(lab: Lab) -> dict[str, Any]:
+    before = await lab.index("service", "invoices", "updated")
     await lab.invoice("service", expiry=0)
-    await lab.invoice("service", expiry=1)
-    lab.clock.advance(5)
-    return await lab.call("service", "listinvoices", recording("listinvoices-page-updated")["params"])
+    await lab.expired("service")
+    params = recording("listinvoices-page-updated")["params"]
+    return await lab.call("service", "listinvoices", params | {"start": before + params["start"]})
 
 
 @SITUATIONS.of("waitanyinvoice-ok")
 async def _wait_any(lab: Lab) -> dict[str, Any]:
-    waiting = asyncio.create_task(lab.call("service", "waitanyinvoice", {"lastpay_index": 0}))
+    before = await lab.last_payment("service")
+    waiting = asyncio.create_task(lab.call("service", "waitanyinvoice", {"lastpay_index": before}))
     await lab.paid("service")
     return await waiting
 
@@ -101,9 +104,10 @@ async def _wait_any(lab: Lab) -> dict[str, Any]:
 async def _wait_skips_deleted(lab: Lab) -> dict[str, Any]:
     for number in range(3):
         await lab.paid("service", label=f"pi-{number}")
+    last = await lab.last_payment("service")
     await lab.result("service", "delinvoice", {"label": "pi-1", "status": "paid"})
-    answer = await lab.call("service", "waitanyinvoice", {"lastpay_index": 1, "timeout": 5})
-    assert answer["result"]["pay_index"] == 3
+    answer = await lab.call("service", "waitanyinvoice", {"lastpay_index": last - 2, "timeout": 5})
+    assert answer["result"]["pay_index"] == last
     return answer
 
 
@@ -119,8 +123,7 @@ async def _wait_one(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("waitinvoice-already-expired-903")
 async def _wait_expired(lab: Lab) -> dict[str, Any]:
-    invoice = await lab.invoice("service", expiry=1)
-    lab.clock.advance(5)
+    invoice = await lab.expired("service")
     return await lab.call("service", "waitinvoice", {"label": invoice["label"]})
 
 
@@ -129,7 +132,7 @@ async def _wait_expires(lab: Lab) -> dict[str, Any]:
     invoice = await lab.invoice("service", expiry=1)
     waiting = asyncio.create_task(lab.call("service", "waitinvoice", {"label": invoice["label"]}))
     await lab.result("service", "getinfo", {})  # one answer later the wait has begun
-    lab.clock.advance(1)
+    await lab.nodes.pass_time(invoice["expires_at"])
     await lab.invoice("service")  # something changes, and whoever waits looks again
     return await waiting
 
@@ -158,8 +161,7 @@ async def _delete(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("delinvoice-expired-ok")
 async def _delete_expired(lab: Lab) -> dict[str, Any]:
-    invoice = await lab.invoice("service", expiry=1)
-    lab.clock.advance(5)
+    invoice = await lab.expired("service")
     return await lab.call("service", "delinvoice", {"label": invoice["label"], "status": "expired"})
 
 
@@ -177,21 +179,22 @@ async def _delete_wrong_status(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("wait-invoices-updated")
 async def _wait_updated(lab: Lab) -> dict[str, Any]:
-    waiting = asyncio.create_task(lab.call("service", "wait", ["invoices", "updated", 1]))
+    before = await lab.index("service", "invoices", "updated")
+    waiting = asyncio.create_task(lab.call("service", "wait", ["invoices", "updated", before + 1]))
     await lab.paid("service")
     return await waiting
 
 
 @SITUATIONS.of("listpeerchannels-one")
 async def _one_channel(lab: Lab) -> dict[str, Any]:
-    answer = await lab.call("service", "listpeerchannels", {"id": lab.network.nodes["wallets"].pubkey})
-    assert len(answer["result"]["channels"]) == 1
+    answer = await lab.call("service", "listpeerchannels", {"id": lab.nodes.node_id("wallets")})
+    assert {each["peer_id"] for each in answer["result"]["channels"]} == {lab.nodes.node_id("wallets")}
     return answer
 
 
 @SITUATIONS.of("listpeerchannels-peer-offline")
 async def _peer_offline(lab: Lab) -> dict[str, Any]:
-    lab.network.set_connected("wallets", False)
+    await lab.nodes.disconnect("wallets")
     return await lab.call("wallets", "listpeerchannels", {})
 
 
@@ -203,6 +206,8 @@ async def _with_htlc(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("listchannelmoves")
 async def _moves(lab: Lab) -> dict[str, Any]:
+    before = await lab.index("service", "channelmoves")
     await lab.paid("service")
     await lab.paid("service")
-    return await lab.call("service", "listchannelmoves", recording("listchannelmoves")["params"])
+    params = recording("listchannelmoves")["params"]
+    return await lab.call("service", "listchannelmoves", params | {"start": before + params["start"]})

@@ -10,6 +10,7 @@ from tests.lightning.situations import (
     DEAR,
     Situations,
     half_pending,
+    orphaned,
     pending_and_disconnected,
     second_channel,
     stranger,
@@ -40,7 +41,7 @@ async def _complete_parts(lab: Lab) -> dict[str, Any]:
 async def _after_two_calls(lab: Lab) -> dict[str, Any]:
     invoice = await lab.held()
     assert (await lab.call("wallets", "pay", {"bolt11": invoice["bolt11"]}))["error"]["code"] == -3
-    lab.release()
+    await lab.release()
     await lab.running[0]
     return await _look_up(lab, invoice)
 
@@ -51,7 +52,8 @@ async def _caller_gone(lab: Lab) -> dict[str, Any]:
     lab.script(Outcome.HOLD)
     calling = await lab.start("wallets", invoice, "crashed-caller")
     calling.cancel()  # the caller hangs up; the payment goes on
-    lab.release()
+    await lab.release()
+    await lab.over(invoice)
     return await _look_up(lab, invoice)
 
 
@@ -78,10 +80,11 @@ async def _pending_by_status(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("listpays-status-complete")
 async def _complete_by_status(lab: Lab) -> dict[str, Any]:
+    before = await lab.index("wallets", "sendpays")
     await lab.held()
     await lab.paid()
     params = recording("listpays-status-complete")["params"]
-    answer = await lab.call("wallets", "listpays", params)
+    answer = await lab.call("wallets", "listpays", params | {"start": before + params["start"]})
     assert len(answer["result"]["pays"]) == 1
     return answer
 
@@ -98,12 +101,12 @@ async def _pending_parts(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("listpays-orphan-pending-after-crash")
 async def _orphan(lab: Lab) -> dict[str, Any]:
-    return await _look_up(lab, await lab.orphan())
+    return await _look_up(lab, await orphaned(lab))
 
 
 @SITUATIONS.of("listsendpays-orphan-pending-after-crash")
 async def _orphan_parts(lab: Lab) -> dict[str, Any]:
-    return await _look_up(lab, await lab.orphan(), "listsendpays")
+    return await _look_up(lab, await orphaned(lab), "listsendpays")
 
 
 async def _failed_invoice(lab: Lab, times: int = 1, code: int = 203) -> dict[str, Any]:
@@ -118,6 +121,7 @@ async def _failed(lab: Lab) -> dict[str, Any]:
     invoice = await lab.invoice()
     lab.script(Outcome.FAIL, code=203)
     await lab.call("wallets", "pay", {"bolt11": invoice["bolt11"]})
+    await lab.over(invoice)
     return await _look_up(lab, invoice)
 
 
@@ -126,6 +130,7 @@ async def _failed_209(lab: Lab) -> dict[str, Any]:
     invoice = await lab.invoice()
     lab.script(Outcome.FAIL, code=209)
     await lab.call("wallets", "pay", {"bolt11": invoice["bolt11"]})
+    await lab.over(invoice)
     return await _look_up(lab, invoice)
 
 
@@ -134,6 +139,7 @@ async def _failed_parts(lab: Lab) -> dict[str, Any]:
     invoice = await lab.invoice()
     lab.script(Outcome.FAIL, code=203)
     await lab.call("wallets", "pay", {"bolt11": invoice["bolt11"]})
+    await lab.over(invoice)
     return await _look_up(lab, invoice, "listsendpays")
 
 
@@ -152,6 +158,7 @@ async def _two_failed_parts(lab: Lab) -> dict[str, Any]:
 async def _failed_then_complete_invoice(lab: Lab) -> dict[str, Any]:
     invoice = await _failed_invoice(lab)
     await lab.result("wallets", "pay", {"bolt11": invoice["bolt11"], "label": "try 2"})
+    await lab.over(invoice)
     return invoice
 
 
@@ -188,12 +195,12 @@ async def _half_parts(lab: Lab) -> dict[str, Any]:
 @SITUATIONS.of("listpays-failed-after-mpp-timeout")
 async def _half_failed(lab: Lab) -> dict[str, Any]:
     invoice, _ = await half_pending(lab)
-    lab.release(Ending.FAIL)
+    await lab.release(Ending.FAIL)
     return await _look_up(lab, invoice)
 
 
 async def _in_parts(lab: Lab) -> dict[str, Any]:
-    second_channel(lab)
+    await second_channel(lab)
     invoice = await lab.invoice("service", amount_msat=DEAR)
     await lab.result("wallets", "pay", {"bolt11": invoice["bolt11"], "label": "in parts"})
     return invoice
@@ -213,7 +220,8 @@ async def _parts_apart(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("listpays-mpp-page-partial")
 async def _parts_paged(lab: Lab) -> dict[str, Any]:
-    await _in_parts(lab)
-    answer = await lab.call("wallets", "listpays", {"index": "created", "start": 2, "limit": 1})
+    before = await lab.index("wallets", "sendpays")
+    await lab.over(await _in_parts(lab))
+    answer = await lab.call("wallets", "listpays", {"index": "created", "start": before + 2, "limit": 1})
     assert answer["result"]["pays"][0]["amount_msat"] < DEAR
     return answer

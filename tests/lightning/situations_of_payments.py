@@ -11,6 +11,7 @@ from tests.lightning.situations import (
     LARGER_THAN_ALL,
     Situations,
     half_pending,
+    orphaned,
     pay,
     pending_and_disconnected,
     second_channel,
@@ -52,7 +53,7 @@ async def _pay_hash_only(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("pay-from-syncing-node")
 async def _pay_syncing(lab: Lab) -> dict[str, Any]:
-    lab.network.set_synced("wallets", False)
+    await lab.nodes.fall_behind("wallets")
     return await pay(lab)
 
 
@@ -70,7 +71,7 @@ async def _xpay_self(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("pay-mpp-ok")
 async def _pay_in_parts(lab: Lab) -> dict[str, Any]:
-    second_channel(lab)
+    await second_channel(lab)
     answer = await pay(lab, "service", invoice={"amount_msat": DEAR})
     assert answer["result"]["parts"] == 2
     return answer
@@ -78,7 +79,7 @@ async def _pay_in_parts(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("xpay-mpp-ok")
 async def _xpay_in_parts(lab: Lab) -> dict[str, Any]:
-    second_channel(lab)
+    await second_channel(lab)
     answer = await pay(lab, "service", invoice={"amount_msat": DEAR}, method="xpay", key="invstring", maxfee=0)
     assert answer["result"]["successful_parts"] == 2
     return answer
@@ -111,7 +112,7 @@ async def _xpay_again(lab: Lab) -> dict[str, Any]:
 @SITUATIONS.of("pay-ok-after-hold", "pay-retry_for-elapses-while-held")
 async def _pay_after_hold(lab: Lab) -> dict[str, Any]:
     await lab.held()
-    lab.release()
+    await lab.release()
     return await lab.running[0]
 
 
@@ -155,15 +156,13 @@ async def _xpay_insufficient(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("pay-expired-207")
 async def _pay_expired(lab: Lab) -> dict[str, Any]:
-    invoice = await lab.invoice(expiry=1)
-    lab.clock.advance(7)
+    invoice = await lab.expired()
     return await lab.call("wallets", "pay", {"bolt11": invoice["bolt11"]})
 
 
 @SITUATIONS.of("xpay-expired-207")
 async def _xpay_expired(lab: Lab) -> dict[str, Any]:
-    invoice = await lab.invoice(expiry=1)
-    lab.clock.advance(2)
+    invoice = await lab.expired()
     return await lab.call("wallets", "xpay", {"invstring": invoice["bolt11"]})
 
 
@@ -196,7 +195,7 @@ async def _xpay_unknown_hash(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("pay-own-peer-offline")
 async def _own_peer_offline(lab: Lab) -> dict[str, Any]:
-    lab.network.set_connected("wallets", False)
+    await lab.nodes.disconnect("wallets")
     return await pay(lab)
 
 
@@ -209,15 +208,15 @@ async def _refused(lab: Lab) -> dict[str, Any]:
 @SITUATIONS.of("pay-rejected-by-receiver-after-hold-203")
 async def _refused_after_hold(lab: Lab) -> dict[str, Any]:
     await lab.held()
-    lab.release(Ending.FAIL)
+    await lab.release(Ending.FAIL)
     return await lab.running[0]
 
 
 @SITUATIONS.of("pay-held-past-invoice-expiry-203")
 async def _held_past_expiry(lab: Lab) -> dict[str, Any]:
-    invoice = await lab.held(expiry=60)
-    lab.clock.advance(61)
-    lab.release()
+    invoice = await lab.held(expiry=8)
+    await lab.expire(invoice)
+    await lab.release()
     row = (await lab.result("far", "listinvoices", {"label": invoice["label"]}))["invoices"][0]
     assert row["status"] == "expired"
     return await lab.running[0]
@@ -249,7 +248,7 @@ async def _second_while_pending(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("pay-again-orphan-pending-after-crash")
 async def _again_after_orphan(lab: Lab) -> dict[str, Any]:
-    invoice = await lab.orphan()
+    invoice = await orphaned(lab)
     return await lab.call("wallets", "pay", {"bolt11": invoice["bolt11"], "retry_for": 5})
 
 

@@ -14,7 +14,8 @@ from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Outcome, Script
 from tests.lightning.conftest import Connect
 from tests.lightning.wire import SilentNode
-from wallet.cln import CoreLightning, NodeLimits, _Call
+from wallet.cln import CoreLightning, NodeLimits
+from wallet.cln_calls import _Call
 from wallet.lightning import PaymentState
 from wallet.money import Msat
 

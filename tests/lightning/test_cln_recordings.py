@@ -254,6 +254,8 @@ async def test_nonsense_from_the_node_is_unavailable_and_of_a_payment_unknown(
         node.find_invoice("l"),
         node.create_invoice(label="l", amount_msat=None, description="d", expiry_seconds=1),
         node.next_settlement(after_index=0, timeout_seconds=0),
+        node.create_offer(description="d", label="l"),
+        node.invoice_changes(),
         node.payment(ANY_HASH),
         node.htlc_hashes(),
         node.spendable_msat(),

@@ -23,10 +23,7 @@ from wallet.bolt11_invoice import parse_bolt11
 
 def balances(network: SimulatedNetwork) -> dict[str, int]:
     """Return what each node holds in all its channels."""
-    return {
-        name: sum(channel["our_amount_msat"] for channel in network.channels.listfunds(name)["channels"])
-        for name in network.nodes
-    }
+    return {name: sum(channel["our_amount_msat"] for channel in network.channels.funds(name)) for name in network.nodes}
 
 
 async def moved(network: SimulatedNetwork, name: str) -> int:

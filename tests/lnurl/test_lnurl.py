@@ -7,25 +7,17 @@ import json
 from typing import Any
 
 import pytest
-from bech32 import bech32_encode, convertbits
 from bolt11 import Bolt11, MilliSatoshi, Tag, TagChar, Tags, encode
 from coincurve import PrivateKey
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relaybot.errors import Rejected, Unavailable
+from wallet.destinations import LightningAddress, PayLink, PayTarget
 from wallet.lightning import DecodedInvoice
 from wallet.lnurl import (
     INVOICE_SECONDS_MIN,
     OWN_NODE,
-    LightningAddress,
-    PayLink,
-    PayTarget,
     callback_url,
-    parse_lightning_address,
-    parse_pay_link,
     parse_pay_params,
-    parse_pay_target,
     request_invoice,
 )
 from wallet.money import MAX_MSAT, Msat
@@ -37,12 +29,6 @@ WALLET_SECRET = "11" * 32
 OUR_SECRET = "22" * 32
 OUR_NODE = PrivateKey(bytes.fromhex(OUR_SECRET)).public_key.format().hex()
 ALICE = LightningAddress("alice", "wallets.test")
-
-
-def lnurl(url: str, prefix: str = "lnurl") -> str:
-    words = convertbits(url.encode(), 8, 5)
-    assert words is not None
-    return bech32_encode(prefix, words)
 
 
 def params(**changed: object) -> dict[str, object]:
@@ -97,130 +83,6 @@ class Wallet:
 async def ask(second: object, first: object = None, target: PayTarget = ALICE) -> DecodedInvoice:
     wallet = Wallet(first or params(), second)
     return await request_invoice(wallet, target, amount_msat=ASKED, node_network="bcrt", own_node_id=OUR_NODE, now=NOW)
-
-
-# --- addresses and links
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("alice@wallets.test", ALICE),
-        ("  Alice@Wallets.TEST\n", ALICE),
-        ("a.b-c_1+tag@pay.wallets.test", LightningAddress("a.b-c_1+tag", "pay.wallets.test")),
-        ("..a@wallets.test", LightningAddress("..a", "wallets.test")),
-    ],
-)
-def test_a_lightning_address_is_a_name_and_a_host(text: str, address: LightningAddress) -> None:
-    assert parse_lightning_address(text) == address
-    assert parse_pay_target(text) == address
-    assert parse_pay_target(f"lightning:{text.strip()}") == address
-
-
-def test_a_lightning_address_leads_to_its_well_known_place() -> None:
-    assert ALICE.url == "https://wallets.test/.well-known/lnurlp/alice"
-    assert str(ALICE) == "alice@wallets.test"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "alice",
-        "@wallets.test",
-        "alice@",
-        "alice@localhost",
-        "alice@169.254.169.254",
-        "alice@127.0.0.1:9200/_x#",
-        "alice@[::ffff:127.0.0.1]",
-        "alice@2130706433",
-        "alice@0x7f.1",
-        "alice@wallets.test:8080",
-        "alice@wallets.test/x",
-        "alice@bob@wallets.test",
-        "a/../b@wallets.test",
-        "..@wallets.test",
-        "a%2fb@wallets.test",
-        "a?b@wallets.test",
-        "ålice@wallets.test",
-        "a b@wallets.test",
-        "a" * 65 + "@wallets.test",
-    ],
-)
-def test_what_is_no_lightning_address_is_refused(text: str) -> None:
-    with pytest.raises(Rejected):
-        parse_lightning_address(text)
-    with pytest.raises(Rejected):
-        parse_pay_target(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "url"),
-    [
-        (lnurl("https://wallets.test/pay?id=1"), "https://wallets.test/pay?id=1"),
-        (lnurl("https://wallets.test/pay").upper(), "https://wallets.test/pay"),
-        ("lightning:" + lnurl("https://wallets.test/pay"), "https://wallets.test/pay"),
-        ("LIGHTNING:" + lnurl("https://wallets.test/pay").upper(), "https://wallets.test/pay"),
-        ("lnurlp://wallets.test/pay?id=1", "https://wallets.test/pay?id=1"),
-        ("LNURLP://wallets.test/pay", "https://wallets.test/pay"),
-        ("lnurlp://wallets.test", "https://wallets.test"),
-    ],
-)
-def test_an_lnurl_stands_for_an_https_url(text: str, url: str) -> None:
-    assert parse_pay_target(text) == PayLink(url)
-    assert str(PayLink(url)) == url
-
-
-def test_an_lnurl_of_the_specification_is_read() -> None:
-    example = (  # LUD-01
-        "LNURL1DP68GURN8GHJ7UM9WFMXJCM99E3K7MF0V9CXJ0M385EKVCENXC6R2C35XVUKXEFCV5MKVV34X5EKZD3EV56NYD3HXQURZEPEXE"
-        "JXXEPNXSCRVWFNV9NXZCN9XQ6XYEFHVGCXXCMYXYMNSERXFQ5FNS"
-    )
-    url = "https://service.com/api?q=3fc3645b439ce8e7f2553a69e5267081d96dcd340693afabe04be7b0ccd178df"
-    assert parse_pay_link(example) == PayLink(url)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "lnurl1",
-        "lnurl1qqqqqqq",
-        lnurl("https://wallets.test/pay")[:-1] + "q",
-        lnurl("https://wallets.test/" + "a" * 2000),
-        lnurl("https://wallets.test/pay", prefix="lnurlp"),
-        bech32_encode("lnurl", [31, 31, 31]),
-        lnurl("http://wallets.test/pay"),
-        lnurl("HTTPS://wallets.test/pay"),
-        lnurl("https://127.0.0.1/pay"),
-        lnurl("https://wallets.test:81/pay"),
-        lnurl("https://u:p@wallets.test/pay"),
-        lnurl("https://bücher.test/pay"),
-        lnurl("ftp://wallets.test"),
-        lnurl(""),
-        "lnurlp://",
-        "lnurlp:///pay",
-        "lnurlp://127.0.0.1/pay",
-        "lnurlp://alice@wallets.test/pay",
-        "lnurlw://wallets.test/withdraw",
-        "https://wallets.test/pay",
-        "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
-    ],
-)
-def test_what_is_no_lnurl_to_pay_to_is_refused(text: str) -> None:
-    with pytest.raises(Rejected):
-        parse_pay_target(text)
-    with pytest.raises(Rejected):
-        parse_pay_link(text)
-
-
-@given(st.text(max_size=80))
-def test_reading_a_target_never_breaks(text: str) -> None:
-    for start in ("", "lnurl1", "lnurlp://", "lightning:", "a@"):
-        try:
-            target = parse_pay_target(start + text)
-        except Rejected:
-            continue
-        assert target.url.startswith("https://")
 
 
 # --- what a wallet takes

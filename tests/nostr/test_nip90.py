@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from relaybot.errors import Rejected
 from relaybot.nostr import job_tags, nip04, nip44, nip90
+from relaybot.nostr.encryption import NIP04, NIP44, Encryption, Scheme
 from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.keys import KeyPair, verify
-from relaybot.nostr.nip90 import Encryption, Input, Scheme
+from relaybot.nostr.nip90 import Input
 from tests.nostr.conftest import NOW, patient, secret_of
 
 Tags = tuple[tuple[str, ...], ...]
 
 NONCE = bytes(range(32))
-SCHEMES: list[Scheme] = [nip90.NIP44, nip90.NIP04]
+SCHEMES: list[Scheme] = [NIP44, NIP04]
 INPUTS = (
     Input("what is the capital of France?", "text"),
     Input("https://example.com/a", "url", marker="context"),

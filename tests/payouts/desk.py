@@ -86,11 +86,13 @@ class Node(CoreLightning):
         self.lags = False
         self.asked = asyncio.Event()  # a look-up was made
 
-    async def pay(self, bolt11: str, *, maxfee_msat: Msat, label: str) -> PaymentReport:
+    async def pay(
+        self, bolt11: str, *, maxfee_msat: Msat, label: str, amount_msat: Msat | None = None
+    ) -> PaymentReport:
         self.calls.append(Call(bolt11, maxfee_msat, label))
-        return (
-            self.answers.popleft() if self.answers else await super().pay(bolt11, maxfee_msat=maxfee_msat, label=label)
-        )
+        if self.answers:
+            return self.answers.popleft()
+        return await super().pay(bolt11, maxfee_msat=maxfee_msat, label=label, amount_msat=amount_msat)
 
     async def payment(self, payment_hash: str) -> PaymentReport:
         self.asked.set()

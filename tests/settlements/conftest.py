@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,6 @@ import pytest
 from handlers import assignments, jobs, settlements
 from handlers.bot import Bot
 from handlers.jobs import new_invoice
-from relaybot.app import build_bot
 from relaybot.clock import SetClock
 from relaybot.config import Config, parse_config
 from relaybot.db.database import Row
@@ -25,6 +25,7 @@ from relaybot.nostr.keys import KeyPair
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.people import Wanted
+from relaybot.workings import build_bot
 from tests.payouts.desk import NOW, CheckedBook, Killed
 from wallet.accounts import hold, user
 from wallet.book import Book
@@ -168,7 +169,9 @@ class Street:
         lightning = node if probe is no_probe else probed(node, probe)
         try:
             yield Till(
-                build_bot(self.config, Keyring(bytes(32)), book, lightning, self.clock), self.network, committing
+                build_bot(self.config, Keyring(bytes(32)), book, lightning, self.clock, chance=secrets.token_bytes),
+                self.network,
+                committing,
             )
         finally:
             committing.cancel()

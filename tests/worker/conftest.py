@@ -12,6 +12,7 @@ import pytest
 
 from relaybot.clock import SetClock
 from relaybot.nostr import nip90
+from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.worker.node import run_worker
@@ -53,7 +54,7 @@ def assignment(
         params=[("model", "small")],
         bid_msat=1_000_000,
         provider=node.pubkey,
-        encrypt=nip90.Encryption(nip90.NIP44, _CHANCE(32)),
+        encrypt=Encryption(NIP44, _CHANCE(32)),
         expiration=None if lease is None else created_at + lease,
         now=created_at,
     )

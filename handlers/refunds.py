@@ -1,0 +1,38 @@
+"""Paying a finished job back, because the operator says so: out of the platform's revenue, once."""
+
+from __future__ import annotations
+
+from handlers.bot import Bot, check_payouts
+from handlers.jobs import cause_of
+from handlers.states import JobState
+from relaybot.errors import Rejected
+from wallet.accounts import person
+from wallet.charges import charged_of, plan_refund
+from wallet.ledger import Plan, Update
+from wallet.lots import Escrow, Lot, Mix
+from wallet.money import format_sat
+
+
+async def plan_refunded(bot: Bot, job_id: str) -> Plan:
+    """Return the Plan that gives the customer back what the job has cost; contributors keep theirs.
+
+    Rejected if there is no such job, or it was not charged.
+    """
+    job, cause = await bot.book.row("jobs", job_id), cause_of(job_id)
+    if job is None:
+        raise Rejected("invalid", "no job has this id", found=job_id[:80])
+    if JobState(job["state"]) is not JobState.CAPTURED or not job["charged_msat"]:
+        raise Rejected("invalid", "this job was not charged: there is nothing to pay back", state=job["state"])
+    customer = job["customer"]
+    async with bot.book.database.snapshot() as reader:
+        booked = await reader.fetch("SELECT * FROM transfers WHERE plan = :plan", plan=f"{cause}/capture")
+        lots = await reader.fetch("SELECT * FROM lots WHERE cause = :cause ORDER BY id", cause=cause)
+    escrow = Escrow(cause, person(customer), Mix())
+    charged, pieces = charged_of(escrow, booked, [Lot.of_row(row) for row in lots])
+    told = f"Your job {job_id[:8]} was paid back: {format_sat(charged.total)} are your balance again."
+    return plan_refund(escrow, charged, pieces).plan(
+        f"{cause}/refund",
+        Update("jobs", job_id, {"reason": "paid back by the operator"}, expect={"version": job["version"]}),
+        bot.message(customer, told),
+        *check_payouts([customer], bot.clock.now()),
+    )

@@ -1,0 +1,150 @@
+"""Short visits to relays that strangers name: one connection, one event, its OK.
+
+A zap's sender says where the receipt shall go, a message's recipient where they read. Such
+an address is guarded like every outgoing request (`outgoing.py`): a public name, looked up
+once and connected to as it was checked; no redirect, no proxy, an end to size and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from websockets.exceptions import WebSocketException
+
+from relaybot.addresses import parse_host
+from relaybot.connection import Straight
+from relaybot.errors import Rejected, Unavailable
+from relaybot.nostr.event import Event
+from relaybot.nostr.messages import Ok, build_event_frame, parse_relay_message
+from relaybot.outgoing import Lookup, SystemLookup, parse_hosts, public_addresses
+
+_URL = re.compile(r"(?P<scheme>wss?)://(?P<host>[^:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?(?P<path>/[!-~]*)?", re.ASCII)
+_PORTS = {"ws": 80, "wss": 443}
+_LOW_PORT_MAX = 1_023  # below, something else than a relay listens
+_PORT_MAX = 65_535
+_URL_CHARACTERS_MAX = 512
+
+Dial = Callable[[str, int], Awaitable[socket.socket]]  # a socket that is connected to (address, port)
+
+
+@dataclass(frozen=True, slots=True)
+class VisitLimits:
+    """What one visit may cost us, each with its reason."""
+
+    seconds_max: float = 10.0  # for everything: look-up, TLS, handshake, OK
+    frame_bytes_max: int = 65_536  # an OK or a NOTICE is short
+    frames_max: int = 20  # AUTH challenges and notices that come before the OK
+    visits_max: int = 16  # at once; further ones wait
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """A relay's address that passed: what is asked for, and of whom."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+class Visitor:
+    """Hand events to relays that strangers name."""
+
+    def __init__(
+        self,
+        *,
+        hosts: Mapping[str, str],
+        limits: VisitLimits | None = None,
+        lookup: Lookup | None = None,
+        tls: ssl.SSLContext | None = None,
+        dial: Dial | None = None,
+    ) -> None:
+        """Take the operator's pinned names, as `Outgoing` does; the last three are the world."""
+        self._hosts = parse_hosts(hosts)
+        self._limits = limits or VisitLimits()
+        self._lookup = lookup or SystemLookup()
+        self._tls = tls
+        self._dial = dial or _dial
+        self._slots = asyncio.Semaphore(self._limits.visits_max)
+
+    @cached_property
+    def _certificates(self) -> ssl.SSLContext:
+        return self._tls or ssl.create_default_context()
+
+    async def publish(self, url: str, event: Event) -> Ok:
+        """Return the OK of the relay at `url` for `event`.
+
+        Rejected if the address is refused; Unavailable if the relay does not answer well in time.
+        """
+        address = parse_relay_url(url)
+        try:
+            async with self._slots, asyncio.timeout(self._limits.seconds_max):
+                return await self._visit(address, event)
+        except TimeoutError:
+            raise Unavailable(f"{address.host} did not answer in time") from None
+        except (OSError, WebSocketException) as error:
+            raise Unavailable(f"{address.host} cannot be reached: {type(error).__name__}") from None
+
+    async def _visit(self, address: _Address, event: Event) -> Ok:
+        pinned = self._hosts.get(address.host)
+        if pinned is not None:
+            assert pinned.host is not None, f"{pinned} names no host"
+            link, secure = await self._dial(pinned.host, pinned.port or address.port), pinned.scheme == "https"
+        else:
+            checked = await public_addresses(self._lookup, address.host)
+            link, secure = await self._dial(checked[0], address.port), address.scheme == "wss"
+        async with Straight(
+            f"{'wss' if secure else 'ws'}://{address.host}:{address.port}{address.path}",
+            sock=link,
+            ssl=self._certificates if secure else None,
+            server_hostname=address.host if secure else None,
+            proxy=None,
+            compression=None,
+            user_agent_header="relaybot",
+            max_size=self._limits.frame_bytes_max,
+            ping_interval=None,
+        ) as relay:
+            await relay.send(build_event_frame(event))
+            for _ in range(self._limits.frames_max):
+                answer = _read(await relay.recv(decode=False), event.id)
+                if answer is not None:
+                    return answer
+        raise Unavailable(f"{address.host} says much, and no OK")
+
+
+def parse_relay_url(url: str) -> _Address:
+    """Read a relay's address; Rejected unless it is ws:// or wss:// and a domain name on a port for relays."""
+    found = _URL.fullmatch(url) if len(url) <= _URL_CHARACTERS_MAX else None
+    if found is None:
+        raise Rejected("invalid", "relay is not a ws:// or wss:// URL", found=url[:80])
+    port = int(found["port"] or _PORTS[found["scheme"]])
+    if port not in _PORTS.values() and not _LOW_PORT_MAX < port <= _PORT_MAX:
+        raise Rejected("invalid", "relay is on a port that is not for relays", found=port)
+    return _Address(found["scheme"], parse_host(found["host"]), port, found["path"] or "/")
+
+
+def _read(frame: bytes, event_id: str) -> Ok | None:
+    """Return the relay's OK for the event, or None for anything else it says before."""
+    try:
+        message = parse_relay_message(frame)
+    except Rejected:
+        return None
+    return message if isinstance(message, Ok) and message.event_id == event_id else None
+
+
+async def _dial(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    link = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        link.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(link, (address, port))
+    except BaseException:
+        link.close()
+        raise
+    return link

@@ -1,0 +1,179 @@
+"""The bot without its doors: what it is made of, and what goes on for ever.
+
+Nothing here opens a file, a socket or a thread, or tells the time: book, node, clock,
+relays and the way to fetch a document are handed in. `app.py` opens the real ones; the
+simulator of tests/simulator hands in doors that it can shut at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from handlers import assignments, commands, jobs, lots, settlements, targets, workers
+from handlers.assignments import assign_held, release_due
+from handlers.bot import Agent, Bot, Chance
+from handlers.notices import tell_due
+from relaybot import visits
+from relaybot.accounting.closing import Rules
+from relaybot.accounting.publishing import publish_due
+from relaybot.clock import Clock
+from relaybot.config import Config
+from relaybot.errors import BadConfig
+from relaybot.inbox import Inbox
+from relaybot.keyring import Keyring, read_key
+from relaybot.loops import repeat
+from relaybot.nostr.keys import KeyPair
+from relaybot.outbox import Outbox, Publish
+from relaybot.visits import Visits
+from splits.resolved import split_hash
+from wallet.book import Book
+from wallet.lightning import Lightning
+from wallet.lnurl import Fetcher
+from wallet.payees import Payees
+from wallet.payout_plans import PayoutRules
+from wallet.payouts import LookUp, Payouts
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """By what the bot reaches the world, beside its book and its node."""
+
+    relays: Mapping[str, Publish]  # by name
+    look_up: LookUp
+    fetch: Fetcher
+    visit: visits.Publish
+
+
+def build_bot(
+    config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock, *, chance: Chance
+) -> Bot:
+    """Return what the handlers work with."""
+    agents: dict[str, Agent] = {}
+    for agent_id, model in config.agents.items():
+        key = agent_key(config, keyring, agent_id)
+        if key.pubkey in agents:  # requests are told apart by the key they name
+            raise BadConfig(f"agents.{agent_id}.nsec_file", str(model.nsec_file), "a key that no other agent has")
+        split = config.splits[agent_id]
+        agents[key.pubkey] = Agent(
+            id=agent_id,
+            name=model.name,
+            about=model.about,
+            keypair=key,
+            kinds=frozenset(model.kinds),
+            takes_open_requests=model.open,
+            split=split,
+            split_hash=split_hash(split),
+        )
+    return Bot(
+        config=config,
+        service=keyring.key("service"),
+        zapper=keyring.key("zapper"),
+        agents=agents,
+        contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
+        workers_allowed=frozenset(config.workers.allowed),
+        book=book,
+        lightning=lightning,
+        clock=clock,
+        chance=chance,
+    )
+
+
+def agent_key(config: Config, keyring: Keyring, agent_id: str) -> KeyPair:
+    """Return an agent's key: the one in its `nsec_file`, or the one derived for it."""
+    given = config.agents[agent_id].nsec_file
+    return read_key(given, f"agents.{agent_id}.nsec_file") if given is not None else keyring.key(f"agent/{agent_id}")
+
+
+def build_inbox(bot: Bot) -> Inbox:
+    """Return the inbox with every handler: this table is what the bot does."""
+    handlers = {
+        range(1): targets.on_profile,
+        range(5, 6): jobs.on_cancel,
+        range(1059, 1060): commands.on_wrap,
+        range(5000, 6000): jobs.on_request,
+        range(6000, 7000): assignments.on_result,
+        range(7000, 7001): assignments.on_feedback,
+        range(10133, 10134): targets.on_payto,
+        range(11998, 11999): workers.on_heartbeat,
+        range(31990, 31991): workers.on_announcement,
+    }
+    return Inbox(
+        bot.book,
+        bot.clock,
+        {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
+        waiting_max=bot.config.limits.inbox_max,
+        waiting=(range(1059, 1060), range(5000, 6000)),  # whoever asks us for money waits for the node
+    )
+
+
+def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> dict[str, Coroutine[None, None, None]]:
+    """Return everything that goes on for ever, by name."""
+    config, outbox = bot.config, Outbox(bot.book, bot.clock, doors.relays)
+    payouts, courtesies = _payouts(config, bot, doors), Visits(bot.book, bot.clock, doors.visit)
+
+    def news(*tables: str) -> asyncio.Event:
+        return bot.book.watch(*tables)
+
+    standing = {
+        "inbox": inbox.run(),
+        "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
+        "notices": repeat("notices", partial(tell_due, bot), wake=news(), seconds=1),
+        "visits": repeat("visits", courtesies.step, wake=news("visits"), seconds=5),
+        "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
+        "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
+        "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
+        "lots": repeat("lots", partial(lots.follow_lots, bot), wake=news(), seconds=60),
+        "payouts": payouts.run(concurrency=config.payouts.concurrency),
+    }
+    if config.payouts.enabled:  # else nothing new is opened; what is open goes on
+        checks = repeat("payout checks", payouts.open_due, wake=news("users", "targets"), seconds=5)
+        standing["payout checks"] = checks
+    if config.accounting.publish:
+        standing["accounts"] = repeat("accounts", partial(_publish_due, bot, keyring), wake=news(), seconds=60)
+    return standing
+
+
+def _payouts(config: Config, bot: Bot, doors: Doors) -> Payouts:
+    return Payouts(
+        bot.book,
+        bot.lightning,
+        bot.clock,
+        _payout_rules(config),
+        request_invoice=Payees(bot.lightning, doors.fetch, bot.clock).request_invoice,
+        look_up=doors.look_up,
+    )
+
+
+async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
+    return await publish_due(
+        bot.book,
+        keyring.key("books"),
+        accounting_rules(bot.config),
+        bot.clock,
+        delay_seconds=bot.config.accounting.delay_seconds,
+    )
+
+
+def accounting_rules(config: Config) -> Rules:
+    """Return the rules by which accounts are published."""
+    settings = config.accounting
+    return Rules(settings.k, settings.dominance_percent, settings.round, demo=settings.allow_open_day)
+
+
+def _payout_rules(config: Config) -> PayoutRules:
+    settings = config.payouts
+    return PayoutRules(
+        threshold_msat=settings.threshold,
+        fee_ppm_max=settings.fee_percent_max,
+        fee_minimum_msat=settings.fee_minimum,
+        retry_seconds=settings.retry_seconds,
+        retry_seconds_max=settings.retry_seconds_max,
+        poll_seconds=settings.poll_seconds,
+        confirm_seconds=settings.confirm_seconds,
+        empty_seconds=settings.empty_seconds,
+        failed_after_expiry_seconds=settings.failed_after_expiry_seconds,
+        attempts_max=settings.attempts_max,
+    )

@@ -1,0 +1,1 @@
+"""Measurements, one module per subject, run by `make bench`; nothing here is a test."""

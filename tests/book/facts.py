@@ -1,0 +1,173 @@
+"""The lines of a story that are no job: money that comes in, goes out, is given, taken back, or matures.
+
+top-up bob 12000 sat                    (a debt is paid first)
+card bob 5000 sat as d1                 (`for acme`: it buys for a company)
+bonus acme 500 sat
+pay bob alice 100 sat
+mature / advance 1000 sat a day
+dispute d1 / collect d1 / win d1 / write-off d1
+reverse bob 5000 sat                    (a deposit that the chain has undone)
+hold-out alice 1000 sat reserve 40      (what a payout holds)
+batch fee 301 alice 1000 dave 2000      (what is held for both is paid in one transaction)
+settle-card 10000 fee 300 bank 9650
+fund onchain 500000 sat
+open-channel 400000 fee 200 pushed 0 / close-channel 400000 fee 150 / routed 5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.book.names import COMPANIES, account, owner_of
+from tests.book.stores import NOW, person
+from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN, Class, Owner, hold, of, user
+from wallet.book import Book
+from wallet.deposits import (
+    CardDeposit,
+    plan_bought,
+    plan_cleared,
+    plan_collected,
+    plan_deposit_reversed,
+    plan_dispute_won,
+    plan_disputed,
+    plan_written_off,
+)
+from wallet.journals import (
+    Output,
+    plan_bonus,
+    plan_card_settlement,
+    plan_channel_closed,
+    plan_channel_opened,
+    plan_funds_given,
+    plan_internal_payment,
+    plan_onchain_batch,
+    plan_routing_income,
+)
+from wallet.ledger import Journal, Plan, Transfer
+from wallet.lots import Lot
+from wallet.maturing import COUNTER, Cover, next_advanced, next_matured
+from wallet.money import Msat, from_sat
+from wallet.purses import debt_of
+from wallet.states import DepositState
+
+DAY = "2026-11-22"
+
+
+class Facts:
+    """What happens beside the jobs, as Plans on one book."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._held_out: dict[str, Msat] = {}  # the reserves of payouts
+
+    def members(self, payer: Owner) -> Sequence[str]:
+        """Return who belongs to this company; nobody, if it is a person."""
+        return COMPANIES.get(payer.removeprefix("org/"), ())
+
+    async def plan(self, words: Sequence[str], line: int) -> Plan:  # noqa: PLR0911  each sort of line has its own
+        """Return what one line of a story does."""
+        match words:
+            case ["mature"]:
+                return await self._next_lot()
+            case ["advance", amount, "sat", "a", "day"]:
+                return await self._next_lot(advance=_sat(amount))
+            case ["card", name, amount, "sat", "as", deposit, *rest]:
+                who = rest[1] if rest else name
+                bought = CardDeposit(
+                    id=deposit,
+                    version=0,
+                    account=of(owner_of(who), Class.CARD),
+                    pubkey=person(name),
+                    amount_msat=_sat(amount),
+                    state=DepositState.GOOD,
+                    written_off_msat=Msat(0),
+                    created_at=NOW + line,
+                )
+                return plan_bought(bought, await debt_of(self._book.database, person(name))).plan(
+                    f"card/{deposit}/bought"
+                )
+            case ["dispute" | "collect" | "win" | "write-off" as what, deposit]:
+                return await self._taken_back(what, deposit, line)
+            case ["reverse", name, amount, "sat"]:
+                has = Msat(await self._book.balance(user(person(name))))
+                journal = plan_deposit_reversed(NODE_ONCHAIN, person(name), _sat(amount), has)
+                return journal.plan(f"deposit/{line}/reversed")
+            case ["batch", "fee", fee, *pairs]:
+                return self._batch(_sat(fee), pairs).plan(f"batch/{line}/sent")
+            case ["top-up", name, amount, "sat"]:
+                return (await self._top_up(name, _sat(amount))).plan(f"topup/{line}")
+            case _:
+                return self._simple(words).plan(f"{words[0]}/{line}")
+
+    def _simple(self, words: Sequence[str]) -> Journal:  # noqa: PLR0911  each sort of line has its own
+        match words:
+            case ["bonus", name, amount, "sat"]:
+                return plan_bonus(owner_of(name), _sat(amount), "bonus")
+            case ["pay", payer, payee, amount, "sat"]:
+                return plan_internal_payment(owner_of(payer), owner_of(payee), _sat(amount), "payment")
+            case ["hold-out", name, amount, "sat", "reserve", reserve]:
+                self._held_out[name] = _sat(reserve)
+                total = Msat(_sat(amount) + _sat(reserve))
+                return Journal((Transfer(account(name), hold(f"payout/{person(name)}/1"), total, "hold"),))
+            case ["settle-card", gross, "fee", fee, "bank", bank]:
+                return plan_card_settlement(gross_msat=_sat(gross), fee_msat=_sat(fee), bank_msat=_sat(bank))
+            case ["fund", node, amount, "sat"]:
+                return plan_funds_given(account(node), _sat(amount), "funds")
+            case ["open-channel", amount, "fee", fee, "pushed", pushed]:
+                return plan_channel_opened(amount_msat=_sat(amount), fee_msat=_sat(fee), pushed_msat=_sat(pushed))
+            case ["close-channel", amount, "fee", fee]:
+                return plan_channel_closed(amount_msat=_sat(amount), fee_msat=_sat(fee))
+            case ["routed", amount]:
+                return plan_routing_income(_sat(amount))
+            case _:
+                raise AssertionError(f"nobody understands: {' '.join(words)}")
+
+    async def _top_up(self, name: str, amount: Msat) -> Journal:
+        arrived = Journal((Transfer(NODE_LIGHTNING, account(name), amount, "topup"),))
+        if name in COMPANIES:
+            return arrived
+        return arrived + plan_cleared(person(name), await debt_of(self._book.database, person(name)), amount)
+
+    def _batch(self, fee: Msat, pairs: Sequence[str]) -> Journal:
+        outputs = [
+            Output(f"payout/{person(name)}/1", owner_of(name), _sat(amount), 43, self._held_out[name])
+            for name, amount in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
+        return plan_onchain_batch(outputs, fee_msat=fee)
+
+    async def _next_lot(self, *, advance: Msat | None = None) -> Plan:
+        database = self._book.database
+        rows = await database.fetch("SELECT * FROM lots WHERE matures_at > 0 AND amount_msat > 0 ORDER BY id")
+        lots = [Lot.of_row(row) for row in rows]
+        balances = {row["id"]: row["balance_msat"] for row in await database.fetch("SELECT * FROM accounts")}
+        ours = sum(
+            msat for name, msat in balances.items() if name.endswith("/sats") and not name.startswith("platform")
+        )
+        cover = Cover(Msat(-sum(balances.get(node, 0) for node in (NODE_LIGHTNING, NODE_ONCHAIN))), Msat(ours))
+        counter, today = await self._book.row("cursors", COUNTER), await self._book.row("cursors", f"advances/{DAY}")
+        if advance is None:
+            plan = next_matured(lots, cover, counter, now=NOW + 120 * 86_400)
+        else:
+            plan = next_advanced(lots, cover, counter, today, day=DAY, per_day=advance)
+        assert plan is not None, "no lot is due and covered"
+        return plan
+
+    async def _taken_back(self, what: str, deposit_id: str, line: int) -> Plan:
+        database = self._book.database
+        row = await self._book.row("card_deposits", deposit_id)
+        assert row is not None, f"no deposit {deposit_id}"
+        deposit = CardDeposit.of_row(row)
+        found = await database.fetch("SELECT * FROM lots WHERE deposit = :id ORDER BY id", id=deposit_id)
+        lots = [Lot.of_row(row) for row in found if not row["account"].startswith("hold/")]
+        debt = await debt_of(database, deposit.pubkey)
+        journal = {
+            "dispute": lambda: plan_disputed(deposit, lots),
+            "collect": lambda: plan_collected(deposit, lots, debt),
+            "win": lambda: plan_dispute_won(deposit, lots, debt),
+            "write-off": lambda: plan_written_off(deposit, debt),
+        }[what]()
+        return journal.plan(f"card/{deposit_id}/{what}/{line}")
+
+
+def _sat(amount: str) -> Msat:
+    return from_sat(int(amount))

@@ -1,0 +1,54 @@
+"""Whether the tests stand on simulated nodes, or on real ones: `make test` and `make test-cln`."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.regtest.rig import Rig, installed
+
+REAL = "--real-nodes"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(REAL, action="store_true", help="run what a real Core Lightning node must do, on real ones")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption(REAL) and installed() is None:
+        pytest.exit("skipped: there is no lightningd on the PATH (docs/testing.md)", returncode=0)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On real nodes, leave out what needs none."""
+    if config.getoption(REAL):
+        left_out = [item for item in items if "real_rig" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def real_rig(request: pytest.FixtureRequest) -> Iterator[Rig | None]:
+    """The real nodes, which all tests share; None where the simulator takes their place."""
+    if not request.config.getoption(REAL):
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="cln-", ignore_cleanup_errors=True) as directory:
+        rig = Rig(Path(directory))
+        try:
+            asyncio.run(rig.start())
+            yield rig
+        finally:
+            rig.stop()
+
+
+@pytest.fixture
+def rig(real_rig: Rig | None) -> Rig:
+    """The real nodes, for tests that say nothing about simulated ones."""
+    if real_rig is None:
+        pytest.skip("on real nodes only: make test-cln")
+    return real_rig

@@ -1,0 +1,155 @@
+"""Visits to relays that strangers name: a good one gets its event, and nobody leads us elsewhere (attacks D7, F1)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.server import Server, ServerConnection, serve
+
+from relaybot.errors import Rejected, Unavailable
+from relaybot.nostr.keys import KeyPair
+from relaybot.visitor import VisitLimits, Visitor, parse_relay_url
+from tests.outgoing.conftest import HOST, PUBLIC, Names
+
+EVENT = KeyPair(b"\x02" * 32).sign(kind=9735, content="", tags=[], created_at=1_795_000_000)
+OK = json.dumps(["OK", EVENT.id, True, ""])
+
+
+class Relay:
+    """A relay of somebody else's, which answers an event with these frames."""
+
+    def __init__(self, *frames: str) -> None:
+        self.frames = frames
+        self.got: list[list[object]] = []
+        self.port = 0
+
+    async def __call__(self, visitor: ServerConnection) -> None:
+        self.got.append(json.loads(await visitor.recv()))
+        for frame in self.frames:
+            await visitor.send(frame)
+        await visitor.wait_closed()
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[list[Server]]:
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.close()
+        await server.wait_closed()
+
+
+async def relay(opened: list[Server], *frames: str, tls: ssl.SSLContext | None = None) -> Relay:
+    made = Relay(*frames)
+    opened.append(await serve(made, "127.0.0.1", 0, ssl=tls))
+    made.port = next(iter(opened[-1].sockets)).getsockname()[1]
+    return made
+
+
+class Diverted:
+    """Dials a loopback port whatever address is asked for, and notes what was."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.dialled: list[tuple[str, int]] = []
+
+    async def __call__(self, address: str, port: int) -> socket.socket:
+        self.dialled.append((address, port))
+        link = socket.socket()
+        link.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", self.port))
+        except OSError:
+            link.close()
+            raise
+        return link
+
+
+def visitor(to: Diverted, *addresses: Sequence[str], **more: object) -> Visitor:
+    return Visitor(hosts={}, lookup=Names(*addresses or ([PUBLIC],)), dial=to, **more)  # type: ignore[arg-type]
+
+
+async def test_a_relay_gets_the_event_and_its_ok_is_heard(opened: list[Server]) -> None:
+    there = await relay(opened, '["AUTH","challenge"]', '["NOTICE","welcome"]', "noise", OK)
+    to = Diverted(there.port)
+    ok = await visitor(to).publish(f"ws://{HOST}/path?x=1", EVENT)
+    assert ok.accepted
+    assert to.dialled == [(PUBLIC, 80)]
+    assert there.got[0][0] == "EVENT"
+
+
+async def test_over_tls_the_certificate_must_be_the_hosts(
+    opened: list[Server], certificate: Path, trust: ssl.SSLContext
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    there = await relay(opened, OK, tls=tls)
+    to = Diverted(there.port)
+    assert (await visitor(to, tls=trust).publish(f"wss://{HOST}", EVENT)).accepted
+    assert to.dialled == [(PUBLIC, 443)]
+    with pytest.raises(Unavailable, match="SSLCertVerificationError"):
+        await visitor(to, tls=trust).publish("wss://other.example", EVENT)
+
+
+async def test_a_name_the_operator_pinned_leads_where_the_operator_says(opened: list[Server]) -> None:
+    there = await relay(opened, OK)
+    pinned = Visitor(hosts={"relay.test": f"http://127.0.0.1:{there.port}"}, lookup=Names([]))
+    assert (await pinned.publish("wss://relay.test", EVENT)).accepted
+
+
+@pytest.mark.parametrize("inside", ["127.0.0.1", "10.0.0.7", "169.254.169.254", "::1", "::ffff:127.0.0.1", "fc00::1"])
+async def test_a_name_that_leads_inside_is_not_visited(inside: str) -> None:
+    to = Diverted(0)
+    with pytest.raises(Rejected, match="not public"):
+        await visitor(to, [PUBLIC, inside]).publish(f"wss://{HOST}", EVENT)
+    assert to.dialled == []
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("http://relay.example", "not a ws:// or wss:// URL"),
+        ("wss://user:secret@relay.example", "not a ws:// or wss:// URL"),
+        ("wss://[::1]:7447", "not a ws:// or wss:// URL"),
+        ("wss://relay.example#x", "not a ws:// or wss:// URL"),
+        ("wss://relay.example/\n", "not a ws:// or wss:// URL"),
+        ("wss://" + "a" * 600, "not a ws:// or wss:// URL"),
+        ("ws://127.0.0.1:7447", "an address, not a domain name"),
+        ("ws://2130706433", "not a domain name"),
+        ("ws://localhost:7447", "not a domain name"),
+        ("ws://relay.example:22", "a port that is not for relays"),
+        ("ws://relay.example:99999", "a port that is not for relays"),
+    ],
+)
+def test_an_address_that_is_none_of_a_relay_is_refused(url: str, named: str) -> None:
+    with pytest.raises(Rejected, match=named):
+        parse_relay_url(url)
+
+
+async def test_a_relay_that_says_no_ok_ends_the_visit(opened: list[Server]) -> None:
+    talks = await relay(opened, *['["NOTICE","wait"]'] * VisitLimits().frames_max)
+    with pytest.raises(Unavailable, match="no OK"):
+        await visitor(Diverted(talks.port)).publish(f"ws://{HOST}", EVENT)
+    silent = await relay(opened)
+    with pytest.raises(Unavailable, match="did not answer in time"):
+        await visitor(Diverted(silent.port), limits=VisitLimits(seconds_max=0.05)).publish(f"ws://{HOST}", EVENT)
+    floods = await relay(opened, "x" * (VisitLimits().frame_bytes_max + 1))
+    with pytest.raises(Unavailable, match="ConnectionClosedError"):
+        await visitor(Diverted(floods.port)).publish(f"ws://{HOST}", EVENT)
+
+
+async def test_a_relay_that_is_not_there_is_unavailable(opened: list[Server]) -> None:
+    gone = await relay(opened, OK)
+    opened[0].close()
+    await opened[0].wait_closed()
+    with pytest.raises(Unavailable, match="ConnectionRefusedError"):
+        await visitor(Diverted(gone.port)).publish(f"ws://{HOST}", EVENT)
+    pinned = Visitor(hosts={"relay.test": f"http://127.0.0.1:{gone.port}"})
+    with pytest.raises(Unavailable, match="ConnectionRefusedError"):
+        await pinned.publish("wss://relay.test", EVENT)

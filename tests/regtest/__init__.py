@@ -1,0 +1,1 @@
+"""Real Core Lightning nodes on a chain of our own making: the rig of `make test-cln`."""
