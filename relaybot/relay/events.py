@@ -175,7 +175,6 @@ class EventStore:
             open_ = None not in jobs
             self._write([job for job in jobs if job], writer)
             self._remove(writer)
-            self.next_expiry = writer.next_expiry
         connection.close()
 
     def _remove(self, writer: EventWriter) -> None:
@@ -185,6 +184,7 @@ class EventStore:
         error: Exception | None = None
         try:
             writer.remove(removal)
+            self.next_expiry = writer.next_expiry
         except sqlite3.Error as refusal:
             log.error("relay_store_failed", events=len(removal.seqs), error=str(refusal))  # noqa: TRY400 - an outside fault, no bug
             error = Unavailable("the events cannot be removed now")
@@ -197,6 +197,7 @@ class EventStore:
         try:
             self._probe("store:before")
             outcomes = writer.write(arrivals)
+            self.next_expiry = writer.next_expiry
             self._probe("store:after")
         except sqlite3.Error as error:
             log.error("relay_store_failed", events=len(arrivals), error=str(error))  # noqa: TRY400 - an outside fault, no bug

@@ -30,9 +30,8 @@ KINDS = (
     "SELECT group_concat(kind) FROM found"
 )
 
-REST = (
-    "SELECT lower(hex(pubkey)) || ' ' || until FROM vanished WHERE rest LIMIT 1"  # a key that is still being forgotten
-)
+# A key that is still being forgotten.
+REST = "SELECT (SELECT lower(hex(pubkey)) || ' ' || until FROM vanished WHERE rest LIMIT 1)"
 
 _VANISHING = """
 SELECT seq FROM event INDEXED BY event_author
