@@ -20,6 +20,7 @@ from handlers.pay_requests import address_of
 from relaybot.nostr import nip89
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
+from splits.shown import format_percent, parts_by_role
 from wallet.ledger import Change, Plan, Put
 
 log = structlog.get_logger()
@@ -62,6 +63,11 @@ def _agent_events(bot: Bot, agent: Agent, relays: Sequence[str]) -> Sequence[Eve
         name=agent.name,
         about=agent.about,
         price_msat=agent.split.price_max,
+        params={
+            name: {"required": param.required, "values": list(param.values), "about": param.about}
+            for name, param in agent.params.items()
+        },
+        parts={role: format_percent(part) for role, part in parts_by_role(agent.split, now=bot.clock.now()).items()},
         now=bot.clock.now(),
     )
     profile = _profile(bot, agent.keypair, agent.name, agent.about, agent.id)

@@ -15,10 +15,13 @@ from relaybot.nostr import nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
+from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
 from wallet.book import Book
 from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
+from wallet.opening import PayoutRules
+from wallet.payout_notices import Notice
 
 Chance = Callable[[int], bytes]  # that many random bytes
 
@@ -34,6 +37,7 @@ class Agent:
     about: str
     keypair: KeyPair
     kinds: frozenset[int]
+    params: Mapping[str, ParamModel]  # by name
     takes_open_requests: bool
     split: ResolvedSplit
     split_hash: str
@@ -81,6 +85,35 @@ class Bot:
             wrap_created_at=self._some_time_before(now),
         )
         return owed(wrap, now)
+
+    async def tell(self, notice: Notice) -> Sequence[Change]:
+        """Return the message owed for a notice: none to those who did not ask and never said where they are reached."""
+        if not notice.asked and await self.book.row("dm_relays", notice.pubkey) is None:
+            return ()
+        return (self.message(notice.pubkey, notice.text),)
+
+    @property
+    def payout_rules(self) -> PayoutRules:
+        """The rules by which money goes out, as `payouts:` in the configuration says."""
+        settings = self.config.payouts
+        return PayoutRules(
+            threshold_msat=settings.threshold,
+            fee_ppm_max=settings.fee_percent_max,
+            fee_minimum_msat=settings.fee_minimum,
+            retry_seconds=settings.retry_seconds,
+            retry_seconds_max=settings.retry_seconds_max,
+            poll_seconds=settings.poll_seconds,
+            confirm_seconds=settings.confirm_seconds,
+            empty_seconds=settings.empty_seconds,
+            failed_after_expiry_seconds=settings.failed_after_expiry_seconds,
+            attempts_max=settings.attempts_max,
+            withdrawal_seconds=settings.withdrawal_seconds,
+            stuck_seconds=settings.stuck_seconds,
+            cooldown_seconds=settings.target_cooldown_seconds,
+            user_day_msat_max=settings.user_day_max,
+            day_msat_max=settings.day_max,
+            open_per_user_max=settings.open_per_user_max,
+        )
 
     def _some_time_before(self, now: int) -> int:
         return now - int.from_bytes(self.chance(4), "big") % TWO_DAYS

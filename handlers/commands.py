@@ -8,56 +8,28 @@ Unknown or malformed input gets the usage of the nearest command.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from handlers.bot import Bot, check_payouts, new_user, written
+from handlers.bot import Bot, new_user, written
+from handlers.conversation import Asked, Command, Reply
 from handlers.jobs import new_invoice
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
-from handlers.targets import stated_target
+from handlers.targets import payout
+from handlers.withdrawals import withdraw
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
 from wallet.accounts import user
-from wallet.destinations import parse_lightning_address
-from wallet.ledger import Change, Plan, Put, Values
+from wallet.ledger import Plan, Values
 from wallet.money import Msat, format_sat, parse_amount
-from wallet.payouts import KEEP
 
 DAY = 86_400
 REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
 REFERRALS = "referrals"  # counts all of them; a decision over the whole set guards it
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One command as it was asked: by whom, in which rumor, dated when."""
-
-    sender: str
-    rumor: str
-    created_at: int
-    words: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What is answered, and what the command changes."""
-
-    text: str
-    changes: tuple[Change, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: how it is used, what it is for, what it does."""
-
-    usage: str
-    about: str
-    run: Callable[[Bot, Asked], Awaitable[Reply]]
 
 
 async def on_wrap(bot: Bot, event: Event) -> Decision:
@@ -71,7 +43,7 @@ async def on_wrap(bot: Bot, event: Event) -> Decision:
     reply = await _run(bot, words[0].lower(), asked)
     # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
     answer = bot.message(rumor.pubkey, reply.text, reply_to=rumor.id)
-    return Plan(f"dm/{rumor.id}", changes=(*reply.changes, answer))
+    return Plan(f"dm/{rumor.id}", reply.transfers, (*reply.changes, answer))
 
 
 async def _run(bot: Bot, name: str, asked: Asked) -> Reply:
@@ -122,43 +94,6 @@ async def _topup(bot: Bot, asked: Asked) -> Reply:
     )
     row = new_invoice(invoice, purpose="topup", owner=asked.sender, job="", now=bot.clock.now())
     return Reply(f"Pay this invoice to add {format_sat(amount)} to your balance:\n{invoice.bolt11}", (row,))
-
-
-async def _payout(bot: Bot, asked: Asked) -> Reply:
-    """`payout`, `payout <address>`, `payout keep`, `payout threshold <sats>`."""
-    match asked.words:
-        case []:
-            return Reply(await _payout_state(bot, asked.sender))
-        case ["threshold", sats]:
-            threshold = _sats(sats)
-            row = Put("users", asked.sender, {"threshold_msat": threshold}, fresh=new_user(bot.clock.now()))
-            look = check_payouts([asked.sender], bot.clock.now())
-            return Reply(f"You are paid when your balance reaches {format_sat(threshold)}.", (row, *look))
-        case [target]:
-            target = KEEP if target.lower() == KEEP else str(parse_lightning_address(target))
-            changes = await stated_target(
-                bot, asked.sender, "registered", target, stated_at=asked.created_at, event=asked.rumor
-            )
-            if not changes:
-                raise Rejected("invalid", "you have said something newer")
-            said = "What you earn stays your balance." if target == KEEP else f"What you earn is sent to {target}."
-            return Reply(said, changes)
-        case _:
-            raise Rejected("invalid", "too many words")
-
-
-async def _payout_state(bot: Bot, sender: str) -> str:
-    rows = await bot.book.database.fetch(
-        "SELECT state, amount_msat, fee_msat, reason FROM payouts WHERE pubkey = :pubkey"
-        " ORDER BY created_at DESC LIMIT 5",
-        pubkey=sender,
-    )
-    if not rows:
-        return "Nothing was paid out to you yet."
-    return "\n".join(
-        f"{format_sat(row['amount_msat'])}: {row['state']}" + (f" ({row['reason']})" if row["reason"] else "")
-        for row in rows
-    )
 
 
 async def _name(bot: Bot, asked: Asked) -> Reply:
@@ -224,8 +159,15 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "topup": Command("topup <sats>", "add to your balance by Lightning", _topup),
         "history": Command("history [n]", "the newest entries of your account, and why", _history),
         "statement": Command("statement", "the same as CSV, in msat", _statement),
+        "withdraw": Command(
+            "withdraw <sats | all> <invoice | lightning address | offer | bitcoin address>",
+            "send what is yours",
+            withdraw,
+        ),
         "payout": Command(
-            "payout [<lightning address> | keep | threshold <sats>]", "where and when your earnings are sent", _payout
+            "payout [<lightning address | offer | bitcoin address> | keep] [threshold <sats>]",
+            "where and when your earnings are sent by themselves",
+            payout,
         ),
         "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),

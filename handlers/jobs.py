@@ -180,10 +180,22 @@ def _accepted(bot: Bot, agent: Agent, event: Event) -> nip90.JobRequest:
     # NIP-40: an expired request is not worked; without the tag it lives for jobs.ttl_seconds.
     if (request.expiration or event.created_at + jobs.ttl_seconds) <= now:
         raise Rejected("invalid", "expiration: the request has expired")
+    _check_params(agent, request)
     price = agent.split.price_min
     if request.bid_msat is not None and request.bid_msat < price:
         raise Rejected("invalid", f"bid: below the price of {format_sat(price)}", found=format_sat(request.bid_msat))
     return request
+
+
+def _check_params(agent: Agent, request: nip90.JobRequest) -> None:
+    """Raise Rejected if a parameter is missing or has a value that is not taken; others are the node's."""
+    for name, param in agent.params.items():
+        value = request.param(name)
+        if value is None and param.required:
+            raise Rejected("invalid", f"param: {agent.name} needs {name}")
+        if value is not None and param.values and value not in param.values:
+            allowed = ", ".join(param.values)
+            raise Rejected("invalid", f"param: {name} has another value than {agent.name} takes", allowed=allowed)
 
 
 async def _check_open_jobs(bot: Bot, customer: str) -> None:

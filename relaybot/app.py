@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -22,8 +23,10 @@ from relaybot import visits
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
 from relaybot.connection import RelayConnection
+from relaybot.db.database import Database
 from relaybot.db.migrations import load_migrations
-from relaybot.db.sqlite import SqliteDatabase, open_sqlite
+from relaybot.db.postgres import open_postgres
+from relaybot.db.sqlite import open_sqlite
 from relaybot.errors import BadConfig, Rejected
 from relaybot.keyring import Keyring, open_keyring
 from relaybot.loops import repeat
@@ -49,6 +52,7 @@ from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, build_bot, build_inbox, standing_tasks
+from splits.shown import parts_by_role
 from wallet.book import Book
 from wallet.cln import CoreLightning
 from wallet.lightning import Lightning
@@ -95,9 +99,12 @@ async def serve(
             committing.cancel()
 
 
-async def open_book_database(config: Config, clock: Clock, probe: Probe = no_probe) -> SqliteDatabase:
+async def open_book_database(config: Config, clock: Clock, probe: Probe = no_probe) -> Database:
     """Open the database of the book, brought up to date."""
-    return await open_sqlite(config.database, load_migrations(), now=clock.now(), probe=probe)
+    where, migrations = config.database, load_migrations()
+    if isinstance(where, Path):
+        return await open_sqlite(where, migrations, now=clock.now(), probe=probe)
+    return await open_postgres(where.get_secret_value(), migrations, now=clock.now(), probe=probe)
 
 
 @contextlib.asynccontextmanager
@@ -250,6 +257,7 @@ def _site(config: Config, bot: Bot) -> Site:
             price=format_sat(agent.split.price_max),
             kinds=tuple(sorted(agent.kinds)),
             npub=nip19.encode_npub(pubkey),
+            parts=tuple(parts_by_role(agent.split, now=bot.clock.now()).items()),
         )
         for pubkey, agent in bot.agents.items()
     )

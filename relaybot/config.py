@@ -38,7 +38,7 @@ from relaybot.settings.sections import (
     Workers,
     Zaps,
 )
-from relaybot.settings.values import DataPath, Pubkey, RelayUrl, Surroundings
+from relaybot.settings.values import BookPlace, Pubkey, RelayUrl, Surroundings
 from relaybot.settings.yaml_text import parse_yaml
 from splits.model import SkillModel, Table, Written
 from splits.problems import BadConfigs, problems_of
@@ -65,7 +65,7 @@ class Config(Written):
     relay: Relay
     relays: Annotated[tuple[RelayUrl, ...], Field(max_length=64)] = ()  # each costs a connection and every event again
     web: Web
-    database: DataPath = Path("book.sqlite3")
+    database: BookPlace = Path("book.sqlite3")
     lightning: LightningSettings
     people: Table[Pubkey] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillModel] = Field(default_factory=dict, validate_default=True)

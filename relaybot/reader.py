@@ -34,7 +34,7 @@ WRAP_OVERLAP_SECONDS = TWO_DAYS + 3_600  # NIP-59: wraps are dated up to two day
 
 CANCEL, WRAP = 5, 1059
 ANNOUNCEMENTS = frozenset({31990, 11998})
-TARGETS = frozenset({0, 10133})
+TARGETS = frozenset({0, 10050, 10133})  # where somebody is paid, and where private messages reach them
 ANSWERS = frozenset({nip90.FEEDBACK_KIND, *nip90.RESULT_KINDS})  # of every kind: a job outlives its agent
 
 

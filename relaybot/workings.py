@@ -33,8 +33,8 @@ from wallet.book import Book
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
 from wallet.payees import Payees
-from wallet.payout_plans import PayoutRules
-from wallet.payouts import LookUp, Payouts
+from wallet.payout_checks import LookUp, PayoutChecks
+from wallet.payouts import Payouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def build_bot(
             about=model.about,
             keypair=key,
             kinds=frozenset(model.kinds),
+            params=model.params,
             takes_open_requests=model.open,
             split=split,
             split_hash=split_hash(split),
@@ -96,6 +97,7 @@ def build_inbox(bot: Bot) -> Inbox:
         range(5000, 6000): jobs.on_request,
         range(6000, 7000): assignments.on_result,
         range(7000, 7001): assignments.on_feedback,
+        range(10050, 10051): targets.on_dm_relays,
         range(10133, 10134): targets.on_payto,
         range(11998, 11999): workers.on_heartbeat,
         range(31990, 31991): workers.on_announcement,
@@ -112,7 +114,7 @@ def build_inbox(bot: Bot) -> Inbox:
 def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> dict[str, Coroutine[None, None, None]]:
     """Return everything that goes on for ever, by name."""
     config, outbox = bot.config, Outbox(bot.book, bot.clock, doors.relays)
-    payouts, courtesies = _payouts(config, bot, doors), Visits(bot.book, bot.clock, doors.visit)
+    payouts, courtesies = _payouts(bot, doors), Visits(bot.book, bot.clock, doors.visit)
 
     def news(*tables: str) -> asyncio.Event:
         return bot.book.watch(*tables)
@@ -125,25 +127,27 @@ def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> di
         "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
         "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
         "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
+        "payouts": payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max),
         "lots": repeat("lots", partial(lots.follow_lots, bot), wake=news(), seconds=60),
-        "payouts": payouts.run(concurrency=config.payouts.concurrency),
     }
     if config.payouts.enabled:  # else nothing new is opened; what is open goes on
-        checks = repeat("payout checks", payouts.open_due, wake=news("users", "targets"), seconds=5)
-        standing["payout checks"] = checks
+        checks = PayoutChecks(bot.book, bot.clock, bot.payout_rules, look_up=doors.look_up)
+        wake = news("users", "targets")
+        standing["payout checks"] = repeat("payout checks", checks.open_due, wake=wake, seconds=5)
     if config.accounting.publish:
         standing["accounts"] = repeat("accounts", partial(_publish_due, bot, keyring), wake=news(), seconds=60)
     return standing
 
 
-def _payouts(config: Config, bot: Bot, doors: Doors) -> Payouts:
+def _payouts(bot: Bot, doors: Doors) -> Payouts:
+    payees = Payees(bot.lightning, doors.fetch, bot.clock, domain=bot.config.web.domain)
     return Payouts(
         bot.book,
         bot.lightning,
         bot.clock,
-        _payout_rules(config),
-        request_invoice=Payees(bot.lightning, doors.fetch, bot.clock).request_invoice,
-        look_up=doors.look_up,
+        bot.payout_rules,
+        request_invoice=payees.request_invoice,
+        tell=bot.tell,
     )
 
 
@@ -161,19 +165,3 @@ def accounting_rules(config: Config) -> Rules:
     """Return the rules by which accounts are published."""
     settings = config.accounting
     return Rules(settings.k, settings.dominance_percent, settings.round, demo=settings.allow_open_day)
-
-
-def _payout_rules(config: Config) -> PayoutRules:
-    settings = config.payouts
-    return PayoutRules(
-        threshold_msat=settings.threshold,
-        fee_ppm_max=settings.fee_percent_max,
-        fee_minimum_msat=settings.fee_minimum,
-        retry_seconds=settings.retry_seconds,
-        retry_seconds_max=settings.retry_seconds_max,
-        poll_seconds=settings.poll_seconds,
-        confirm_seconds=settings.confirm_seconds,
-        empty_seconds=settings.empty_seconds,
-        failed_after_expiry_seconds=settings.failed_after_expiry_seconds,
-        attempts_max=settings.attempts_max,
-    )

@@ -182,12 +182,23 @@ class SkillModel(Written):
     shares: Shares = ()
 
 
+class ParamModel(Written):
+    """An input parameter of an agent: `["param", <name>, <value>]` in a request."""
+
+    about: Text = ""
+    required: bool = False
+    values: Annotated[tuple[Words, ...], Field(max_length=LISTED_MAX)] = ()  # none: any value
+
+
 class AgentModel(Written):
-    """Something customers can ask: its price, and who gets what of it."""
+    """Something customers can ask: what it takes, its price, and who gets what of it."""
 
     name: Words
     about: Text = ""
     kinds: Annotated[tuple[JobKind, ...], Field(max_length=LISTED_MAX), AfterValidator(_some)]
+    params: Annotated[Table[ParamModel], Field(max_length=LISTED_MAX)] = Field(
+        default_factory=dict, validate_default=True
+    )
     open: bool = False
     price: Annotated[PriceModel, BeforeValidator(_price)]
     owner: Person | None = None

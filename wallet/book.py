@@ -14,10 +14,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from relaybot.clock import Clock
-from relaybot.db.database import Database, Reader, Row, Transaction
+from relaybot.db.database import Database, Found, Look, Reader, Row, Write
 from relaybot.errors import Unavailable
 from wallet.accounts import Account, floor_msat
-from wallet.ledger import Answer, Plan, State, Value, Verdict, judge, keys_of
+from wallet.ledger import Answer, Entry, Plan, State, Value, Verdict, judge, keys_of
 
 BATCH_MAX = 512  # Plans per commit: more would only make the first of them wait
 DECISIONS_MAX = 5  # how often a decision is made again because a guarded row has moved
@@ -70,22 +70,15 @@ class Book:
         while True:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                commit = asyncio.ensure_future(self._commit(batch))
-                try:
-                    await asyncio.shield(commit)
-                except asyncio.CancelledError:
-                    await commit
-                    raise
+                await _finished(asyncio.ensure_future(self._commit(batch)))
             self._arrived.clear()
             await self._arrived.wait()
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
         plans = [plan for plan, _ in batch]
+        commit = _Commit(plans, self._clock)
         try:
-            async with self.database.transaction() as transaction:
-                state = await _load(transaction, plans)
-                answers = [judge(state, plan) for plan in plans]
-                await _write(transaction, state, self._clock.now())
+            await self.database.change(looks_of(plans), commit.decide)
         except Unavailable as error:
             for _, done in batch:
                 if not done.done():
@@ -93,10 +86,10 @@ class Book:
         except Exception as error:  # noqa: BLE001  a Plan that cannot be written is a fault of ours: its caller hears it
             await self._commit_alone(batch, error)
         else:
-            for (_, done), answer in zip(batch, answers, strict=True):
+            for (_, done), answer in zip(batch, commit.answers, strict=True):
                 if not done.done():
                     done.set_result(answer)
-            for table in {table for table, _ in state.changed}:
+            for table in commit.changed:
                 for event in self._watchers[table]:
                     event.set()
 
@@ -119,6 +112,18 @@ class Book:
         return rows[0] if rows else None
 
 
+async def _finished(commit: asyncio.Future[None]) -> None:
+    """Wait for a commit; one that is under way is finished first, however often we are cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while not commit.done():
+        try:
+            await asyncio.shield(commit)
+        except asyncio.CancelledError as asked:
+            cancelled = asked
+    if cancelled is not None:
+        raise cancelled
+
+
 @contextlib.asynccontextmanager
 async def running(book: Book) -> AsyncIterator[Book]:
     """Keep `book` committing while the block runs: for commands and tests; the service has its own TaskGroup."""
@@ -132,58 +137,99 @@ async def running(book: Book) -> AsyncIterator[Book]:
             task.result()
 
 
-async def _load(transaction: Transaction, plans: Sequence[Plan]) -> State:
+class _Commit:
+    """Plans that share a commit: judged against what the database found, as often as it asks."""
+
+    def __init__(self, plans: Sequence[Plan], clock: Clock) -> None:
+        self._plans = plans
+        self._clock = clock
+        self.answers: list[Answer] = []
+        self.changed: set[str] = set()  # tables of the work
+
+    def decide(self, found: Found) -> list[Write]:
+        """Judge each Plan against what its predecessors left, and return what all of them together write."""
+        state = _state_of(found)
+        self.answers = [judge(state, plan) for plan in self._plans]
+        self.changed = {table for table, _ in state.changed}
+        return _writes(state, found, self._clock.now())
+
+
+def looks_of(plans: Sequence[Plan]) -> dict[str, Look]:
+    """Return what must be read before `plans` are judged, in one order for all: none waits for another in a ring."""
     keys, accounts, rows = keys_of(plans)
-    state = State()
-    state.plans = {key: row["digest"] for key, row in (await transaction.rows_by_id("plans", keys)).items()}
+    ids: dict[str, set[str]] = {"plans": keys}
+    columns: dict[str, set[str]] = {"plans": {"digest"}}
     if accounts:
-        found = await transaction.rows_by_id("accounts", accounts)
-        state.balances = {account: found[account]["balance_msat"] for account in accounts if account in found}
-    by_table: dict[str, set[str]] = defaultdict(set)
-    for table, row_id in rows:
-        by_table[table].add(row_id)
-    for table in sorted(by_table):  # one order for all, or two processes could wait for each other
-        for row_id, row in (await transaction.rows_by_id(table, by_table[table])).items():
-            state.rows[table, row_id] = dict(row)
+        ids["accounts"], columns["accounts"] = set(accounts), {"balance_msat"}
+    for (table, row_id), names in rows.items():
+        ids.setdefault(table, set()).add(row_id)
+        columns.setdefault(table, {"version"}).update(names)
+    return {table: Look(sorted(ids[table]), sorted(columns[table])) for table in sorted(ids)}
+
+
+def _state_of(found: Found) -> State:
+    state = State()
+    for table, rows in found.items():
+        if table == "plans":
+            state.plans = {key: row["digest"] for key, row in rows.items()}
+        elif table == "accounts":
+            state.balances = {Account(account): row["balance_msat"] for account, row in rows.items()}
+        else:
+            state.rows |= {(table, row_id): dict(row) for row_id, row in rows.items()}
     return state
 
 
-async def _write(transaction: Transaction, state: State, now: int) -> None:
-    await transaction.insert(
-        "plans", [{"id": plan.key, "digest": plan.digest, "applied_at": now} for plan in state.applied]
+def _writes(state: State, found: Found, now: int) -> list[Write]:
+    """Return what `state` adds to what was `found`, each table's rows in the order of their ids."""
+    plans = [(plan.key, plan.digest, now) for plan in sorted(state.applied, key=lambda plan: plan.key)]
+    writes = [Write("plans", ("id", "digest", "applied_at"), plans, new=True)]
+    known = found.get("accounts", {})
+    moved = sorted({account for entry in state.entries for account in (entry.transfer.debit, entry.transfer.credit)})
+    opened = [(account, state.balances[account], floor_msat(account)) for account in moved if account not in known]
+    writes.append(Write("accounts", ("id", "balance_msat", "floor_msat"), opened, new=True))
+    moved_on = [(account, state.balances[account]) for account in moved if account in known]
+    writes.append(Write("accounts", ("id", "balance_msat"), moved_on, new=False))
+    writes.append(
+        Write("transfers", _TRANSFER_COLUMNS, [_transfer_row(entry, now) for entry in state.entries], new=True)
     )
-    moved = {account for entry in state.entries for account in (entry.transfer.debit, entry.transfer.credit)}
-    await transaction.upsert(
-        "accounts",
-        [
-            {"id": account, "balance_msat": state.balances[account], "floor_msat": floor_msat(account)}
-            for account in sorted(moved)
-        ],
-    )
-    await transaction.insert(
-        "transfers",
-        [
-            {
-                "id": entry.id,
-                "plan": entry.plan,
-                "debit": entry.transfer.debit,
-                "credit": entry.transfer.credit,
-                "amount_msat": entry.transfer.amount_msat,
-                "debit_after": entry.debit_after,
-                "credit_after": entry.credit_after,
-                "reason": entry.transfer.reason,
-                "created_at": now,
-            }
-            for entry in state.entries
-        ],
-    )
-    changed: dict[tuple[str, tuple[str, ...]], list[dict[str, Value]]] = defaultdict(list)
+    changed: dict[tuple[str, tuple[str, ...], bool], list[tuple[Value, ...]]] = defaultdict(list)
     for table, row_id in sorted(state.changed):
-        row = state.rows[table, row_id]
+        row, before = state.rows[table, row_id], found[table].get(row_id)
         assert row is not None, f"{table} {row_id} was changed into nothing"
-        changed[table, tuple(row)].append(row)  # one statement writes rows of the same columns
-    for (table, _), rows in changed.items():
-        await transaction.upsert(table, rows)
+        columns = tuple(name for name in row if before is None or name not in before or before[name] != row[name])
+        columns = columns if before is None else ("id", *columns)
+        changed[table, columns, before is None].append(tuple([row[name] for name in columns]))
+    writes += [Write(table, columns, rows, new) for (table, columns, new), rows in changed.items()]
+    return [write for write in writes if write.rows]
+
+
+_TRANSFER_COLUMNS = (
+    "id",
+    "plan",
+    "debit",
+    "credit",
+    "amount_msat",
+    "debit_after",
+    "credit_after",
+    "reason",
+    "created_at",
+)
+
+
+def _transfer_row(entry: Entry, now: int) -> tuple[Value, ...]:
+    """Return the values of `_TRANSFER_COLUMNS`."""
+    moved = entry.transfer
+    return (
+        entry.id,
+        entry.plan,
+        moved.debit,
+        moved.credit,
+        moved.amount_msat,
+        entry.debit_after,
+        entry.credit_after,
+        moved.reason,
+        now,
+    )
 
 
 async def invariants(reader: Reader) -> list[str]:

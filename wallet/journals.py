@@ -1,7 +1,7 @@
 """Everything that moves money and is no job, no payout, no card payment taken back. Pure.
 
-What comes in from, goes out to and moves between the outsides that hold money for us (the
-node's channels, its coins, the card company, the bank), and what the operator gives.
+What goes out in a transaction, what the card company pays out, what users pay each other
+and what the operator gives. What the node does by itself stands in `feed.py`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,12 @@ from dataclasses import dataclass
 
 from wallet.accounts import (
     BANK,
-    CAPITAL,
     CARD_RECEIVABLE,
     EXPENSE_CARD,
     EXPENSE_FX,
-    EXPENSE_LIGHTNING,
-    EXPENSE_ONCHAIN,
     FEES,
-    NODE_LIGHTNING,
     NODE_ONCHAIN,
     PROMOTIONS,
-    ROUTING_INCOME,
     Account,
     Class,
     Owner,
@@ -85,33 +80,6 @@ def plan_onchain_batch(outputs: Sequence[Output], *, fee_msat: Msat) -> Journal:
             (escrow, of(output.owner), Msat(output.reserve_msat - charged), "reserve not needed"),
         ]
     return _journal(*moves)
-
-
-def plan_channel_opened(*, amount_msat: Msat, fee_msat: Msat, pushed_msat: Msat) -> Journal:
-    """Book a channel we opened: coins became a channel, the transaction cost a fee, a part was given to the peer."""
-    return _journal(
-        (NODE_LIGHTNING, NODE_ONCHAIN, amount_msat, "channel opened"),
-        (EXPENSE_ONCHAIN, NODE_ONCHAIN, fee_msat, "channel fee"),
-        (EXPENSE_LIGHTNING, NODE_LIGHTNING, pushed_msat, "pushed"),
-    )
-
-
-def plan_channel_closed(*, amount_msat: Msat, fee_msat: Msat) -> Journal:
-    """Book a channel's end: `amount_msat` stood in it, and came back as coins less the transaction's fee."""
-    return _journal(
-        (NODE_ONCHAIN, NODE_LIGHTNING, Msat(amount_msat - fee_msat), "channel closed"),
-        (EXPENSE_ONCHAIN, NODE_LIGHTNING, fee_msat, "channel fee"),
-    )
-
-
-def plan_funds_given(node: Account, amount_msat: Msat, reason: str) -> Journal:
-    """Book what the operator put into the node: coins, or a channel's balance that a peer pushed to us."""
-    return _journal((node, CAPITAL, amount_msat, reason))
-
-
-def plan_routing_income(amount_msat: Msat) -> Journal:
-    """Book what the node earned by routing others' payments."""
-    return _journal((NODE_LIGHTNING, ROUTING_INCOME, amount_msat, "routed"))
 
 
 def _journal(*moves: tuple[Account, Account, Msat, str]) -> Journal:

@@ -149,16 +149,23 @@ class State:
     applied: list[Plan] = field(default_factory=list)
 
 
-def keys_of(plans: Iterable[Plan]) -> tuple[set[str], set[Account], set[RowKey]]:
-    """Return the plan keys, accounts and rows that must be in the State before `plans` are judged."""
+def keys_of(plans: Iterable[Plan]) -> tuple[set[str], set[Account], dict[RowKey, set[str]]]:
+    """Return the keys, accounts and rows that `plans` are judged by, and which columns of each row."""
     keys: set[str] = set()
     accounts: set[Account] = set()
-    rows: set[RowKey] = set()
+    rows: dict[RowKey, set[str]] = {}
     for plan in plans:
         keys.add(plan.key)
         for transfer in plan.transfers:
-            accounts |= {transfer.debit, transfer.credit}
-        rows |= {(change.table, change.id) for change in plan.changes}
+            accounts.add(transfer.debit)
+            accounts.add(transfer.credit)
+        for change in plan.changes:
+            columns = rows.setdefault((change.table, change.id), set())
+            match change:
+                case Update(expect=guarded) | Expect(columns=guarded):
+                    columns.update(guarded or ())
+                case Insert() | Put():
+                    pass
     return keys, accounts, rows
 
 

@@ -11,30 +11,40 @@ from relaybot.errors import Rejected
 from wallet.bolt11_invoice import CURRENCIES
 from wallet.bolt12_offer import Offer
 from wallet.chain_address import ChainAddress
-from wallet.destinations import Destination, parse_destination
+from wallet.destinations import Destination, LightningAddress, parse_destination
 from wallet.lightning import DecodedInvoice, Lightning, NodeInfo
 from wallet.lnurl import OWN_NODE, Fetcher, request_invoice
 from wallet.money import Msat
 
 
+def read_destination(text: str, node: NodeInfo, now: int, *, domain: str | None = None) -> Destination:
+    """Return what `text` stands for in the network of `node`, ours; Rejected if nothing, OWN_NODE if it leads here.
+
+    `domain` is the one of our own Lightning Addresses.
+    """
+    destination = parse_destination(text, currency=CURRENCIES[node.network], now=now)
+    match destination:
+        case DecodedInvoice(payee=payee) | Offer(issuer_id=payee) if payee == node.node_id:
+            raise Rejected("invalid", OWN_NODE)  # the node would call it paid, and nothing would have gone out
+        case LightningAddress(host=host) if host == domain:
+            raise Rejected("invalid", OWN_NODE)
+        case _:
+            return destination
+
+
 class Payees:
     """Reads destinations for our node's network, and asks them for invoices."""
 
-    def __init__(self, lightning: Lightning, outgoing: Fetcher, clock: Clock) -> None:
+    def __init__(self, lightning: Lightning, outgoing: Fetcher, clock: Clock, *, domain: str | None = None) -> None:
         self._lightning = lightning
         self._outgoing = outgoing
         self._clock = clock
+        self._domain = domain
         self._node: NodeInfo | None = None  # key and network are a node's for life
 
     async def read(self, text: str) -> Destination:
         """Return what `text` stands for; Rejected says what is wrong, OWN_NODE if it is our own node."""
-        node = await self._own_node()
-        destination = parse_destination(text, currency=CURRENCIES[node.network], now=self._clock.now())
-        match destination:
-            case DecodedInvoice(payee=payee) | Offer(issuer_id=payee) if payee == node.node_id:
-                raise Rejected("invalid", OWN_NODE)  # the node would call it paid, and nothing would have gone out
-            case _:
-                return destination
+        return read_destination(text, await self._own_node(), self._clock.now(), domain=self._domain)
 
     async def request_invoice(self, text: str, amount_msat: Msat) -> DecodedInvoice:
         """Return an invoice over exactly `amount_msat` of whoever `text` stands for.

@@ -10,80 +10,16 @@ from dataclasses import dataclass
 
 from relaybot.db.database import Row
 from wallet.accounts import EXPENSE_LIGHTNING, NODE_LIGHTNING, hold, user
-from wallet.ledger import Expect, Insert, Plan, Put, Transfer, Update, Values
+from wallet.ledger import Change, Expect, Insert, Plan, Put, Transfer, Update, Values
 from wallet.lightning import DecodedInvoice, PaymentReport, PaymentState
 from wallet.money import Msat
-from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutState, PayoutStep
+from wallet.opening import PayoutRules, cause_of
+from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutKind, PayoutState, PayoutStep
 
-PPM = 1_000_000
 REASON_CHARACTERS_MAX = 200  # of why something waits, stopped or failed
 
 NO_RECORD = "no record"  # the reason with which the port reports an empty list
 FAILED, EMPTY = "failed", "empty"  # what a synced node's records can say that may end an attempt
-
-
-@dataclass(frozen=True, slots=True)
-class PayoutRules:
-    """The operator's rules (`payouts:`), in msat and seconds."""
-
-    threshold_msat: Msat
-    fee_ppm_max: int
-    fee_minimum_msat: Msat
-    retry_seconds: int
-    retry_seconds_max: int
-    poll_seconds: int  # between two looks at the node's records of a sent attempt
-    confirm_seconds: int  # between the two looks that make a failure definite
-    empty_seconds: int  # how long the records must be empty before the same invoice is tried again
-    failed_after_expiry_seconds: int  # how long they must be empty after the invoice's expiry to mean failed
-    attempts_max: int
-    call_seconds: int = 180  # for so long after it was sent the node may still look for routes: our limit and its own
-
-
-def reserve_msat(rules: PayoutRules, total: Msat) -> Msat:
-    """Return the most a route may cost for a payout out of `total`, rounded up."""
-    return Msat(max(rules.fee_minimum_msat, -(-total * rules.fee_ppm_max // PPM)))
-
-
-def cause_of(payout_id: str) -> str:
-    """Return the cause under which a payout's money is held."""
-    return f"payout/{payout_id}"
-
-
-# Opening
-
-
-def plan_opened(owner: Row, target: str, *, amount: Msat, reserve: Msat, now: int) -> Plan:
-    """Hold amount and fee reserve out of the balance of `owner`, a row of `users`."""
-    pubkey, number = owner["id"], owner["payouts"] + 1
-    payout_id = f"{pubkey}/{number}"
-    values: Values = {
-        "pubkey": pubkey,
-        "state": PayoutState.OPEN.value,
-        "amount_msat": amount,
-        "reserve_msat": reserve,
-        "paid_msat": 0,
-        "fee_msat": 0,
-        "target": target,
-        "attempts": 0,
-        "attempt": "",
-        "reason": "",
-        "next_at": now,
-        "created_at": now,
-        "updated_at": now,
-    }
-    looked: Values = {"payout_check_at": None, "payouts": number}
-    changes = (
-        Update("users", pubkey, looked, expect={"version": owner["version"]}),
-        Insert("payouts", payout_id, values),
-    )
-    held = Transfer(user(pubkey), hold(cause_of(payout_id)), Msat(amount + reserve), "hold")
-    return Plan(f"{cause_of(payout_id)}/open", (held,), changes)
-
-
-def plan_looked(owner: Row) -> Plan:
-    """Note that the balance of `owner` was looked at, and that nothing is due."""
-    looked = Update("users", owner["id"], {"payout_check_at": None}, expect={"version": owner["version"]})
-    return Plan(f"users/{owner['id']}/looked/{owner['version']}", changes=(looked,))
 
 
 # Going on
@@ -97,6 +33,7 @@ def plan_prepared(payout: Row, invoice: DecodedInvoice, target: str, now: int) -
         "number": number,
         "state": AttemptState.PREPARED.value,
         "bolt11": invoice.bolt11,
+        "amount_msat": payout["amount_msat"] if invoice.amount_msat is None else None,
         "expires_at": invoice.expires_at,
         "reason": "",
         "sent_at": 0,
@@ -110,11 +47,11 @@ def plan_prepared(payout: Row, invoice: DecodedInvoice, target: str, now: int) -
 
 
 def plan_sent(payout: Row, attempt: Row, rules: PayoutRules, now: int) -> Plan:
-    """Note that the attempt is sent: from this commit on it may have been paid."""
+    """Note that the attempt is sent: from this commit on it may have been paid. Guarded by every switch that is on."""
     sent: Values = {"state": ATTEMPT.after(AttemptState.PREPARED, AttemptStep.SEND).value, "sent_at": now}
     next_look: Values = {"next_at": now + rules.poll_seconds}
-    changes = (
-        Expect("users", payout["pubkey"], {"withdrawals": "open"}),
+    changes: tuple[Change, ...] = (
+        *switches(payout),
         Update("attempts", attempt["id"], sent, expect={"version": attempt["version"]}),
         Update("payouts", payout["id"], next_look, expect={"version": payout["version"]}),
     )
@@ -124,11 +61,24 @@ def plan_sent(payout: Row, attempt: Row, rules: PayoutRules, now: int) -> Plan:
 def plan_sent_again(payout: Row, attempt: Row, now: int) -> Plan:
     """Note that the same invoice is tried again; what the records said before no longer counts."""
     sent: Values = {"sent_at": now, "doubt": "", "doubt_since": 0}
-    changes = (
-        Expect("users", payout["pubkey"], {"withdrawals": "open"}),
+    changes: tuple[Change, ...] = (
+        *switches(payout),
         Update("attempts", attempt["id"], sent, expect={"version": attempt["version"]}),
     )
     return Plan(f"payment/{attempt['id']}/again/{attempt['version']}", changes=changes)
+
+
+def switches(payout: Row) -> tuple[Expect, ...]:
+    """Return the guards that this user's withdrawals, this kind of payout and its rail are open."""
+    return (
+        Expect("users", payout["pubkey"], {"withdrawals": "open"}),
+        *(Expect("pauses", scope, {"state": "open"}) for scope in scopes_of(payout)),
+    )
+
+
+def scopes_of(payout: Row) -> tuple[str, str]:
+    """Return what the operator can pause of which this payout is a part: its kind and its rail."""
+    return f"{payout['kind']}s", payout["rail"]
 
 
 def may_be_sent_again(attempt: Row, rules: PayoutRules, now: int) -> bool:
@@ -172,14 +122,13 @@ def plan_settled(payout: Row, attempt: Row, found: Finding, rules: PayoutRules, 
 
 
 def plan_failed(payout: Row, attempt: Row, reason: str, rules: PayoutRules, now: int) -> Plan:
-    """End an attempt that definitely did not pay; the payout waits for the next one, its money held."""
+    """End an attempt that definitely did not pay; the payout waits for the next one, or its money is balance again."""
     state = ATTEMPT.after(AttemptState(attempt["state"]), AttemptStep.FAIL).value
     failed: Values = {"state": state, "reason": reason[:REASON_CHARACTERS_MAX]}
-    changes = (
-        Update("attempts", attempt["id"], failed, expect={"version": attempt["version"]}),
-        _waiting(payout, reason, payout["attempts"], rules, now),
-    )
-    return Plan(f"payment/{attempt['id']}/failed", changes=changes)
+    ended = Update("attempts", attempt["id"], failed, expect={"version": attempt["version"]})
+    single = attempt["bolt11"] == payout["target"]  # an invoice of the user's own: one payment hash pays once, ever
+    transfers, change = _after_failure(payout, reason, payout["attempts"], rules, single=single, now=now)
+    return Plan(f"payment/{attempt['id']}/failed", transfers, (ended, change))
 
 
 def _plan_paid(payout: Row, attempt: Row, report: PaymentReport, now: int) -> Plan:
@@ -243,18 +192,52 @@ def _is_definite(attempt: Row, evidence: str, since: int, rules: PayoutRules, no
 
 
 def plan_waiting(payout: Row, reason: str, rules: PayoutRules, now: int) -> Plan:
-    """Try again later: no attempt could be made. The money stays held."""
+    """Try again later: no attempt could be made. The money stays held, or is balance again if it waited too long."""
     tries = payout["attempts"] + 1
-    waiting = _waiting(payout, reason, tries, rules, now)
-    return Plan(f"{cause_of(payout['id'])}/attempt/{tries}", changes=(waiting,))
+    transfers, change = _after_failure(payout, reason, tries, rules, single=False, now=now)
+    return Plan(f"{cause_of(payout['id'])}/attempt/{tries}", transfers, (change,))
+
+
+def plan_paused(payout: Row, reason: str, rules: PayoutRules, now: int) -> Plan:
+    """Look again later, without counting it as a try: a switch or a limit of ours stands against it.
+
+    What is prepared stays so; a withdrawal that waited too long is given up, its money is balance again.
+    """
+    key, prepared = f"{cause_of(payout['id'])}/paused/{payout['version']}", payout["state"] == PayoutState.PAYING.value
+    if _is_late(payout, rules, now) and not prepared:
+        return plan_stopped(payout, reason, now)
+    values: Values = {"reason": reason[:REASON_CHARACTERS_MAX], "next_at": now + rules.retry_seconds}
+    if prepared:
+        return Plan(key, changes=(Update("payouts", payout["id"], values, expect={"version": payout["version"]}),))
+    return Plan(key, changes=(_moved(payout, PayoutStep.WAIT, values, now),))
 
 
 def plan_stopped(payout: Row, reason: str, now: int) -> Plan:
     """Give a payout up before anything of it was sent: its money is balance again."""
+    transfers, change = _stopped(payout, PayoutState(payout["state"]), reason, now)
+    return Plan(f"{cause_of(payout['id'])}/stop", transfers, (change,))
+
+
+def _after_failure(
+    payout: Row, reason: str, tries: int, rules: PayoutRules, *, single: bool, now: int
+) -> tuple[tuple[Transfer, ...], Change]:
+    """Wait for the next try; stop a withdrawal that was tried for long enough, or whose invoice is used up."""
+    if single or _is_late(payout, rules, now):
+        return _stopped(payout, PAYOUT.after(PayoutState(payout["state"]), PayoutStep.WAIT), reason, now)
+    return (), _waiting(payout, reason, tries, rules, now)
+
+
+def _is_late(payout: Row, rules: PayoutRules, now: int) -> bool:
+    asked = PayoutKind(payout["kind"]) is PayoutKind.WITHDRAWAL
+    return asked and bool(now - payout["created_at"] >= rules.withdrawal_seconds)
+
+
+def _stopped(payout: Row, state: PayoutState, reason: str, now: int) -> tuple[tuple[Transfer, ...], Change]:
     held = Msat(payout["amount_msat"] + payout["reserve_msat"])
     back = Transfer(hold(cause_of(payout["id"])), user(payout["pubkey"]), held, "stopped")
-    values: Values = {"reason": reason[:REASON_CHARACTERS_MAX], "next_at": None}
-    return Plan(f"{cause_of(payout['id'])}/stop", (back,), (_moved(payout, PayoutStep.STOP, values, now),))
+    after = PAYOUT.after(state, PayoutStep.STOP).value
+    values: Values = {"state": after, "updated_at": now, "reason": reason[:REASON_CHARACTERS_MAX], "next_at": None}
+    return (back,), Update("payouts", payout["id"], values, expect={"version": payout["version"]})
 
 
 def _waiting(payout: Row, reason: str, tries: int, rules: PayoutRules, now: int) -> Update:

@@ -1,7 +1,7 @@
-"""Payouts: everybody's balance above their threshold is sent to them, by Lightning.
+"""Money on its way out over Lightning: contributors' payouts, and withdrawals that users asked for.
 
-Theory of operation. A payout holds its amount and fee reserve first (`open`). Then, as
-often as needed, an attempt:
+Theory of operation. A payout holds its amount and fee reserve first (`opening.py`). Then,
+as often as needed, an attempt:
 
     prepare   fetch an invoice from the target; Plan: store invoice and payment hash
     send      Plan: the attempt is `sent`; commit; only then the one call to the node
@@ -21,7 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -29,48 +31,49 @@ import structlog
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
-from wallet.accounts import user
 from wallet.book import Book
-from wallet.ledger import Plan, Verdict
+from wallet.ledger import Change, Plan, Verdict
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
 from wallet.lnurl import OWN_NODE
-from wallet.money import Msat, floor_to_sat
+from wallet.money import Msat
+from wallet.obstacles import Obstacles
+from wallet.opening import PayoutRules
+from wallet.payout_notices import Notice, notice_of, stuck_notice
 from wallet.payout_plans import (
     Finding,
-    PayoutRules,
     evidence_of,
     may_be_sent_again,
     plan_failed,
-    plan_looked,
-    plan_opened,
+    plan_paused,
     plan_prepared,
     plan_sent,
     plan_sent_again,
     plan_settled,
     plan_stopped,
     plan_waiting,
-    reserve_msat,
 )
-from wallet.states import AttemptState, PayoutState
+from wallet.states import AttemptState, PayoutKind, PayoutState, Rail
+from wallet.targets import rail_of, targets_of
 
 log = structlog.get_logger()
 
-CHECKS_MAX = 200  # users looked at in one round
 DUE_MAX = 200  # payouts looked at in one round
 ROUND_SECONDS = 1.0  # between two looks for what is due
 SLOW_SECONDS = 5.0  # a call that takes longer no longer counts against the concurrency
 
-KEEP = "keep"  # a target that means: leave it as balance
-TARGET_SOURCES = ("registered", "10133", "profile")  # in the order in which they are obeyed
-CLOSED = "withdrawals are closed"
 ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
-LookUp = Callable[[str], Awaitable[None]]  # (pubkey): ask the relays where this user wants to be paid
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
+Tell = Callable[[Notice], Awaitable[Sequence[Change]]]  # the events owed to somebody who shall hear of their money
+
+
+async def tell_nobody(_notice: Notice) -> Sequence[Change]:
+    """Owe no message."""
+    return ()
 
 
 class Payouts:
-    """The life of payouts. `open_due` and `step` are called by the service's loops."""
+    """The life of payouts over Lightning. `run` is a task of the service."""
 
     def __init__(
         self,
@@ -80,108 +83,78 @@ class Payouts:
         rules: PayoutRules,
         *,
         request_invoice: RequestInvoice,
-        look_up: LookUp,
+        tell: Tell = tell_nobody,
     ) -> None:
         self._book = book
         self._lightning = lightning
         self._clock = clock
         self._rules = rules
         self._request_invoice = request_invoice
-        self._look_up = look_up
+        self._tell = tell
+        self._obstacles = Obstacles(book, lightning, clock, rules)
         self._calling: set[str] = set()  # payment hashes with a call under way in this process
-
-    # Opening
-
-    async def open_due(self) -> bool:
-        """Open a payout for each user whose balance is due; tell whether more users are waiting for a look."""
-        rows = await self._book.database.fetch(
-            "SELECT id FROM users WHERE payout_check_at <= :now ORDER BY payout_check_at LIMIT :limit",
-            now=self._clock.now(),
-            limit=CHECKS_MAX,
-        )
-        for row in rows:
-            if await self.target_of(row["id"]) is None:
-                try:
-                    await self._look_up(row["id"])  # what is found comes in by the inbox, and asks for another look
-                except Unavailable as error:  # this one is looked at again in the next round; the others go on
-                    log.warning("target_not_looked_up", pubkey=row["id"], reason=str(error))
-                    continue
-            await self._book.decide(partial(self._decide_open, row["id"]))
-        return len(rows) == CHECKS_MAX
-
-    async def _decide_open(self, pubkey: str) -> Plan | None:
-        row = await self._book.row("users", pubkey)
-        assert row is not None, f"no row of user {pubkey}"
-        balance = await self._book.balance(user(pubkey))
-        total = floor_to_sat(Msat(balance))
-        reserve = reserve_msat(self._rules, total)
-        amount = floor_to_sat(Msat(max(0, total - reserve)))
-        threshold = self._rules.threshold_msat if row["threshold_msat"] is None else row["threshold_msat"]
-        target = await self.target_of(pubkey)
-        idle = (
-            balance < threshold
-            or amount == 0
-            or target is None
-            or row["withdrawals"] != "open"
-            or await self._has_open_payout(pubkey)
-        )
-        if idle or target is None:
-            return plan_looked(row)
-        return plan_opened(row, target, amount=amount, reserve=reserve, now=self._clock.now())
-
-    async def _has_open_payout(self, pubkey: str) -> bool:
-        sql = "SELECT 1 FROM payouts WHERE pubkey = :pubkey AND next_at IS NOT NULL LIMIT 1"
-        return bool(await self._book.database.fetch(sql, pubkey=pubkey))
-
-    async def target_of(self, pubkey: str) -> str | None:
-        """Return where `pubkey` wants to be paid: registered with us, else kind 10133, else the profile's lud16."""
-        found = await self._book.database.rows_by_id("targets", [f"{pubkey}/{source}" for source in TARGET_SOURCES])
-        for source in TARGET_SOURCES:
-            row = found.get(f"{pubkey}/{source}")
-            if row is not None and row["target"]:
-                return None if row["target"] == KEEP else str(row["target"])
-        return None
 
     # Going on
 
-    async def run(self, *, concurrency: int, slow_seconds: float = SLOW_SECONDS) -> None:
-        """Bring on every payout that is due, for ever, so many at once; one that hangs makes room for the next."""
-        news, slots, running = self._book.watch("payouts"), asyncio.Semaphore(concurrency), set[str]()
+    async def run(self, *, concurrency: int, at_once: int, slow_seconds: float = SLOW_SECONDS) -> None:
+        """Bring on every payout that is due, for ever, so many at once; one that hangs makes room for the next.
 
-        async def bring_on(payout_id: str) -> None:
+        `at_once` of them may go to the same host: one wallet's trouble leaves room for all others.
+        """
+        news, slots = self._book.watch("payouts"), asyncio.Semaphore(concurrency)
+        running, towards = set[str](), Counter[str]()
+
+        async def bring_on(payout_id: str, host: str) -> None:
             step = tasks.create_task(self._step_or_wait(payout_id))
             step.add_done_callback(lambda _: running.discard(payout_id))
             await asyncio.wait({step}, timeout=slow_seconds)
+            towards[host] -= 1
             slots.release()
+            news.set()
 
         async with asyncio.TaskGroup() as tasks:
             while True:
                 news.clear()
-                for payout_id in await self._due_or_none():
-                    if payout_id not in running:
-                        await slots.acquire()
-                        running.add(payout_id)
-                        tasks.create_task(bring_on(payout_id))
+                towards = +towards  # hosts that nothing goes to are forgotten
+                full = [host for host, count in towards.items() if count >= at_once]
+                for payout_id, host in await self._due_or_none(full):
+                    if payout_id in running or towards[host] >= at_once:
+                        continue
+                    await slots.acquire()
+                    running.add(payout_id)
+                    towards[host] += 1
+                    tasks.create_task(bring_on(payout_id, host))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), ROUND_SECONDS)
+                    async with asyncio.timeout(ROUND_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
+                        await news.wait()
 
-    async def _due_or_none(self) -> list[str]:
+    async def _due_or_none(self, full: Sequence[str]) -> list[tuple[str, str]]:
         try:
-            return await self._due()
+            return await self._due(full)
         except Unavailable as error:  # the database: the next round looks again
             log.warning("payouts_unavailable", reason=str(error))
             return []
 
-    async def _due(self) -> list[str]:
-        """Return the ids of payouts that have something to do now, longest waiting first."""
+    async def _due(self, full: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """Return what has something to do now, longest waiting and smallest first: its id, and the host it goes to.
+
+        What goes to one of the `full` hosts is left out, or its queue would stand before everybody else's.
+        """
         now, rules = self._clock.now(), self._rules
+        others = "".join(f" AND target NOT LIKE :host{n} AND target NOT LIKE :link{n}" for n in range(len(full)))
+        hosts = {f"host{n}": f"%@{host}" for n, host in enumerate(full)}
+        links = {f"link{n}": f"lnurlp://{host}/%" for n, host in enumerate(full)}
         rows = await self._book.database.fetch(
-            "SELECT id, attempt FROM payouts WHERE next_at <= :now OR next_at > :latest ORDER BY next_at LIMIT :limit",
+            "SELECT id, attempt, target FROM payouts WHERE (next_at <= :now OR next_at > :latest) AND rail = :rail"  # noqa: S608  our own placeholders
+            f"{others} ORDER BY next_at, amount_msat LIMIT :limit",
             now=now,
             latest=now + max(rules.retry_seconds_max, rules.poll_seconds, rules.confirm_seconds),  # the clock was ahead
+            rail=Rail.LIGHTNING.value,
             limit=DUE_MAX + len(self._calling),
+            **hosts,
+            **links,
         )
-        return [row["id"] for row in rows if row["attempt"] not in self._calling]
+        return [(row["id"], _host_of(row["target"])) for row in rows if row["attempt"] not in self._calling]
 
     async def _step_or_wait(self, payout_id: str) -> None:
         try:
@@ -208,10 +181,16 @@ class Payouts:
                 pass
 
     async def _prepare(self, payout: Row) -> None:
-        target = await self.target_of(payout["pubkey"])
-        if target is None or await self._is_closed(payout["pubkey"]):
-            await self._stop(payout, "there is no payout target" if target is None else CLOSED)
+        targets = await self._targets(payout)
+        reason = await self._obstacles.closed(payout["pubkey"]) if targets else "there is no payout target"
+        if reason is not None:
+            await self._stop(payout, reason)
             return
+        obstacle = await self._obstacles.before_asking(payout)
+        if obstacle is not None:
+            await self._pause(payout, obstacle)
+            return
+        target = targets[payout["attempts"] % len(targets)]  # after a failure the next one has its turn
         try:
             invoice = await self._request_invoice(target, Msat(payout["amount_msat"]))
         except Unavailable as error:
@@ -223,15 +202,26 @@ class Payouts:
             else:
                 await self._refused_target(payout, str(error))
             return
-        assert invoice.amount_msat == payout["amount_msat"], f"payout {payout['id']}: invoice of {invoice.amount_msat}"
+        assert invoice.amount_msat in (payout["amount_msat"], None), f"{payout['id']}: invoice of {invoice.amount_msat}"
         answer = await self._book.apply(plan_prepared(payout, invoice, target, self._clock.now()))
         if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:
             await self._refused_target(payout, "the target gave an invoice that was used before")
 
+    async def _targets(self, payout: Row) -> list[str]:
+        """Return where it may go: a withdrawal where it was said, a payout where its owner wants to be paid."""
+        if PayoutKind(payout["kind"]) is PayoutKind.WITHDRAWAL:
+            return [payout["target"]]
+        targets = await targets_of(self._book, payout["pubkey"])
+        return [target for target in targets if rail_of(target) is Rail.LIGHTNING]
+
     async def _send(self, payout: Row, attempt: Row) -> None:
+        paused = await self._obstacles.switched_off(payout)
+        if paused is not None:
+            await self._pause(payout, paused)
+            return
         obstacle = await self._obstacle(payout, attempt)
         if obstacle is not None:  # nothing has left: this invoice can be put aside
-            await self._book.apply(plan_failed(payout, attempt, obstacle, self._rules, self._clock.now()))
+            await self._apply_told(payout, plan_failed(payout, attempt, obstacle, self._rules, self._clock.now()))
             return
         answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))
         if answer.verdict is Verdict.APPLIED:  # `already`: another process did it, and makes the call
@@ -239,17 +229,14 @@ class Payouts:
 
     async def _obstacle(self, payout: Row, attempt: Row) -> str | None:
         """Return why a prepared attempt must not be sent any more: it may have been prepared long ago."""
-        if await self._is_closed(payout["pubkey"]):
-            return CLOSED
-        if await self.target_of(payout["pubkey"]) != payout["target"]:
+        closed = await self._obstacles.closed(payout["pubkey"])
+        if closed is not None:
+            return closed
+        if payout["target"] not in await self._targets(payout):
             return "the target was changed before it was sent"
         if attempt["expires_at"] <= self._clock.now():
             return "the invoice expired before it was sent"
         return None
-
-    async def _is_closed(self, pubkey: str) -> bool:
-        owner = await self._book.row("users", pubkey)
-        return owner is None or owner["withdrawals"] != "open"
 
     async def _call(self, payout: Row, attempt: Row) -> None:
         """Make the one call to the node; the attempt is `sent` and committed before."""
@@ -257,7 +244,10 @@ class Payouts:
         log.info("payout_sent", payout=payout["id"], payment_hash=attempt["id"], amount_msat=payout["amount_msat"])
         try:
             report = await self._lightning.pay(
-                attempt["bolt11"], maxfee_msat=Msat(payout["reserve_msat"]), label=f"payout/{payout['id']}"
+                attempt["bolt11"],
+                maxfee_msat=Msat(payout["reserve_msat"]),
+                label=f"payout/{payout['id']}",
+                amount_msat=attempt["amount_msat"],
             )
         finally:
             self._calling.discard(attempt["id"])
@@ -276,6 +266,8 @@ class Payouts:
             after, self._rules, self._clock.now()
         ):
             await self._send_again(payout, after)
+        elif AttemptState(after["state"]) is AttemptState.SENT:
+            await self._tell_if_stuck(payout, after)
 
     async def _is_orphan(self, attempt: Row, report: PaymentReport) -> bool:
         """Tell whether the node lost this payment when it was killed: pending for ever, and in no channel."""
@@ -315,28 +307,56 @@ class Payouts:
                 log.error("paid_after_failure", payout=payout["id"], payment_hash=payment_hash)
             return None
         plan = plan_settled(payout, attempt, found, self._rules, self._clock.now())
-        _tell(payout, payment_hash, found.report, plan)
-        return plan
+        _log(payout, payment_hash, found.report, plan)
+        return await self._told(payout, plan)
 
     # Waiting and stopping
 
     async def _wait(self, payout: Row, reason: str) -> None:
         log.info("payout_waits", payout=payout["id"], reason=reason)
-        await self._book.apply(plan_waiting(payout, reason, self._rules, self._clock.now()))
+        await self._apply_told(payout, plan_waiting(payout, reason, self._rules, self._clock.now()))
+
+    async def _pause(self, payout: Row, reason: str) -> None:
+        log.info("payout_waits", payout=payout["id"], reason=reason)
+        await self._apply_told(payout, plan_paused(payout, reason, self._rules, self._clock.now()))
 
     async def _refused_target(self, payout: Row, reason: str) -> None:
         """Ask a target that refuses again later, then give it up: the money is balance again."""
-        if payout["attempts"] + 1 >= self._rules.attempts_max:
+        asked_for = PayoutKind(payout["kind"]) is PayoutKind.WITHDRAWAL
+        if asked_for or payout["attempts"] + 1 >= self._rules.attempts_max:
             await self._stop(payout, reason)
         else:
             await self._wait(payout, reason)
 
     async def _stop(self, payout: Row, reason: str) -> None:
         log.warning("payout_stopped", payout=payout["id"], reason=reason)
-        await self._book.apply(plan_stopped(payout, reason, self._clock.now()))
+        await self._apply_told(payout, plan_stopped(payout, reason, self._clock.now()))
+
+    # Telling
+
+    async def _tell_if_stuck(self, payout: Row, attempt: Row) -> None:
+        """Tell owner and operator, once, of a payment whose end is not known for too long."""
+        key, age = f"payment/{attempt['id']}/stuck", self._clock.now() - attempt["sent_at"]
+        if age < self._rules.stuck_seconds or await self._book.row("plans", key) is not None:
+            return
+        log.warning("payment_stuck", payout=payout["id"], payment_hash=attempt["id"], seconds=age)
+        await self._book.apply(Plan(key, changes=tuple(await self._tell(stuck_notice(payout)))))
+
+    async def _apply_told(self, payout: Row, plan: Plan) -> None:
+        await self._book.apply(await self._told(payout, plan))
+
+    async def _told(self, payout: Row, plan: Plan) -> Plan:
+        """Return `plan` with the message owed to the payout's owner, if it ends or begins to wait by it."""
+        notice = notice_of(payout, plan)
+        return plan if notice is None else replace(plan, changes=(*plan.changes, *await self._tell(notice)))
 
 
-def _tell(payout: Row, payment_hash: str, report: PaymentReport, plan: Plan) -> None:
+def _host_of(target: str) -> str:
+    """Return the host that gives the invoices of a target; where none does, the target itself."""
+    return target.rpartition("@")[2] if "@" in target else target.removeprefix("lnurlp://").partition("/")[0]
+
+
+def _log(payout: Row, payment_hash: str, report: PaymentReport, plan: Plan) -> None:
     """Log how a payment ended, if it did; loudly where the node did what it should not."""
     names = {"payout": payout["id"], "payment_hash": payment_hash}
     if plan.key.endswith("/failed"):

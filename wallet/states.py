@@ -7,6 +7,20 @@ from enum import Enum
 from relaybot.lifecycle import Lifecycle
 
 
+class PayoutKind(Enum):
+    """Why money goes out."""
+
+    PAYOUT = "payout"  # a balance reached its threshold
+    WITHDRAWAL = "withdrawal"  # its owner asked for it, once
+
+
+class Rail(Enum):
+    """On which way money goes out."""
+
+    LIGHTNING = "lightning"
+    ONCHAIN = "onchain"
+
+
 class PayoutState(Enum):
     """Where a payout stands. Its money is held in all states but the last two."""
 

@@ -31,6 +31,21 @@ def books_check(config_path: Path, *, as_json: bool) -> None:
         sys.exit(1)
 
 
+@books.command("own")
+@click.argument("key")
+@config_option
+@json_option
+def books_own(key: str, config_path: Path, *, as_json: bool) -> None:
+    """Say that a difference with the node is your own doing: coins you sent to it, a payment you made by hand.
+
+    KEY is the payment hash or transaction id that `books check` names. It is booked against
+    platform/capital, once.
+
+    Example: relaybot books own 4f7e904b7b1b69809bcfeee19d9f8ff8e018153b755931bc324d8b9eae67de19
+    """
+    show(finish(checking.own(load(config_path), key)), "own", as_json=as_json)
+
+
 @books.command("explain")
 @click.argument("what")
 @config_option

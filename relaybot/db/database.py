@@ -1,17 +1,41 @@
 """The port to the database that holds the book: what a dialect must be able to do.
 
-Statements use `:names` and are the same for every dialect. Batch work (rows by id,
-rows written) goes through methods, because there the dialects differ.
+Statements use `:names` and are the same for every dialect. What the dialects do
+differently goes through methods: rows by id, and the one way to write, `change`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 Value = str | int | None
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Which rows of a table a change rests on, and which of their columns; the id comes by itself."""
+
+    ids: Collection[str]
+    columns: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Rows of one table as they shall be: `new` ones, or new values for rows that were found, the id first."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Value, ...]]
+    new: bool
+
+
+Looks = Mapping[str, Look]  # by table
+Found = Mapping[str, Mapping[str, Row]]  # by table and id; what is missing is left out
+Decide = Callable[[Found], Sequence[Write]]
 
 
 class Reader(Protocol):
@@ -22,27 +46,19 @@ class Reader(Protocol):
         ...
 
     async def rows_by_id(self, table: str, ids: Iterable[str]) -> dict[str, Row]:
-        """Return the rows of `table` with these ids, missing ones left out; a Transaction locks them until its end."""
-        ...
-
-
-class Transaction(Reader, Protocol):
-    """The one writer, between begin and commit. Nothing but it may be awaited meanwhile."""
-
-    async def insert(self, table: str, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Insert `rows`, which all have the same columns."""
-        ...
-
-    async def upsert(self, table: str, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Insert `rows`, or overwrite their columns where the id is there already."""
+        """Return the rows of `table` with these ids, missing ones left out."""
         ...
 
 
 class Database(Reader, Protocol):
-    """Committed state to read, and one transaction at a time to write."""
+    """Committed state to read, and one change at a time to write."""
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Begin; commit durably when the block ends, roll back if it raises."""
+    async def change(self, looks: Looks, decide: Decide) -> None:
+        """Lock and read what `looks` names, write what `decide` says about it, and commit durably: all or nothing.
+
+        `decide` is pure and quick. It is asked again where another process was faster, and it
+        may be asked on another thread. Unavailable: nothing is known to have been written.
+        """
         ...
 
     def snapshot(self) -> AbstractAsyncContextManager[Reader]:

@@ -2,6 +2,7 @@
 
 Each is applied once, in its own transaction, and remembered with its checksum. A file
 that changed after it was applied, or a database newer than the program, stops the start.
+How a statement is executed is the dialects' affair.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-import aiosqlite
-
 from relaybot.errors import RelaybotError
+
+LEDGER = (  # of the migrations themselves
+    "CREATE TABLE IF NOT EXISTS migrations"
+    " (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)"
+)
+APPLIED = "SELECT number, checksum FROM migrations"
+REMEMBER = "INSERT INTO migrations VALUES (:number, :name, :checksum, :applied_at)"
 
 
 class WrongSchema(RelaybotError):
@@ -42,39 +48,9 @@ def load_migrations() -> tuple[Migration, ...]:
     return tuple(Migration(*parts) for parts in found)
 
 
-async def migrate(connection: aiosqlite.Connection, migrations: Sequence[Migration], *, now: int) -> list[int]:
-    """Apply what is missing and return the numbers applied; WrongSchema if the histories differ."""
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations"
-        " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)"
-    )
-    applied = []
-    while (number := await _apply_next(connection, migrations, now)) is not None:
-        applied.append(number)
-    return applied
-
-
-async def _apply_next(connection: aiosqlite.Connection, migrations: Sequence[Migration], now: int) -> int | None:
-    """Apply the first missing migration and return its number; None if none is missing."""
-    await connection.execute("BEGIN IMMEDIATE")  # before looking: two processes may start at once
-    try:
-        rows = await connection.execute_fetchall("SELECT number, checksum FROM migrations")
-        done = {row["number"]: row["checksum"] for row in rows}
-        _compare(done, {migration.number: migration for migration in migrations})
-        missing = next((migration for migration in migrations if migration.number not in done), None)
-        if missing is not None:
-            for statement in _statements(missing.sql):
-                await connection.execute(statement)
-            values = (missing.number, missing.name, missing.checksum, now)
-            await connection.execute("INSERT INTO migrations VALUES (?, ?, ?, ?)", values)
-        await connection.commit()
-    except BaseException:
-        await connection.rollback()
-        raise
-    return missing.number if missing is not None else None
-
-
-def _compare(done: Mapping[int, str], known: Mapping[int, Migration]) -> None:
+def first_missing(done: Mapping[int, str], migrations: Sequence[Migration]) -> Migration | None:
+    """Return what is to be applied next after `done` (checksums by number); WrongSchema if the histories differ."""
+    known = {migration.number: migration for migration in migrations}
     for number, checksum in done.items():
         if number not in known:
             raise WrongSchema(
@@ -82,9 +58,10 @@ def _compare(done: Mapping[int, str], known: Mapping[int, Migration]) -> None:
             )
         if known[number].checksum != checksum:
             raise WrongSchema(f"migration {number} was changed after it was applied: restore the released file")
+    return next((migration for migration in migrations if migration.number not in done), None)
 
 
-def _statements(sql: str) -> Iterator[str]:
+def statements(sql: str) -> Iterator[str]:
     """Split at the semicolons that end a statement: not those in comments, strings or triggers."""
     statement = ""
     for part in sql.split(";"):

@@ -1,7 +1,8 @@
-"""SQLite behind the database port, on aiosqlite: one writer, a few readers, WAL.
+"""SQLite behind the database port: one writer on a thread of its own, a few readers, WAL.
 
-`synchronous=FULL` makes a commit durable before it returns. Whatever is special to
-SQLite's SQL stands here and nowhere else.
+`synchronous=FULL` makes a commit durable before it returns. A change is one hop to the
+writer's thread: begin, read, decide, write, commit. Whatever is special to SQLite's SQL
+stands here and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiosqlite
 
-from relaybot.db.database import Reader, Row, Transaction, Value
-from relaybot.db.migrations import Migration, migrate
+from relaybot.db.database import Decide, Look, Looks, Reader, Row, Value, Write
+from relaybot.db.migrations import APPLIED, LEDGER, REMEMBER, Migration, first_missing, statements
 from relaybot.errors import Unavailable
 from relaybot.probe import Probe, no_probe
 
 READERS = 2  # two cores: more readers would only queue behind each other
 BUSY_SECONDS = 30  # how long a second process may hold the write lock before we give up
+_SETTINGS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA foreign_keys = ON")
 
 
 @contextmanager
@@ -33,6 +36,72 @@ def _errors() -> Iterator[None]:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
             raise
         raise Unavailable(f"database: {error}") from error
+
+
+class SqliteWriter:
+    """The one connection that writes; it waits for nobody but the disk, and for a second process's commit."""
+
+    def __init__(self, path: Path, probe: Probe) -> None:
+        with _errors():
+            self.connection = sqlite3.connect(
+                path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False, cached_statements=512
+            )
+        self._probe = probe
+
+    def prepare(self, migrations: Sequence[Migration], now: int) -> None:
+        """Set the connection up, and bring the schema up to date; WrongSchema if it is another program's."""
+        with _errors():
+            for setting in _SETTINGS:
+                self.connection.execute(setting)
+            self.connection.execute(LEDGER)
+            while self._migrate_once(migrations, now):
+                pass
+
+    def _migrate_once(self, migrations: Sequence[Migration], now: int) -> bool:
+        with self._transaction():  # before looking: two processes may start at once
+            missing = first_missing(dict(self.connection.execute(APPLIED)), migrations)
+            if missing is None:
+                return False
+            for statement in statements(missing.sql):
+                self.connection.execute(statement)
+            values = {"number": missing.number, "name": missing.name, "checksum": missing.checksum, "applied_at": now}
+            self.connection.execute(REMEMBER, values)
+        return True
+
+    def change(self, looks: Looks, decide: Decide) -> None:
+        """Read, decide, write, commit. Unavailable if the disk refuses."""
+        with _errors(), self._transaction():
+            found = {table: self._rows(table, look) for table, look in looks.items()}
+            for write in decide(found):
+                self.connection.executemany(_statement(write), write.rows)
+            self._probe("commit:before")
+        self._probe("commit:after")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.connection.rollback()
+            raise
+
+    def _rows(self, table: str, look: Look) -> dict[str, Row]:
+        columns = ("id", *look.columns)
+        sql = f"SELECT {', '.join(columns)} FROM {table} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608  our own names
+        rows = self.connection.execute(sql, (json.dumps([*look.ids]),))
+        found = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+        return {row_id: found[row_id] for row_id in look.ids if row_id in found}  # SQLite's JSON cuts a text at a NUL
+
+
+def _statement(write: Write) -> str:
+    columns = write.columns
+    if write.new:
+        return f"INSERT INTO {write.table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608  our own names; the values are bound
+    assert columns[0] == "id", f"{write.table} is changed by {columns[0]}"
+    changes = ", ".join(f"{name} = ?{place}" for place, name in enumerate(columns[1:], 2))
+    return f"UPDATE {write.table} SET {changes} WHERE id = ?1"  # noqa: S608  our own names; the values are bound
 
 
 class SqliteReader:
@@ -55,40 +124,18 @@ class SqliteReader:
         return {row["id"]: row for row in rows if row["id"] in wanted}  # SQLite's JSON cuts a text at a NUL
 
 
-class SqliteTransaction(SqliteReader):
-    """The writer's statements between BEGIN IMMEDIATE and COMMIT."""
-
-    async def insert(self, table: str, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Insert `rows`, which all have the same columns."""
-        if rows:
-            await self._connection.executemany(_insert(table, tuple(rows[0])), rows)
-
-    async def upsert(self, table: str, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Insert `rows`, or overwrite their columns where the id is there already."""
-        if rows:
-            columns = tuple(rows[0])
-            changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
-            await self._connection.executemany(
-                f"{_insert(table, columns)} ON CONFLICT (id) DO UPDATE SET {changes}", rows
-            )
-
-
-def _insert(table: str, columns: tuple[str, ...]) -> str:
-    names, places = ", ".join(columns), ", ".join(f":{name}" for name in columns)
-    return f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608  our own names; the values are bound
-
-
 class SqliteDatabase:
     """One SQLite file: `open_sqlite` makes it."""
 
-    def __init__(self, writer: aiosqlite.Connection, readers: Sequence[aiosqlite.Connection], probe: Probe) -> None:
+    def __init__(
+        self, writer: SqliteWriter, thread: ThreadPoolExecutor, readers: Sequence[aiosqlite.Connection]
+    ) -> None:
         self._writer = writer
-        self._writing = asyncio.Lock()
+        self._thread = thread
         self._all_readers = readers
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         for reader in readers:
             self._readers.put_nowait(reader)
-        self._probe = probe
 
     async def fetch(self, sql: str, **values: Value) -> Sequence[Row]:
         """Return all rows of a SELECT on committed state."""
@@ -119,25 +166,16 @@ class SqliteDatabase:
             finally:  # also if this task is cancelled: the rollback is queued before the next reader's statement
                 self._readers.put_nowait(connection)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Begin; commit durably when the block ends, roll back if it raises. Unavailable if the disk refuses."""
-        async with self._writing:
-            with _errors():
-                try:
-                    await self._writer.execute("BEGIN IMMEDIATE")
-                    yield SqliteTransaction(self._writer)
-                    self._probe("commit:before")
-                    await self._writer.commit()
-                    self._probe("commit:after")
-                except BaseException:
-                    await self._writer.rollback()
-                    raise
+    async def change(self, looks: Looks, decide: Decide) -> None:
+        """Read, decide, write and commit on the writer's thread; what has begun there ends there."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.change, looks, decide)
 
     async def close(self) -> None:
         """Close all connections."""
-        for connection in (*self._all_readers, self._writer):
+        for connection in self._all_readers:
             await connection.close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.connection.close)
+        self._thread.shutdown()
 
 
 async def open_sqlite(
@@ -145,22 +183,23 @@ async def open_sqlite(
 ) -> SqliteDatabase:
     """Open or create the file at `path`, bring its schema up to date, and return the database."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    loop = asyncio.get_running_loop()
     async with AsyncExitStack() as opened:  # an open connection has a thread, which would keep the process alive
+        thread = ThreadPoolExecutor(1, "book writer")
+        opened.callback(thread.shutdown)
+        writer = await loop.run_in_executor(thread, SqliteWriter, path, probe)
+        opened.push_async_callback(loop.run_in_executor, thread, writer.connection.close)
+        await loop.run_in_executor(thread, writer.prepare, migrations, now)
         with _errors():
-            writer = await _connect(path, opened)
-            await migrate(writer, migrations, now=now)
-            readers = [await _connect(path, opened, read_only=True) for _ in range(READERS)]
+            readers = [await _open_reader(path, opened) for _ in range(READERS)]
         opened.pop_all()
-    return SqliteDatabase(writer, readers, probe)
+    return SqliteDatabase(writer, thread, readers)
 
 
-async def _connect(path: Path, opened: AsyncExitStack, *, read_only: bool = False) -> aiosqlite.Connection:
+async def _open_reader(path: Path, opened: AsyncExitStack) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     opened.push_async_callback(connection.close)
     connection.row_factory = sqlite3.Row
-    await connection.execute("PRAGMA journal_mode = WAL")
-    await connection.execute("PRAGMA synchronous = FULL")
-    await connection.execute("PRAGMA foreign_keys = ON")
-    if read_only:
-        await connection.execute("PRAGMA query_only = ON")
+    for setting in (*_SETTINGS, "PRAGMA query_only = ON"):
+        await connection.execute(setting)
     return connection

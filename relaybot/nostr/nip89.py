@@ -7,8 +7,9 @@ busy. Whether a node is admitted or alive is not decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import msgspec
@@ -39,6 +40,7 @@ class Announcement:
     name: str
     about: str
     price_msat: Msat | None
+    parts: Mapping[str, str] = field(default_factory=dict)  # role → percent of the price, such as 16.66
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,22 @@ def build_announcement(
     name: str,
     about: str,
     price_msat: int | None = None,
+    params: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    parts: Mapping[str, str] = MappingProxyType({}),
     now: int,
 ) -> Event:
-    """Return the announcement of an agent; a new one with the same identifier replaces it."""
+    """Return the announcement of an agent; a new one with the same identifier replaces it.
+
+    `params` are its input parameters, each `{"required": …, "values": […], "about": …}`, as
+    clients of NIP-90 read them (`nip90Params`). `parts` is who gets what of the price, in
+    percent by role: `["split", role, percent]`.
+    """
     tags = [("d", identifier), *_kind_tags(kinds)]
     if price_msat is not None:
         tags.append(("price", str(price_msat), "msat"))
-    return keypair.sign(kind=ANNOUNCEMENT_KIND, content=_metadata(name, about), tags=tags, created_at=now)
+    tags += [("split", role, percent) for role, percent in parts.items()]
+    content = _metadata(name, about, {"nip90Params": params} if params else {})
+    return keypair.sign(kind=ANNOUNCEMENT_KIND, content=content, tags=tags, created_at=now)
 
 
 def parse_announcement(event: Event) -> Announcement:
@@ -94,6 +105,7 @@ def parse_announcement(event: Event) -> Announcement:
         name=name,
         about=about,
         price_msat=None if price is None else parse_msat(price),
+        parts={tag[1]: tag[2] for tag in event.tags_named("split") if len(tag) > 2},  # noqa: PLR2004  name, role, percent
     )
 
 
@@ -190,8 +202,8 @@ def _expiration(event: Event) -> int:
     return expiration
 
 
-def _metadata(name: str, about: str) -> str:
-    return msgspec.json.encode({"name": name, "about": about}).decode()
+def _metadata(name: str, about: str, more: Mapping[str, object] = MappingProxyType({})) -> str:
+    return msgspec.json.encode({"name": name, "about": about, **more}).decode()
 
 
 def _parse_metadata(content: str) -> tuple[str, str]:

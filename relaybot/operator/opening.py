@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from relaybot.app import open_book_database
@@ -18,7 +19,7 @@ Answer = dict[str, Any]
 @contextlib.asynccontextmanager
 async def opened(config: Config) -> AsyncIterator[Book]:
     """Open the book beside a service that may be running on it. Rejected if there is none."""
-    if not config.database.exists():
+    if isinstance(config.database, Path) and not config.database.exists():
         raise Rejected("invalid", f"no book at {config.database}; the first start of the service makes it")
     clock = SystemClock()
     database = await open_book_database(config, clock)

@@ -1,8 +1,9 @@
 """The event store: a SQLite file of its own, one writer, several readers.
 
 Writing is done by one thread that commits whatever has gathered while it was committing
-before (group commit); readers are aiosqlite connections, so a long query holds up neither
-the loop nor the writer. docs/adr/0003-relay-store.md has the reasons and measurements.
+before (group commit). Short questions are answered at once (quick_answers.py); all others
+go to aiosqlite connections, so a long query holds up neither the loop nor the writer.
+docs/adr/0003-relay-store.md has the reasons and measurements.
 What is kept is decided in event_writes.py, how filters become SQL in queries.py.
 """
 
@@ -39,6 +40,7 @@ from relaybot.relay.event_table import (
     expiration_row,
 )
 from relaybot.relay.event_writes import NEVER, Arrival, EventWriter, Outcome, known_ids
+from relaybot.relay.quick_answers import QuickAnswers
 from relaybot.relay.removals import Removal
 from relaybot.relay.settings import RelayLimits
 
@@ -49,7 +51,7 @@ Job: TypeAlias = tuple[Sequence[Arrival], Done]
 
 READERS = 2  # long queries leave one for the short ones; the machine aimed at has two cores
 COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood does not wait for the last
-ONE_STEP_EVENTS_MAX = 1_000  # answers that are fetched in one step, if they are not larger than a page
+QUICK_EVENTS_MAX = 1_000  # answers that may be given on the loop, if they are not larger than a page
 PAGE_BYTES_MAX = 524_288  # of an answer, held in memory at once; 500 usual events have 300,000
 STEPS_UNCHECKED = 50_000  # of SQLite's machine, about 2 ms, between two looks at the clock
 LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
@@ -65,6 +67,7 @@ class EventStore:
         self._lock = lock
         self._probe = probe
         self._readers = readers
+        self._quick = QuickAnswers(_connect(path, READER_PRAGMAS))
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._removals: SimpleQueue[tuple[Removal, asyncio.Future[None]]] = SimpleQueue()
@@ -97,20 +100,17 @@ class EventStore:
         Each filter's limit counts for that filter; none means everything. Raises
         Unavailable if a query takes too long or the file cannot be read.
         """
-        plans = [(filter_, await self._choose(filter_)) for filter_ in filters]
         expected = sum(_answers_max(filter_) for filter_ in filters)
-        if expected == 0:
-            return
-        if expected <= ONE_STEP_EVENTS_MAX:
-            statement = queries.build_raws(plans, PAGE_BYTES_MAX)
-            joined, size = await self._row(statement.sql, statement.values)
-            if joined is not None:
-                yield joined.split(b"\n")
-            if joined is not None or size is None:
+        if expected <= QUICK_EVENTS_MAX:
+            answer = self._quick.answer(filters, PAGE_BYTES_MAX) if expected else []
+            if answer is not None:
+                if answer:
+                    yield answer
                 return
+        plans = [(filter_, await self._choose(filter_)) for filter_ in filters]
         listing = queries.build_listing(plans)
         for seqs in _pages((await self._row(listing.sql, listing.values))[0]):
-            (joined,) = await self._row(queries.PAGE_SQL, (f"[{','.join(seqs)}]",))
+            _, joined = await self._row(queries.PAGE_SQL, (f"[{','.join(seqs)}]",))
             if joined is not None:  # else they were deleted meanwhile
                 yield joined.split(b"\n")
 
@@ -135,6 +135,7 @@ class EventStore:
 
     async def close(self) -> None:
         """Write what is waiting, then close the file. Nothing may be called afterwards."""
+        self._quick.close()
         for reader in self._readers:
             await reader.close()
         for connection in self._local_connections:
@@ -278,7 +279,7 @@ def _tell(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
 
 def _answers_max(filter_: Filter) -> int:
     """Return how many events can be the answer, as far as the filter itself tells."""
-    bounds = [ONE_STEP_EVENTS_MAX + 1 if filter_.limit is None else filter_.limit]
+    bounds = [QUICK_EVENTS_MAX + 1 if filter_.limit is None else filter_.limit]
     conditions = (filter_.ids, filter_.authors, filter_.kinds, *filter_.tags.values())
     if any(condition is not None and not condition for condition in conditions):
         return 0

@@ -1,11 +1,11 @@
 """Filters as SQL: one statement for a whole REQ, each filter by the index that fits its shape.
 
 A *run* is one stretch of an index that is already in NIP-01's order (newest first, ties by
-lowest id): one (author, kind), one (tag value, kind), or one kind. A filter is answered by
-taking `limit` events of each of its runs and keeping the first `limit` of them all, so no
-query reads more than runs x limit rows, however much is stored. Where a filter names
-both authors and tags, the others are checked row by row, and `probe` says which is the
-narrower. No connection is used here.
+lowest id): one (author, kind), one (tag value, kind), or one kind. Few runs are merged, and
+the merging stops at `limit`; of many, `limit` events of each are taken and the first `limit`
+of them all are kept. So no query reads more than runs x limit rows, however much is stored.
+Where a filter names both authors and tags, the others are checked row by row, and `probe`
+says which is the narrower. No connection is used here.
 """
 
 # ruff: noqa: S608 - text of a client never becomes SQL: every value is bound, all else stands in this file
@@ -19,12 +19,14 @@ from relaybot.nostr.filters import Filter
 from relaybot.nostr.nip59 import WRAP_KINDS
 from relaybot.relay.event_table import short_key, tag_key
 
+MERGED_RUNS_MAX = 16  # each number of runs is another statement to prepare
 PROBE_MAX = 500  # entries counted of each index; above that, two are equally wide
 AUTHORS = ""  # the choice "by authors"; other choices are the name of a tag
 
 _ORDER = "created_at DESC, rank, seq"  # NIP-01: newest first, ties by lowest id
 _NO_LIMIT = -1
 _WRAPS = ",".join(map(str, sorted(WRAP_KINDS)))
+_NOTHING = "SELECT NULL AS created_at, NULL AS rank, NULL AS seq WHERE 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,15 @@ class Statement:
     """SQL with numbered parameters, and their values."""
 
     sql: str
-    values: tuple[int | bytes, ...]
+    values: tuple[int | bytes | str, ...]
 
 
 class _Values:
-    """The values of a statement under construction."""
+    """The values of a statement under construction, and whether it compares whole keys of authors."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole_keys: bool = True) -> None:
         self.bound: list[int | bytes] = []
+        self.whole_keys = whole_keys
 
     def bind(self, value: int | bytes) -> str:
         self.bound.append(value)
@@ -66,18 +69,23 @@ def probe(filter_: Filter) -> Statement:
     return Statement(f"SELECT {', '.join(counts)}", tuple(values.bound))
 
 
-def build_raws(plans: Sequence[tuple[Filter, str | None]], bytes_max: int) -> Statement:
-    """Return the statement whose row is the JSON of all answers, one a line, in order, and its size.
-
-    Instead of more than `bytes_max` bytes there is NULL.
-    """
+def kinds_of(filter_: Filter, choice: str) -> Statement | None:
+    """Return the statement that lists the kinds behind a choice of one key; None if it has several."""
     values = _Values()
-    bound = values.bind(bytes_max)
-    sql = (
-        f"SELECT CASE WHEN size <= {bound} THEN CAST(raws AS BLOB) END, size FROM "
-        f"(SELECT group_concat(e.raw, x'0A') AS raws, sum(length(e.raw)) AS size FROM ({_union(plans, values)}) AS q "
-        "CROSS JOIN event AS e ON e.seq = q.seq)"
-    )
+    keys = _keys(filter_, choice)
+    if len(keys) != 1:
+        return None
+    return Statement(f"{_runs(choice, keys, None, values)} SELECT group_concat(kind) FROM run", tuple(values.bound))
+
+
+def build_numbers(plans: Sequence[tuple[Filter, str | None]], *, whole_keys: bool) -> Statement:
+    """Return the statement whose one value lists the numbers (seq) of all answers, in order.
+
+    Without `whole_keys`, of authors that are looked up only the short key is compared, which
+    the index has: the caller compares the whole one.
+    """
+    values = _Values(whole_keys=whole_keys)
+    sql = f"SELECT group_concat(seq) FROM ({_union(plans, values)})"
     return Statement(sql, tuple(values.bound))
 
 
@@ -102,9 +110,9 @@ def build_count(plans: Sequence[tuple[Filter, str | None]], now: int) -> Stateme
     return Statement(sql, tuple(values.bound))
 
 
-# The page of a listing: ?1 is a JSON array of seqs.
+# The page of a listing: ?1 is a JSON array of seqs. Returned are those that are there, and their JSON, one a line.
 PAGE_SQL = (
-    "SELECT CAST(group_concat(e.raw, x'0A') AS BLOB) "
+    "SELECT group_concat(e.seq), CAST(group_concat(e.raw, x'0A') AS BLOB) "
     "FROM json_each(?1) AS page CROSS JOIN event AS e ON e.seq = page.value"
 )
 
@@ -147,37 +155,56 @@ def _by_ids(filter_: Filter, values: _Values) -> str:
 
 def _by_runs(filter_: Filter, choice: str | None, values: _Values) -> str:
     keys = _keys(filter_, choice)
-    kinds = None if filter_.kinds is None else list(filter_.kinds)
-    if kinds is not None and len(kinds) == 1 and len(keys) == (0 if choice is None else 1):
-        return _run(filter_, choice, values, key=values.bind_all(keys), kind=values.bind(kinds[0]))
-    runs = _runs(choice, keys, kinds, values)
-    # an event may carry several values of a tag, and stands in the run of each
+    others_wraps = WRAP_KINDS if filter_.wraps_to == frozenset() else frozenset()  # whole runs of what may not be read
+    kinds = None if filter_.kinds is None else list(filter_.kinds - others_wraps)
+    if kinds == [] or (choice is not None and not keys):
+        return _NOTHING
+    conditions = _conditions_in_run(filter_, choice, values)
+    tail = f"LIMIT {_limit(filter_, values)}"
+    if kinds is not None and len(kinds) * (1 if choice is None else len(keys)) <= MERGED_RUNS_MAX:
+        bound_kinds = [values.bind(kind) for kind in kinds]
+        bound_keys = [values.bind(key) for key in keys] or [""]
+        runs = [_run(choice, conditions, key=key, kind=kind) for key in bound_keys for kind in bound_kinds]
+        # an event may carry several values of a tag, and stands in the run of each
+        union = " UNION ALL " if choice in (None, AUTHORS) else " UNION "
+        return f"{union.join(runs)} ORDER BY {_ORDER} {tail}"
+    run = _run(choice, conditions, key="run.key", kind="run.kind")
     distinct = "" if choice in (None, AUTHORS) else "DISTINCT "
-    # runs of nothing but others' wraps are not walked through
-    readable = f"run.kind NOT IN ({_WRAPS}) AND " if filter_.wraps_to == frozenset() else ""
+    readable = f"run.kind NOT IN ({_WRAPS}) AND " if others_wraps else ""
     return (
-        f"{runs} SELECT {distinct}e.created_at, e.rank, e.seq FROM run CROSS JOIN event AS e "
-        f"WHERE {readable}e.seq IN "
-        f"(SELECT seq FROM ({_run(filter_, choice, values, key='run.key', kind='run.kind')})) "
-        f"ORDER BY e.created_at DESC, e.rank, e.seq LIMIT {_limit(filter_, values)}"
+        f"{_runs(choice, keys, kinds, values)} "
+        f"SELECT {distinct}e.created_at, e.rank, e.seq FROM run CROSS JOIN event AS e WHERE {readable}e.seq IN "
+        f"(SELECT seq FROM ({run} ORDER BY {_ORDER} {tail})) ORDER BY e.created_at DESC, e.rank, e.seq {tail}"
     )
 
 
-def _run(filter_: Filter, choice: str | None, values: _Values, *, key: str, kind: str) -> str:
-    """Return the query of one run; `key` and `kind` are SQL, `key` counts only if there is a choice."""
+def _conditions_in_run(filter_: Filter, choice: str | None, values: _Values) -> list[str]:
+    """Return what an entry of a run must meet beside the key and the kind of the run."""
     others = [name for name in filter_.tags if name != choice]
-    conditions = [f"i.kind = {kind}", *_tag_conditions(filter_, others, values), *_times(filter_, values)]
-    conditions += _wrap_condition(filter_, values)
+    conditions = [
+        *_tag_conditions(filter_, others, values),
+        *_times(filter_, values),
+        *_wrap_condition(filter_, values),
+    ]
+    if choice == AUTHORS:
+        # the short key leads to the run, the whole key is compared
+        return [*conditions, *(_author_condition(filter_, values) if values.whole_keys else [])]
+    return conditions if choice is None else [*conditions, *_author_of_tag_condition(filter_, values)]
+
+
+def _run(choice: str | None, conditions: Sequence[str], *, key: str, kind: str) -> str:
+    """Return the query of one run; `key` and `kind` are SQL, `key` counts only if there is a choice."""
+    ours = [f"i.kind = {kind}"]
     if choice is None:
         table = "event AS i INDEXED BY event_kind"
     elif choice == AUTHORS:
         table = "event AS i INDEXED BY event_author"
-        # the short key leads to the run, the whole key is compared
-        conditions += [f"i.author = {key}", *_author_condition(filter_, values)]
+        ours.append(f"i.author = {key}")
     else:
         table = "tag AS i"
-        conditions += [f"i.key = {key}", *_author_of_tag_condition(filter_, values)]
-    return f"SELECT i.created_at, i.rank, i.seq FROM {table} {_where(conditions)} {_tail(filter_, values)}"
+        ours.append(f"i.key = {key}")
+    where = _where([*ours, *conditions])
+    return f"SELECT i.created_at AS created_at, i.rank AS rank, i.seq AS seq FROM {table} {where}"
 
 
 def _runs(choice: str | None, keys: Sequence[int | bytes], kinds: Sequence[int] | None, values: _Values) -> str:

@@ -115,6 +115,15 @@ class Payouts(Written):
     confirm_seconds: Seconds = 10  # between the two looks that make a failure definite
     empty_seconds: Seconds = 60  # records empty for so long: the same invoice is tried again
     failed_after_expiry_seconds: Seconds = 600  # records empty for so long after its expiry: it failed
+    per_host_max: Annotated[int, Field(ge=1, le=100)] = 4  # at once to the same wallet's host; others have room
+    withdrawal_seconds: Seconds = 600  # a withdrawal is tried for so long, then the money is balance again
+    stuck_seconds: Seconds = 600  # sent for so long without an end: owner and operator are told
+    target_cooldown_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = (
+        86_400  # after a change of target (stolen keys)
+    )
+    open_per_user_max: Annotated[int, Field(ge=1, le=100)] = 5  # under way at once; hold invoices tie up channels
+    user_day_max: Amount = from_sat(1_000_000)  # of one user in 24 hours
+    day_max: Amount = from_sat(10_000_000)  # of all users in 24 hours: what a thief gets at most
 
 
 class Zaps(Written):

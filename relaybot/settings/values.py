@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, TypedDict
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationInfo
+from pydantic import AfterValidator, Field, PlainValidator, SecretStr, TypeAdapter, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from relaybot.errors import Rejected
@@ -26,6 +26,7 @@ URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
 YEAR_SECONDS = 366 * 86_400
 
 _KINDS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_POSTGRES = ("postgresql://", "postgres://")
 
 
 class Surroundings(TypedDict):
@@ -54,6 +55,23 @@ def _in_config_dir(value: object, info: ValidationInfo) -> Path:
 
 def _in_data_dir(value: object, info: ValidationInfo) -> Path:
     return _surroundings(info)["data_dir"] / _path(value)
+
+
+def _book(value: object, info: ValidationInfo) -> Path | SecretStr:
+    """Return where the book is: a path, or a server's address, which may hold a password."""
+    if not isinstance(value, str) or not value.startswith(_POSTGRES):
+        try:
+            return _in_data_dir(value, info)
+        except PydanticCustomError:
+            raise refused("the path of a file, or postgresql://user:password@host:port/database") from None
+    try:
+        url = urlsplit(value)
+        good = len(url.path) > 1 and "/" not in url.path[1:] and not url.fragment and (url.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or " " in value or not value.isprintable():
+        raise refused("the path of a file, or postgresql://user:password@host:port/database")
+    return SecretStr(value)
 
 
 def _pubkey(value: object) -> str:
@@ -123,6 +141,7 @@ def _addresses(value: object) -> Network:
 ConfigPath = Annotated[Path, PlainValidator(_in_config_dir), Field(validate_default=True)]
 DataFile = Annotated[Path, PlainValidator(_in_data_dir)]
 DataPath = Annotated[DataFile, Field(validate_default=True)]  # with a default, which is relative too
+BookPlace = Annotated[Path | SecretStr, PlainValidator(_book), Field(validate_default=True)]
 Pubkey = Annotated[str, PlainValidator(_pubkey)]  # hex, once read
 Contributor = Annotated[str, PlainValidator(_person)]  # hex, once read
 RelayUrl = Annotated[str, AfterValidator(_url("ws", "wss"))]

@@ -22,6 +22,7 @@ from relaybot.simulator.waiting import Changes
 PREFIX = "bcrt"
 BLOCKS_MAX = 1_000  # mined or taken back at once
 BURIED_BLOCKS = 100  # so many can be taken back: what lies deeper never moves
+STRANGERS = 0  # the block of what a node sent to somebody else: noted when it is sent, and not again
 _PROGRAM_BYTES = {"bech32": 20, "p2tr": 32}
 
 
@@ -100,6 +101,8 @@ class Chain:
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (txid, vout, paid.address, script, paid.amount_msat, node, node in spenders),
                 )
+                for payer in filter(None, spenders) if node is None else ():
+                    self._book(payer, (txid, vout, paid.amount_msat), block=STRANGERS, spending_txid=None)
         self._changes.ring()
         return txid
 
@@ -175,7 +178,7 @@ class Chain:
             self._store.run(
                 "UPDATE coins SET spend_booked = 1 WHERE txid = ? AND vout = ?", (coin["txid"], coin["vout"])
             )
-            self._book(coin, coin["block"], coin["spent_by"])
+            self._book(coin["node"], _named(coin), block=coin["block"], spending_txid=coin["spent_by"])
         fresh = self._store.rows(
             "SELECT coins.*, made.block AS block FROM coins JOIN transactions AS made USING (txid)"
             " LEFT JOIN lags ON lags.node = coins.node"
@@ -186,21 +189,17 @@ class Chain:
             self._store.run(
                 "UPDATE coins SET seen = 1, booked = 1 WHERE txid = ? AND vout = ?", (coin["txid"], coin["vout"])
             )
-            self._book(coin, coin["block"], None)
+            self._book(coin["node"], _named(coin), block=coin["block"], spending_txid=None)
 
-    def _book(self, coin: Row, block: int, spending_txid: str | None) -> None:
+    def _book(self, node: str, coin: tuple[str, int, int], *, block: int, spending_txid: str | None) -> None:
         """Write one row of the node's chain moves. They are never taken back."""
+        index = self._store.next_index(node, "chainmoves/created")
         self._store.run(
             "INSERT INTO chainmoves (node, created_index, txid, vout, amount_msat, spending_txid, block, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                coin["node"],
-                self._store.next_index(coin["node"], "chainmoves/created"),
-                coin["txid"],
-                coin["vout"],
-                coin["amount_msat"],
-                spending_txid,
-                block,
-                self._clock.now(),
-            ),
+            (node, index, *coin, spending_txid, block, self._clock.now()),
         )
+
+
+def _named(coin: Row) -> tuple[str, int, int]:
+    return coin["txid"], coin["vout"], coin["amount_msat"]

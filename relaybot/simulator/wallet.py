@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from relaybot.simulator import params
-from relaybot.simulator.chain import Chain
+from relaybot.simulator.chain import STRANGERS, Chain
 from relaybot.simulator.channels import page
 from relaybot.simulator.params import BAD_PARAMETERS, Fault, Params
 from relaybot.simulator.store import Row, Store
@@ -68,7 +68,8 @@ class Wallet:
         row = self._store.row("SELECT * FROM chainmoves WHERE node = ? AND created_index = ?", (self._node, index))
         if row is None:
             return None
-        return {"account": "wallet"} | {name: _describe_move(row)[name] for name in ("credit_msat", "debit_msat")}
+        said = _describe_move(row)
+        return {"account": said["account_id"]} | {name: said[name] for name in ("credit_msat", "debit_msat")}
 
     async def waitblockheight(self, given: Params) -> dict[str, Any]:
         """`waitblockheight`."""
@@ -105,10 +106,10 @@ def _describe(coin: Row, height: int) -> dict[str, Any]:
 
 
 def _describe_move(row: Row) -> dict[str, Any]:
-    is_spend = row["spending_txid"] is not None
+    is_spend, is_strangers = row["spending_txid"] is not None, row["block"] == STRANGERS
     said = {
         "created_index": row["created_index"],
-        "account_id": "wallet",
+        "account_id": "external" if is_strangers else "wallet",
         "credit_msat": 0 if is_spend else row["amount_msat"],
         "debit_msat": row["amount_msat"] if is_spend else 0,
         "timestamp": row["created_at"],
@@ -116,6 +117,7 @@ def _describe_move(row: Row) -> dict[str, Any]:
         "extra_tags": [],
         "utxo": f"{row['txid']}:{row['vout']}",
         "spending_txid": row["spending_txid"],
+        "originating_account": "wallet" if is_strangers else None,
         "output_msat": row["amount_msat"],
         "blockheight": row["block"],
     }

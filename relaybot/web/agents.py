@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 from relaybot.nostr.nip19 import decode_npub
+from relaybot.web.charts import share_bar
 from relaybot.web.html import Html, el, joined
 from relaybot.web.layout import page
 from relaybot.web.site import AgentCard, Site
+from relaybot.web.words import cell_name
+from wallet.money import format_sat
 
+_WHOLE = 1_000_000  # millionths, and the msat of 1,000 sat
 _RESULT_OFFSET = 1_000  # NIP-90: the result's kind is the request's plus 1000
 
 
@@ -81,6 +85,23 @@ def _card(agent: AgentCard) -> Html:
             el("div", el("dt", "Key"), el("dd", el("code", agent.npub))),
             class_="facts",
         ),
+        _parts(agent),
         id=f"agent-{agent.id}",
         class_="card",
     )
+
+
+def _parts(agent: AgentCard) -> Html | None:
+    """Show what each role earns of 1,000 sat that a customer pays."""
+    if not agent.parts:
+        return None
+    rows = [
+        el(
+            "tr",
+            el("th", cell_name(("earned", role)), share_bar(part, _WHOLE), scope="row"),
+            el("td", format_sat(part), class_="number"),
+        )
+        for role, part in agent.parts
+    ]
+    caption = el("caption", "Who earns what of 1,000 sat; a part without a referrer stays with the rest")
+    return el("table", caption, el("tbody", rows), class_="roles")

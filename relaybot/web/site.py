@@ -15,6 +15,7 @@ class AgentCard:
     price: str
     kinds: tuple[int, ...]
     npub: str
+    parts: tuple[tuple[str, int], ...] = ()  # role and its part of the price, in millionths, the largest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Every store test runs on each kind of database named here: PostgreSQL joins the list with its adapter."""
+"""Every store test runs on each kind of database named here."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 
 from relaybot.db.database import Database
-from tests.book.stores import SqliteStore, Store, connected, opened
+from tests.book.stores import PostgresStore, SqliteStore, Store, connected, opened
+from tests.postgres import new_schema, unavailable
 from wallet.book import Book
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    assert request.param == "sqlite"
-    return SqliteStore(tmp_path / "book.db")
+    if request.param == "sqlite":
+        return SqliteStore(tmp_path / "book.db")
+    if why := unavailable():
+        pytest.skip(why)
+    return PostgresStore(new_schema())
 
 
 @pytest.fixture

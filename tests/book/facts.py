@@ -11,7 +11,7 @@ hold-out alice 1000 sat reserve 40      (what a payout holds)
 batch fee 301 alice 1000 dave 2000      (what is held for both is paid in one transaction)
 settle-card 10000 fee 300 bank 9650
 fund onchain 500000 sat
-open-channel 400000 fee 200 pushed 0 / close-channel 400000 fee 150 / routed 5
+open-channel 400000 fee 200 pushed 0 / close-channel 400000 fee 150 / routed 1005 on 1000
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.book.names import COMPANIES, account, owner_of
 from tests.book.stores import NOW, person
 from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN, Class, Owner, hold, of, user
 from wallet.book import Book
+from wallet.chain import ChainMove
 from wallet.deposits import (
     CardDeposit,
     plan_bought,
@@ -32,18 +33,16 @@ from wallet.deposits import (
     plan_disputed,
     plan_written_off,
 )
+from wallet.feed import Feed, Sums, opening_journal, rule_journals
 from wallet.journals import (
     Output,
     plan_bonus,
     plan_card_settlement,
-    plan_channel_closed,
-    plan_channel_opened,
-    plan_funds_given,
     plan_internal_payment,
     plan_onchain_batch,
-    plan_routing_income,
 )
 from wallet.ledger import Journal, Plan, Transfer
+from wallet.lightning import Move
 from wallet.lots import Lot
 from wallet.maturing import COUNTER, Cover, next_advanced, next_matured
 from wallet.money import Msat, from_sat
@@ -111,14 +110,24 @@ class Facts:
                 return Journal((Transfer(account(name), hold(f"payout/{person(name)}/1"), total, "hold"),))
             case ["settle-card", gross, "fee", fee, "bank", bank]:
                 return plan_card_settlement(gross_msat=_sat(gross), fee_msat=_sat(fee), bank_msat=_sat(bank))
-            case ["fund", node, amount, "sat"]:
-                return plan_funds_given(account(node), _sat(amount), "funds")
+            case ["fund", "node", amount, "sat"]:
+                return opening_journal(Sums(lightning=_sat(amount)))
+            case ["fund", "onchain", amount, "sat"]:
+                return opening_journal(Sums(onchain=_sat(amount)))
             case ["open-channel", amount, "fee", fee, "pushed", pushed]:
-                return plan_channel_opened(amount_msat=_sat(amount), fee_msat=_sat(fee), pushed_msat=_sat(pushed))
+                feed = Feed()
+                feed.add_moves([Move(1, None, Msat(0), _sat(pushed), Msat(0), "pushed")])
+                feed.add_chain_moves([_coins(-_sat(amount) - _sat(fee)), _coins(_sat(amount), "19de67ae")])
+                return _by_rule(feed)
             case ["close-channel", amount, "fee", fee]:
-                return plan_channel_closed(amount_msat=_sat(amount), fee_msat=_sat(fee))
-            case ["routed", amount]:
-                return plan_routing_income(_sat(amount))
+                feed = Feed()
+                feed.add_chain_moves([_coins(_sat(amount) - _sat(fee)), _coins(-_sat(amount), "19de67ae")])
+                return _by_rule(feed)
+            case ["routed", came, "on", went]:
+                feed = Feed()
+                sides = ((_sat(came), Msat(0)), (Msat(0), _sat(went)))
+                feed.add_moves([Move(2, "aa" * 32, credit, debit, Msat(0), "routed") for credit, debit in sides])
+                return _by_rule(feed)
             case _:
                 raise AssertionError(f"nobody understands: {' '.join(words)}")
 
@@ -167,6 +176,17 @@ class Facts:
             "write-off": lambda: plan_written_off(deposit, debt),
         }[what]()
         return journal.plan(f"card/{deposit_id}/{what}/{line}")
+
+
+def _coins(amount: int, account: str = "wallet") -> ChainMove:
+    return ChainMove(1, "cc" * 32, f"{'cc' * 32}:0", Msat(max(amount, 0)), Msat(max(-amount, 0)), "any", account)
+
+
+def _by_rule(feed: Feed) -> Journal:
+    journal = Journal()
+    for _, one in rule_journals(feed, {}):
+        journal += one
+    return journal
 
 
 def _sat(amount: str) -> Msat:

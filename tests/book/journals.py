@@ -167,7 +167,7 @@ JOURNALS = {
         expect onchain -498650 node 0 onchain-expense -350
     """,
     "routing-income": """
-        routed 5
+        routed 1005 on 1000
         expect routing 5 node -5
     """,
 }

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import asyncpg
+
 from relaybot.clock import Clock, SetClock
-from relaybot.db.database import Database, Reader, Transaction
-from relaybot.db.migrations import load_migrations
+from relaybot.config import Config
+from relaybot.db.database import Database, Decide, Found, Looks, Reader, Write
+from relaybot.db.migrations import Migration, load_migrations
+from relaybot.db.postgres import PostgresDatabase, open_postgres
 from relaybot.db.sqlite import SqliteDatabase, open_sqlite
-from relaybot.probe import Probe, no_probe, probed
+from relaybot.probe import Probe, no_probe
 from wallet.accounts import NODE_LIGHTNING, Account, user
 from wallet.book import Book, invariants, running
 from wallet.ledger import Plan, Put, Transfer
@@ -26,7 +31,7 @@ NOW = 1_795_000_000
 class Store(Protocol):
     """One database, wherever it is."""
 
-    async def open(self, probe: Probe = no_probe) -> Database:
+    async def open(self, probe: Probe = no_probe, migrations: Sequence[Migration] | None = None) -> Database:
         """Connect, as one more process would."""
         ...
 
@@ -37,13 +42,26 @@ class SqliteStore:
 
     path: Path
 
-    async def open(self, probe: Probe = no_probe) -> SqliteDatabase:
+    async def open(self, probe: Probe = no_probe, migrations: Sequence[Migration] | None = None) -> SqliteDatabase:
         """Open the file, or make it."""
-        return await open_sqlite(self.path, load_migrations(), now=NOW, probe=probe)
+        shipped = load_migrations() if migrations is None else migrations
+        return await open_sqlite(self.path, shipped, now=NOW, probe=probe)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresStore:
+    """A schema of its own in the tests' PostgreSQL."""
+
+    url: str
+
+    async def open(self, probe: Probe = no_probe, migrations: Sequence[Migration] | None = None) -> PostgresDatabase:
+        """Connect."""
+        shipped = load_migrations() if migrations is None else migrations
+        return await open_postgres(self.url, shipped, now=NOW, probe=probe)
 
 
 class Bordered:
-    """A database whose every statement, and not only its commits, is a border the probe is told of."""
+    """A database whose every change has borders: before it begins, around its decision, and at its end."""
 
     def __init__(self, database: Database, probe: Probe) -> None:
         self._database = database
@@ -53,17 +71,26 @@ class Bordered:
         self.snapshot = database.snapshot
         self.close = database.close
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Begin, with a border at each statement."""
-        async with self._database.transaction() as transaction:
-            yield probed(transaction, self._probe)
+    async def change(self, looks: Looks, decide: Decide) -> None:
+        """Change, and tell the probe of each border."""
+
+        def bordered(found: Found) -> Sequence[Write]:
+            self._probe("decide:before")
+            writes = decide(found)
+            self._probe("decide:after")
+            return writes
+
+        self._probe("change:before")
+        await self._database.change(looks, bordered)
+        self._probe("change:after")
 
 
 @asynccontextmanager
-async def connected(store: Store, probe: Probe = no_probe) -> AsyncIterator[Database]:
+async def connected(
+    store: Store, probe: Probe = no_probe, *, migrations: Sequence[Migration] | None = None
+) -> AsyncIterator[Database]:
     """Open the database, and close it whatever happens: its threads would keep the test run alive."""
-    database = await store.open(probe)
+    database = await store.open(probe, migrations)
     try:
         yield database
     finally:
@@ -77,8 +104,44 @@ async def opened(
     """Open a running book on `store`, and close it."""
     async with connected(store, probe) as database:
         port = Bordered(database, probe) if every_statement else database
+        if every_statement and isinstance(database, SqliteDatabase):
+            database._writer.connection.set_trace_callback(lambda _: probe("statement"))
         async with running(Book(port, clock or SetClock(NOW))) as book:
             yield book
+
+
+def book_file(config: Config) -> Path:
+    """Return the file of a service's book that is one."""
+    assert isinstance(config.database, Path)
+    return config.database
+
+
+async def tamper(store: Store, sql: str) -> None:
+    """Change the database past everything that keeps it sound."""
+    if isinstance(store, SqliteStore):
+        with closing(sqlite3.connect(store.path)) as connection, connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute(sql)
+        return
+    assert isinstance(store, PostgresStore)
+    connection = await asyncpg.connect(store.url)
+    await connection.execute("ALTER TABLE accounts DROP CONSTRAINT IF EXISTS accounts_check")
+    await connection.execute(sql)
+    await connection.close()
+
+
+async def blank(database: Database, table: str) -> dict[str, str | int]:
+    """Return a row of `table` in which every column but its id and version is empty."""
+    if isinstance(database, PostgresDatabase):
+        columns = {name: kind for (of, name), kind in database._types.items() if of == table}
+    else:
+        rows = await database.fetch("SELECT name, type FROM pragma_table_info(:table)", table=table)
+        columns = {row["name"]: row["type"] for row in rows}
+    return {
+        name: 0 if kind.lower() in {"integer", "bigint"} else ""
+        for name, kind in columns.items()
+        if name not in {"id", "version"}
+    }
 
 
 def person(name: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relaybot.db.database import Database, Reader, Value
+from relaybot.db.database import Database, Found, Look, Reader, Value, Write
 from tests.book.stores import Store, connected
 
 INT64_MAX = 2**63 - 1
@@ -36,7 +37,7 @@ Cursor = dict[str, Value]
 
 
 class Changed(Exception):
-    """The block of a transaction thinks better of it."""
+    """A change thinks better of it."""
 
 
 def cursor(row_id: str, value: int = 0) -> Cursor:
@@ -47,9 +48,24 @@ async def cursors(reader: Reader) -> dict[str, int]:
     return {row["id"]: row["value"] for row in await reader.fetch("SELECT * FROM cursors")}
 
 
+def written(table: str, *rows: Mapping[str, Value], new: bool = True) -> Write:
+    """Return what writes `rows`, which all have the same columns."""
+    return Write(table, tuple(rows[0]), [tuple(row.values()) for row in rows], new)
+
+
+async def insert(database: Database, table: str, *rows: Mapping[str, Value]) -> None:
+    await database.change({}, lambda _: [written(table, *rows)])
+
+
 async def write(database: Database, *rows: Cursor) -> None:
-    async with database.transaction() as transaction:
-        await transaction.upsert("cursors", rows)
+    """Make these rows, or change them where they are there already."""
+
+    def decide(found: Found) -> list[Write]:
+        there = [row for row in rows if row["id"] in found["cursors"]]
+        missing = [row for row in rows if row["id"] not in found["cursors"]]
+        return [written("cursors", *some, new=new) for some, new in ((missing, True), (there, False)) if some]
+
+    await database.change({"cursors": Look([str(row["id"]) for row in rows], [])}, decide)
 
 
 # Reading
@@ -77,8 +93,7 @@ async def test_integers_of_64_bits_come_back_to_the_last_digit(database: Databas
 
 async def test_nothing_is_kept_as_nothing(database: Database) -> None:
     row = {"id": "plan", "digest": None, "applied_at": 1}
-    async with database.transaction() as transaction:
-        await transaction.insert("plans", [row])
+    await insert(database, "plans", row)
     assert dict((await database.fetch("SELECT * FROM plans WHERE digest IS NULL"))[0]) == row
 
 
@@ -128,84 +143,132 @@ async def test_a_reader_that_is_cancelled_is_no_reader_lost(database: Database) 
 # Writing
 
 
-async def test_writing_no_rows_is_nothing(database: Database) -> None:
-    async with database.transaction() as transaction:
-        await transaction.insert("cursors", [])
-        await transaction.upsert("cursors", [])
+async def test_writing_nothing_is_nothing(database: Database) -> None:
+    await database.change({}, lambda _: [])
+    await database.change({"cursors": Look(["a"], ["value"])}, lambda _: [])
     assert await cursors(database) == {}
 
 
-async def test_a_transaction_sees_its_own_writes_and_others_see_them_after_the_commit(database: Database) -> None:
-    async with database.transaction() as transaction:
-        await transaction.insert("cursors", [cursor("a", 1), cursor("b", 2)])
-        assert await cursors(transaction) == {"a": 1, "b": 2}
-        assert list(await transaction.rows_by_id("cursors", ["b"])) == ["b"]
-        assert await cursors(database) == {}
+async def test_a_change_finds_the_rows_and_columns_it_looks_for(database: Database) -> None:
+    await write(database, cursor("a", 1), cursor("b", 2))
+    seen: list[Found] = []
+
+    def look(found: Found) -> list[Write]:
+        seen.append(found)
+        return []
+
+    await database.change({"cursors": Look(["b", "c"], ["value"]), "users": Look(["b"], ["version"])}, look)
+    assert seen == [{"cursors": {"b": {"id": "b", "value": 2}}, "users": {}}]
+
+
+async def test_others_see_a_change_after_its_commit_and_whole(database: Database) -> None:
+    seen: list[dict[str, int]] = []
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(insert(database, "cursors", cursor("a", 1), cursor("b", 2)))
+        while not task.done():
+            seen.append(await cursors(database))
+    assert all(each in ({}, {"a": 1, "b": 2}) for each in seen)
     assert await cursors(database) == {"a": 1, "b": 2}
 
 
-async def test_an_upsert_overwrites_the_columns_it_names_and_no_others(database: Database) -> None:
-    await write(database, cursor("a", 7))
-    async with database.transaction() as transaction:
-        await transaction.upsert("accounts", [{"id": "x", "balance_msat": 5, "floor_msat": 0}])
-        await transaction.upsert("accounts", [{"id": "x", "balance_msat": 9}, {"id": "y", "balance_msat": 1}])
+async def test_a_change_of_several_tables_is_one(database: Database) -> None:
+    user: dict[str, Value] = {"id": "u", "version": 1, "withdrawals": "open", "payouts": 0, "created_at": 1}
+    both = [written("cursors", cursor("a", 1)), written("users", user)]
+    with pytest.raises(Exception, match=r"(?i)null"):
+        await database.change({}, lambda _: [both[0], written("users", {**user, "withdrawals": None})])
+    assert await cursors(database) == {}
+    await database.change({}, lambda _: both)
+    assert await cursors(database) == {"a": 1}
+    assert [row["id"] for row in await database.fetch("SELECT id FROM users")] == ["u"]
+
+
+async def test_a_change_writes_the_columns_it_names_and_no_others(database: Database) -> None:
+    await insert(database, "accounts", {"id": "x", "balance_msat": 5, "floor_msat": 0})
+    await database.change({}, lambda _: [written("accounts", {"id": "x", "balance_msat": 9}, new=False)])
+    await insert(database, "accounts", {"id": "y", "balance_msat": 1})
     found = {
         row["id"]: (row["balance_msat"], row["floor_msat"]) for row in await database.fetch("SELECT * FROM accounts")
     }
     assert found == {"x": (9, 0), "y": (1, None)}
 
 
-async def test_a_block_that_raises_leaves_nothing_and_the_next_one_works(database: Database) -> None:
+async def test_a_row_that_is_there_is_never_made_anew(database: Database) -> None:
+    await write(database, cursor("a", 1))
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await insert(database, "cursors", cursor("b", 2), cursor("a", 2))
+    assert await cursors(database) == {"a": 1}
+
+
+async def test_a_change_that_raises_leaves_nothing_and_the_next_one_works(database: Database) -> None:
     await write(database, cursor("a", 1))
 
-    async def change_ones_mind() -> None:
-        async with database.transaction() as transaction:
-            await transaction.upsert("cursors", [cursor("a", 2)])
-            await transaction.insert("cursors", [cursor("b", 2)])
-            raise Changed
+    def change_ones_mind(_: Found) -> list[Write]:
+        raise Changed
 
     with pytest.raises(Changed):
-        await change_ones_mind()
+        await database.change({"cursors": Look(["a"], [])}, change_ones_mind)
     assert await cursors(database) == {"a": 1}
-    await write(database, cursor("b", 3))
-    assert await cursors(database) == {"a": 1, "b": 3}
-
-
-async def test_a_block_that_is_cancelled_leaves_nothing_and_the_next_one_works(database: Database) -> None:
-    written = asyncio.Event()
-
-    async def hang() -> None:
-        async with database.transaction() as transaction:
-            await transaction.insert("cursors", [cursor("a")])
-            written.set()
-            await asyncio.Event().wait()
-
-    hanging = asyncio.create_task(hang())
-    await written.wait()
-    hanging.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await hanging
-    assert await cursors(database) == {}
     await write(database, cursor("a", 3))
     assert await cursors(database) == {"a": 3}
 
 
+async def test_a_change_whose_caller_is_cancelled_is_whole_or_nothing_and_the_next_one_works(
+    database: Database,
+) -> None:
+    for number in range(5):
+        changing = asyncio.create_task(insert(database, "cursors", cursor(f"a{number}"), cursor(f"b{number}")))
+        for _ in range(number):
+            await asyncio.sleep(0)
+        changing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+    await write(database, cursor("c", 3))
+    names = await cursors(database)
+    assert names["c"] == 3
+    assert all((f"a{number}" in names) is (f"b{number}" in names) for number in range(5))
+
+
 async def _count_up(database: Database) -> None:
-    async with database.transaction() as transaction:
-        value = (await cursors(transaction)).get("a", 0)
-        await transaction.upsert("cursors", [cursor("a", value + 1)])
+    def decide(found: Found) -> list[Write]:
+        row = found["cursors"].get("a")
+        return [written("cursors", cursor("a", (row["value"] if row else 0) + 1), new=row is None)]
+
+    await database.change({"cursors": Look(["a"], ["value"])}, decide)
 
 
-async def test_one_transaction_at_a_time_from_many_tasks(database: Database) -> None:
+async def test_one_change_at_a_time_from_many_tasks(database: Database) -> None:
     await asyncio.gather(*(_count_up(database) for _ in range(40)))
     assert await cursors(database) == {"a": 40}
 
 
-async def test_one_transaction_at_a_time_from_two_connections_of_their_own(store: Store, database: Database) -> None:
+async def test_one_change_at_a_time_from_two_connections_of_their_own(store: Store, database: Database) -> None:
     async with connected(store) as other:
         await asyncio.gather(*(_count_up(each) for _ in range(20) for each in (database, other)))
         assert await cursors(other) == {"a": 40}
     assert await cursors(database) == {"a": 40}
+
+
+async def _add_to(database: Database, *names: str) -> None:
+    def decide(found: Found) -> list[Write]:
+        there = found["cursors"]
+        return [
+            written("cursors", cursor(name, there[name]["value"] + 1 if name in there else 1), new=name not in there)
+            for name in names
+        ]
+
+    await database.change({"cursors": Look(sorted(names), ["value"])}, decide)
+
+
+async def test_changes_of_the_same_rows_in_another_order_never_block_each_other(
+    store: Store, database: Database
+) -> None:
+    async with connected(store) as other:
+        orders = (("a", "b", "c"), ("c", "b", "a"), ("b", "d"), ("d", "a"))
+        async with asyncio.timeout(60):
+            await asyncio.gather(
+                *(_add_to(each, *order) for _ in range(5) for each in (database, other) for order in orders)
+            )
+    assert await cursors(database) == {"a": 30, "b": 30, "c": 20, "d": 20}
 
 
 async def test_what_was_committed_is_there_after_opening_again(store: Store) -> None:
@@ -218,14 +281,13 @@ async def test_what_was_committed_is_there_after_opening_again(store: Store) -> 
 async def test_a_balance_below_its_floor_is_refused_by_the_database_too(database: Database) -> None:
     for floor, balance in ((0, -1), (5, 4)):
         with pytest.raises(Exception, match=r"(?i)check"):
-            async with database.transaction() as transaction:
-                await transaction.insert("accounts", [{"id": "x", "balance_msat": balance, "floor_msat": floor}])
+            await insert(database, "accounts", {"id": "x", "balance_msat": balance, "floor_msat": floor})
     assert await database.fetch("SELECT * FROM accounts") == []
 
 
 async def test_a_transfer_of_nothing_is_refused_by_the_database_too(database: Database) -> None:
     for amount in (0, -1):
-        row = {
+        row: dict[str, Value] = {
             "id": "a/0",
             "plan": "a",
             "debit": "x",
@@ -235,8 +297,7 @@ async def test_a_transfer_of_nothing_is_refused_by_the_database_too(database: Da
             "created_at": 1,
         }
         with pytest.raises(Exception, match=r"(?i)check"):
-            async with database.transaction() as transaction:
-                await transaction.insert("transfers", [{**row, "debit_after": 0, "credit_after": 0}])
+            await insert(database, "transfers", {**row, "debit_after": 0, "credit_after": 0})
     assert await database.fetch("SELECT * FROM transfers") == []
 
 

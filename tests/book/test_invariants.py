@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-
 import pytest
 
-from relaybot.db.database import Reader
-from tests.book.stores import SqliteStore, opened, person, sats_of, top_up
+from tests.book.stores import Store, blank, opened, person, sats_of, tamper, top_up
 from wallet.accounts import NODE_LIGHTNING, Account
 from wallet.book import Book, invariants, loose_ends
 from wallet.ledger import Answer, Insert, Plan, Transfer, Update, Verdict
@@ -16,14 +12,6 @@ from wallet.money import Msat
 
 ALICE, BOB = sats_of("alice"), sats_of("bob")
 DONE = Answer(Verdict.APPLIED)
-
-
-async def _tamper(path: Path, sql: str) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA ignore_check_constraints = ON")
-    connection.execute(sql)
-    connection.commit()
-    connection.close()
 
 
 @pytest.mark.parametrize(
@@ -36,12 +24,11 @@ async def _tamper(path: Path, sql: str) -> None:
         ("DELETE FROM accounts WHERE id LIKE 'user/%'", "all balances sum to -1000 msat"),
     ],
 )
-async def test_a_book_that_was_tampered_with_is_not_sound(tmp_path: Path, sql: str, words: str) -> None:
-    store = SqliteStore(tmp_path / "book.db")
+async def test_a_book_that_was_tampered_with_is_not_sound(store: Store, sql: str, words: str) -> None:
     async with opened(store) as book:
         await book.apply(top_up("bob", 1))
         assert await invariants(book.database) == []
-    await _tamper(store.path, sql)
+    await tamper(store, sql)
     async with opened(store) as book:
         assert any(words in sentence for sentence in await invariants(book.database))
 
@@ -58,19 +45,13 @@ FINISHED = [
 async def test_money_held_for_work_that_is_over_is_found(
     book: Book, table: str, row_id: str, account: str, finished: dict[str, str | None]
 ) -> None:
-    columns = await _columns(book.database, table)
-    row = {name: 0 if kind == "INTEGER" else "" for name, kind in columns.items() if name not in {"id", "version"}}
+    row = await blank(book.database, table)
     under_way = Plan("under way", changes=(Insert(table, row_id, {**row, "state": "held"}),))
     money = Plan("hold", (Transfer(NODE_LIGHTNING, Account(account), Msat(5), "hold"),))
     assert [await book.apply(under_way), await book.apply(money)] == [DONE] * 2
     assert await invariants(book.database) == []
     await book.apply(Plan("over", changes=(Update(table, row_id, finished, {}),)))
     assert await invariants(book.database) == [f"{account} still holds 5 msat, but its work is finished"]
-
-
-async def _columns(reader: Reader, table: str) -> dict[str, str]:
-    rows = await reader.fetch("SELECT name, type FROM pragma_table_info(:table)", table=table)
-    return {row["name"]: row["type"] for row in rows}
 
 
 WORK: list[tuple[str, dict[str, str | int | None], int, list[str]]] = [
@@ -104,8 +85,7 @@ WORK: list[tuple[str, dict[str, str | int | None], int, list[str]]] = [
 async def test_work_and_the_money_held_for_it_fit_or_are_named(
     book: Book, table: str, values: dict[str, str | int | None], held: int, words: list[str]
 ) -> None:
-    columns = await _columns(book.database, table)
-    row = {name: 0 if kind == "INTEGER" else "" for name, kind in columns.items() if name not in {"id", "version"}}
+    row = await blank(book.database, table)
     await book.apply(Plan("work", changes=(Insert(table, "w1", {**row, **values}),)))
     if held:
         escrow = Account(f"hold/{table.removesuffix('s')}/w1/sats")

@@ -1,70 +1,91 @@
-"""Migrations: once, in order, whole or not at all, and never over another history."""
+"""Migrations: once, in order, whole or not at all, and never over another history, on each kind of database."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import re
 from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
+from typing import Any
 
-import aiosqlite
 import pytest
 
-from relaybot.db.migrations import Migration, WrongSchema, load_migrations, migrate
+from relaybot.clock import SetClock
+from relaybot.db.database import Reader
+from relaybot.db.migrations import Migration, WrongSchema, load_migrations, statements
+from tests.book.doomed import the_story
+from tests.book.stores import NOW, PostgresStore, Store, broken, connected, contents, opened
+from wallet.book import Book, running
+from wallet.ledger import Verdict
 
 HOUSE = Migration(1, "0001_house", "CREATE TABLE house (door TEXT);\nINSERT INTO house VALUES ('red');")
 GARDEN = Migration(2, "0002_garden", "CREATE TABLE garden (tree TEXT);")
-NOW = 1_795_000_000
+
+_COLUMNS = {
+    "sqlite": "SELECT m.name AS table_name, p.name AS column_name, p.pk AS is_key FROM sqlite_master AS m"
+    " JOIN pragma_table_info(m.name) AS p WHERE m.type = 'table'",
+    "postgresql": "SELECT c.table_name, c.column_name, CASE WHEN k.column_name IS NULL THEN 0 ELSE 1 END AS is_key"
+    " FROM information_schema.columns AS c LEFT JOIN information_schema.key_column_usage AS k"
+    " ON k.table_schema = c.table_schema AND k.table_name = c.table_name AND k.column_name = c.column_name"
+    " AND k.constraint_name LIKE '%_pkey' WHERE c.table_schema = current_schema()",
+}
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "book.db"
+async def look(store: Store, known: Sequence[Migration], sql: str) -> list[tuple[Any, ...]]:
+    """Bring the database to what is `known`, and ask it something."""
+    database = await store.open(migrations=known)
+    try:
+        return [tuple(row.values()) for row in await database.fetch(sql)]
+    finally:
+        await database.close()
 
 
-async def moved(path: Path, migrations: Sequence[Migration], now: int = NOW) -> list[int]:
-    async with aiosqlite.connect(path, isolation_level=None) as connection:
-        connection.row_factory = sqlite3.Row
-        return await migrate(connection, migrations, now=now)
+async def numbers(store: Store, known: Sequence[Migration]) -> list[int]:
+    """Bring the database to what is `known`, and return what was applied so far."""
+    return [number for (number,) in await look(store, known, "SELECT number FROM migrations ORDER BY number")]
 
 
-def look(path: Path, sql: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(sql).fetchall()
+async def tables(reader: Reader, store: Store) -> dict[str, dict[str, bool]]:
+    """Return the columns of each table, and whether they are its key."""
+    found: dict[str, dict[str, bool]] = {}
+    for row in await reader.fetch(_COLUMNS["postgresql" if isinstance(store, PostgresStore) else "sqlite"]):
+        found.setdefault(row["table_name"], {})[row["column_name"]] = bool(row["is_key"])
+    return found
 
 
-def tables(path: Path) -> set[object]:
-    return {name for (name,) in look(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+async def names(store: Store, known: Sequence[Migration]) -> set[str]:
+    database = await store.open(migrations=known)
+    try:
+        return set(await tables(database, store))
+    finally:
+        await database.close()
 
 
-async def test_each_is_applied_once_and_remembered(path: Path) -> None:
-    assert await moved(path, [HOUSE]) == [1]
-    assert await moved(path, [HOUSE], NOW + 1) == []
-    assert await moved(path, [HOUSE, GARDEN], NOW + 2) == [2]
-    assert await moved(path, [HOUSE, GARDEN], NOW + 3) == []
-    assert look(path, "SELECT * FROM migrations ORDER BY number") == [
+async def test_each_is_applied_once_and_remembered(store: Store) -> None:
+    assert await numbers(store, [HOUSE]) == [1]
+    assert await numbers(store, [HOUSE]) == [1]
+    assert await numbers(store, [HOUSE, GARDEN]) == [1, 2]
+    assert await look(store, [HOUSE, GARDEN], "SELECT * FROM migrations ORDER BY number") == [
         (1, "0001_house", HOUSE.checksum, NOW),
-        (2, "0002_garden", GARDEN.checksum, NOW + 2),
+        (2, "0002_garden", GARDEN.checksum, NOW),
     ]
-    assert look(path, "SELECT door FROM house") == [("red",)]
+    assert await look(store, [HOUSE, GARDEN], "SELECT door FROM house") == [("red",)]
 
 
-async def test_a_migration_that_was_changed_afterwards_is_refused(path: Path) -> None:
-    await moved(path, [HOUSE])
+async def test_a_migration_that_was_changed_afterwards_is_refused(store: Store) -> None:
+    await numbers(store, [HOUSE])
     changed = Migration(1, HOUSE.name, HOUSE.sql + "\n-- only a comment")
     with pytest.raises(WrongSchema, match="migration 1 was changed after it was applied"):
-        await moved(path, [changed, GARDEN])
-    assert tables(path) == {"migrations", "house"}
+        await store.open(migrations=[changed, GARDEN])
+    assert await names(store, [HOUSE]) == {"migrations", "house"}
 
 
-async def test_a_newer_database_is_refused(path: Path) -> None:
-    await moved(path, [HOUSE, GARDEN])
+async def test_a_newer_database_is_refused(store: Store) -> None:
+    await numbers(store, [HOUSE, GARDEN])
     newest = Migration(3, "0003_pond", "CREATE TABLE pond (fish TEXT);")
     for known in ([HOUSE], [HOUSE, newest], []):
         with pytest.raises(WrongSchema, match=r"migration \d, which this version does not know: upgrade"):
-            await moved(path, known)
-    assert tables(path) == {"migrations", "house", "garden"}
+            await store.open(migrations=known)
+    assert await names(store, [HOUSE, GARDEN]) == {"migrations", "house", "garden"}
 
 
 @pytest.mark.parametrize(
@@ -76,68 +97,69 @@ async def test_a_newer_database_is_refused(path: Path) -> None:
         "DELETE FROM house; nonsense",
     ],
 )
-async def test_a_migration_that_fails_leaves_nothing_of_itself(path: Path, sql: str) -> None:
-    await moved(path, [HOUSE])
-    with pytest.raises(sqlite3.OperationalError):
-        await moved(path, [HOUSE, Migration(2, "0002_wrong", sql)])
-    assert tables(path) == {"migrations", "house"}
-    assert look(path, "SELECT door FROM house") == [("red",)]
-    assert look(path, "SELECT number FROM migrations") == [(1,)]
-    assert await moved(path, [HOUSE, GARDEN]) == [2]
+async def test_a_migration_that_fails_leaves_nothing_of_itself(store: Store, sql: str) -> None:
+    await numbers(store, [HOUSE])
+    with pytest.raises(Exception, match=r"(?i)nowhere|house|syntax|incomplete|nonsense"):
+        await store.open(migrations=[HOUSE, Migration(2, "0002_wrong", sql)])
+    assert await names(store, [HOUSE]) == {"migrations", "house"}
+    assert await look(store, [HOUSE], "SELECT door FROM house") == [("red",)]
+    assert await numbers(store, [HOUSE, GARDEN]) == [1, 2]
 
 
-async def test_what_succeeded_before_the_failure_stays(path: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError):
-        await moved(path, [HOUSE, Migration(2, "0002_wrong", "nonsense;")])
-    assert tables(path) == {"migrations", "house"}
-    assert look(path, "SELECT number FROM migrations") == [(1,)]
+async def test_what_succeeded_before_the_failure_stays(store: Store) -> None:
+    with pytest.raises(Exception, match=r"(?i)nonsense"):
+        await store.open(migrations=[HOUSE, Migration(2, "0002_wrong", "nonsense;")])
+    assert await numbers(store, [HOUSE]) == [1]
 
 
-async def test_a_failure_ends_the_transaction_of_the_connection(path: Path) -> None:
-    async with aiosqlite.connect(path, isolation_level=None) as connection:
-        connection.row_factory = sqlite3.Row
-        with pytest.raises(sqlite3.OperationalError):
-            await migrate(connection, [Migration(1, "0001_wrong", "CREATE TABLE a (b); nonsense;")], now=NOW)
-        assert not connection.in_transaction
+async def test_connections_that_migrate_at_once_apply_each_once(store: Store) -> None:
+    await numbers(store, [])
+    assert await asyncio.gather(*(numbers(store, [HOUSE, GARDEN]) for _ in range(4))) == [[1, 2]] * 4
+    assert await look(store, [HOUSE, GARDEN], "SELECT door FROM house") == [("red",)]
 
 
-async def test_connections_that_migrate_at_once_apply_each_once(path: Path) -> None:
-    await moved(path, [])
-    applied = await asyncio.gather(*(moved(path, [HOUSE, GARDEN]) for _ in range(6)))
-    assert sorted(number for numbers in applied for number in numbers) == [1, 2]
-    assert look(path, "SELECT door FROM house") == [("red",)]
+def test_semicolons_in_comments_strings_and_triggers_end_no_statement() -> None:
+    found = list(
+        statements(
+            "CREATE TABLE log (line TEXT);  -- one; two\n"
+            "CREATE TRIGGER noted AFTER INSERT ON house BEGIN INSERT INTO log VALUES ('a;b'); SELECT 1; END;\n"
+            "/* ; */ INSERT INTO house VALUES ('green;');\nINSERT INTO log VALUES ('no semicolon')\n"
+        )
+    )
+    words = ["CREATE TABLE", "CREATE TRIGGER", "INSERT INTO house", "INSERT INTO log"]
+    assert len(found) == len(words)
+    assert all(word in statement for word, statement in zip(words, found, strict=True))
+    assert list(statements("SELECT 1;\n-- only a comment")) == ["SELECT 1;"]
 
 
-async def test_semicolons_in_comments_strings_and_triggers_end_no_statement(path: Path) -> None:
-    sql = """
-        CREATE TABLE log (line TEXT);  -- one; two
-        CREATE TRIGGER noted AFTER INSERT ON house BEGIN
-            INSERT INTO log VALUES ('a;b'); INSERT INTO log VALUES (new.door);
-        END;
-        /* ; */ INSERT INTO house VALUES ('green;');
-        INSERT INTO log VALUES ('last, without a semicolon')
-    """
-    assert await moved(path, [HOUSE, Migration(2, "0002_log", sql)]) == [1, 2]
-    assert look(path, "SELECT line FROM log") == [("a;b",), ("green;",), ("last, without a semicolon",)]
-
-
-async def test_a_comment_at_the_end_is_no_statement(path: Path) -> None:
-    assert await moved(path, [Migration(1, "0001_house", HOUSE.sql + "\n-- the end")]) == [1]
-    assert tables(path) == {"migrations", "house"}
-
-
-async def test_the_files_that_ship_are_numbered_without_gaps_and_make_the_schema(path: Path) -> None:
+async def test_the_files_that_ship_are_numbered_without_gaps_and_make_the_schema(store: Store) -> None:
     shipped = load_migrations()
     assert [migration.number for migration in shipped] == list(range(1, len(shipped) + 1))
     assert shipped[0].name == "0001_foundation"
-    assert all(migration.name.startswith(f"{migration.number:04d}_") for migration in shipped)
-    assert await moved(path, shipped) == [migration.number for migration in shipped]
-    assert {"plans", "accounts", "transfers", "inbox", "outbox", "jobs", "payouts", "attempts"} <= tables(path)
+    assert all(re.fullmatch(rf"{migration.number:04d}_[a-z_]+", migration.name) for migration in shipped)
+    assert await numbers(store, shipped) == [migration.number for migration in shipped]
 
 
-async def test_every_row_that_a_plan_may_change_has_an_id_and_a_version(path: Path) -> None:
-    await moved(path, load_migrations())
-    for table in tables(path) - {"migrations", "plans", "accounts", "transfers"}:
-        columns = {name: key for _, name, _, _, _, key in look(path, f"PRAGMA table_info({table})")}
-        assert columns["id"] == 1, f"{table}: id is not the key"
-        assert "version" in columns, f"{table} has no version"
+async def test_every_row_that_a_plan_may_change_has_an_id_and_a_version(store: Store) -> None:
+    async with connected(store) as database:
+        found = await tables(database, store)
+    assert {"plans", "accounts", "transfers", "inbox", "outbox", "jobs", "payouts", "attempts"} <= set(found)
+    for table, columns in found.items():
+        if table not in {"migrations", "plans", "accounts", "transfers"}:
+            assert columns["id"], f"{table}: id is not the key"
+            assert "version" in columns, f"{table} has no version"
+
+
+@pytest.mark.parametrize("number", range(1, len(load_migrations()) + 1))
+async def test_a_book_of_each_earlier_schema_keeps_its_money_and_goes_on(store: Store, number: int) -> None:
+    story = the_story()
+    async with connected(store, migrations=load_migrations()[:number]) as database:
+        async with running(Book(database, SetClock(NOW))) as book:
+            assert [(await book.apply(plan)).verdict for plan in story[:2]] == [Verdict.APPLIED] * 2
+        before = await contents(database)
+    async with opened(store) as book:
+        assert await contents(book.database) == before
+        assert await broken(book) == []
+        assert (await book.apply(story[1])).verdict is Verdict.ALREADY
+        assert [(await book.apply(plan)).verdict for plan in story[2:]] == [Verdict.APPLIED] * 2
+        assert await broken(book) == []

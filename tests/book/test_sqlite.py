@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
-import aiosqlite
 import pytest
 
 from relaybot.db import sqlite as sqlite_module
+from relaybot.db.database import Found, Write
 from relaybot.db.migrations import Migration, WrongSchema, load_migrations
 from relaybot.db.sqlite import READERS, SqliteDatabase, open_sqlite
 from relaybot.errors import Unavailable
 from tests.book.stores import NOW, SqliteStore
-from tests.book.test_database import Changed, cursor, cursors, write
+from tests.book.test_database import Changed, cursor, cursors, insert, write
 
 
 @pytest.fixture
@@ -41,25 +41,26 @@ async def database(path: Path, borders: list[str]) -> AsyncIterator[SqliteDataba
         await database.close()
 
 
-async def _pragma(connection: aiosqlite.Connection, name: str) -> object:
-    rows = list(await connection.execute_fetchall(f"PRAGMA {name}"))
-    return rows[0][0]
+def _pragma(database: SqliteDatabase, name: str) -> object:
+    return database._writer.connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 async def test_a_commit_is_durable_before_it_returns(database: SqliteDatabase) -> None:
-    assert await _pragma(database._writer, "journal_mode") == "wal"
-    assert await _pragma(database._writer, "synchronous") == 2  # FULL
-    assert await _pragma(database._writer, "busy_timeout") == sqlite_module.BUSY_SECONDS * 1_000
+    assert _pragma(database, "journal_mode") == "wal"
+    assert _pragma(database, "synchronous") == 2  # FULL
+    assert _pragma(database, "busy_timeout") == sqlite_module.BUSY_SECONDS * 1_000
 
 
 async def test_the_probe_is_told_of_each_commit_and_of_no_rollback(
     database: SqliteDatabase, borders: list[str]
 ) -> None:
+    def change_ones_mind(_: Found) -> list[Write]:
+        raise Changed
+
     await write(database, cursor("a"))
     assert borders == ["commit:before", "commit:after"]
     with pytest.raises(Changed):
-        async with database.transaction():
-            raise Changed
+        await database.change({}, change_ones_mind)
     assert borders == ["commit:before", "commit:after"]
 
 
@@ -73,7 +74,7 @@ async def test_a_read_never_writes(database: SqliteDatabase) -> None:
 async def test_a_lock_that_is_not_given_up_is_unavailable_and_later_it_works(
     path: Path, database: SqliteDatabase
 ) -> None:
-    await database._writer.execute("PRAGMA busy_timeout = 1")
+    database._writer.connection.execute("PRAGMA busy_timeout = 1")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match=r"^database: database is locked$"):
@@ -90,8 +91,7 @@ async def test_a_wrong_statement_is_our_fault_and_not_the_worlds(database: Sqlit
         with pytest.raises(sqlite3.OperationalError, match="no column named nonsense"):
             await write(database, {"id": "a", "nonsense": 1})
     with pytest.raises(sqlite3.IntegrityError):
-        async with database.transaction() as transaction:
-            await transaction.insert("cursors", [cursor("a"), cursor("a")])
+        await insert(database, "cursors", cursor("a"), cursor("a"))
     with pytest.raises(OverflowError):
         await write(database, cursor("a", 2**63))
     await write(database, cursor("a"))
@@ -173,6 +173,5 @@ async def test_a_name_with_a_nul_is_never_taken_for_another_one(database: Sqlite
     await write(database, cursor("a", 1), cursor("a\0b", 2))
     assert set(await database.rows_by_id("cursors", ["a\0b"])) <= {"a\0b"}
     with pytest.raises(sqlite3.IntegrityError):
-        async with database.transaction() as transaction:
-            await transaction.insert("cursors", [cursor("a\0b", 3)])
+        await insert(database, "cursors", cursor("a\0b", 3))
     assert await cursors(database) == {"a": 1, "a\0b": 2}

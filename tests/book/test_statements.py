@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relaybot.db.database import Write
 from tests.book.names import account, owner_of
 from tests.book.scenario import Scenario
 from tests.book.stores import SqliteStore, connected, person
@@ -115,13 +116,9 @@ FLOORED = [
 async def test_every_floor_is_kept_twice_by_the_judge_and_by_the_database(book: Book, name: str) -> None:
     await Scenario(book).play(f"refused move {name} node 1 sat")
 
-    async def overdraw() -> None:
-        async with book.database.transaction() as transaction:
-            row: dict[str, str | int | None] = {"id": account(name), "balance_msat": -1, "floor_msat": 0}
-            await transaction.insert("accounts", [row])
-
+    overdrawn = Write("accounts", ("id", "balance_msat", "floor_msat"), [(account(name), -1, 0)], new=True)
     with pytest.raises(Exception, match=r"(?i)check"):
-        await overdraw()
+        await book.database.change({}, lambda _: [overdrawn])
 
 
 async def test_what_has_no_floor_may_stand_below_zero(book: Book) -> None:

@@ -20,6 +20,8 @@ from relaybot.errors import RelaybotError
 from relaybot.nostr import nip19
 from relaybot.nostr.keys import KeyPair
 from tests.flows.harness import World, world
+from wallet.cln import CoreLightning
+from wallet.money import Msat
 
 
 @pytest.fixture(autouse=True)
@@ -63,12 +65,26 @@ async def test_books_check_fails_when_the_node_moved_money_the_book_does_not_kno
     async with world() as w:
         await w.fund("bob", 12_000)
         await w.stop()
-        async with w.database() as database, database.transaction() as transaction:
-            await transaction.fetch("DELETE FROM transfers")
-            await transaction.fetch("UPDATE accounts SET balance_msat = 0")
+        await w.tamper("DELETE FROM transfers")
+        await w.tamper("UPDATE accounts SET balance_msat = 0")
         result = await invoke(w, "books", "check")
         assert result.exit_code == 1
         assert "12000000 msat, the book 0 msat" in " ".join(result.output.split())
+
+
+async def test_a_payment_made_by_hand_differs_until_the_operator_owns_it() -> None:
+    async with world() as w:
+        await finished_job(w)
+        node = CoreLightning(w.network.sockets["service"])
+        await node.pay(w.network.people.invoice("mallory", 5_000), maxfee_msat=Msat(5_000), label="by hand")
+        await node.close()
+        found = json.loads((await invoke(w, "books", "check", "--json")).stdout)
+        [difference] = found["differences"]
+        payment_hash = difference.split()[1].rstrip(":")
+        assert (await answer(w, "books", "own", payment_hash))["owned"] == payment_hash
+        assert (await answer(w, "books", "check"))["sound"]
+        again = await invoke(w, "books", "own", payment_hash)
+        assert "the books do not differ" in str(again.exception)
 
 
 async def test_books_check_says_when_the_node_cannot_be_asked() -> None:
@@ -171,7 +187,17 @@ async def test_the_default_configuration_runs_as_it_is() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        *(["run"], ["demo"], ["node"], ["worker"], ["keys"], ["migrate"], ["books", "check"], ["books", "explain"]),
+        *(
+            ["run"],
+            ["demo"],
+            ["node"],
+            ["worker"],
+            ["keys"],
+            ["migrate"],
+            ["books", "check"],
+            ["books", "explain"],
+            ["books", "own"],
+        ),
         *(["jobs", "list"], ["jobs", "refund"], ["payouts", "list"], ["accounts", "publish"], ["config", "check"]),
     ],
 )

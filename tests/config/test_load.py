@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from relaybot.config import Config, load_config, parse_config
 from relaybot.nostr.nip19 import encode_npub
@@ -61,6 +61,10 @@ def test_paths_are_relative_to_the_data_directory_and_that_to_the_file() -> None
     assert config.relay.database == HERE / "state/relay.sqlite3"
     assert config.lightning.socket == HERE / "state/lightning/service/lightning-rpc"
     assert parse().database == HERE / "data/book.sqlite3"
+    server = parse({"database": "postgresql://bob:hunter2@db:5433/money?sslmode=require"}).database
+    assert isinstance(server, SecretStr)
+    assert server.get_secret_value() == "postgresql://bob:hunter2@db:5433/money?sslmode=require"
+    assert "hunter2" not in repr(server) + str(server)
     written = "{name: A, kinds: [5050], price: 1 sat, nsec_file: a}"
     assert parse(RELAYBOT_SERVICE__DATA_DIR="/x", RELAYBOT_AGENTS__A=written).agents["a"].nsec_file == Path("/x/a")
 
@@ -127,7 +131,20 @@ def test_pinned_hosts_and_real_money_do_not_go_together() -> None:
         ({"relays": ["ws://"]}, "relays[0]", "ws://", "an address such as ws://"),
         ({"relays": ["ws://" + "r" * 3000]}, "relays[0]", "ws://" + "r" * 75, "an address such as ws://"),
         ({"relays": "ws://r.example"}, "relays", "ws://r.example", "a list"),
-        ({"database": "postgresql://bob:pw@db/x"}, "database", "postgresql://(not shown)@db/x", "the path of a file"),
+        ({"database": "mysql://bob:pw@db/x"}, "database", "mysql://(not shown)@db/x", "the path of a file"),
+        (
+            {"database": "postgresql://bob:pw@db"},
+            "database",
+            "postgresql://(not shown)@db",
+            "the path of a file, or po",
+        ),
+        (
+            {"database": "postgresql://bob:pw@db:99999/x"},
+            "database",
+            "postgresql://(not shown)@db:99999/x",
+            "the path of a",
+        ),
+        ({"database": "postgres://b:p@db/x y"}, "database", "postgres://(not shown)@db/x y", "the path of a file"),
         ({"database": ""}, "database", "", "the path of a file"),
         ({"database": 5}, "database", 5, "the path of a file"),
         ({"keys": {"file": "~/key"}}, "keys.file", "~/key", "the path of a file"),

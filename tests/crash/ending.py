@@ -17,6 +17,7 @@ from relaybot.demo.story import EARNED, PLATFORM_MSAT, PRICE, TOP_UP_SAT, Outcom
 from relaybot.nostr import flow_of_funds
 from relaybot.nostr.event import Event, parse_event
 from relaybot.operator import checking
+from tests.book.stores import book_file
 from tests.crash.stage import DeadlyStage
 from wallet.accounts import REVENUE, Class, user
 from wallet.money import from_sat
@@ -52,7 +53,7 @@ Fact = tuple[str, object, object]  # what, as it is, as it must be
 
 async def problems_at_the_end(outcome: Outcome, stage: DeadlyStage, config: Config) -> list[str]:
     """Wait until nothing is left to do, then return everything that is not as in the worked example."""
-    path = config.database
+    path = book_file(config)
 
     async def is_quiet() -> bool:
         return not _rows(path, AT_WORK)

@@ -11,6 +11,7 @@ from relaybot.nostr.event import Event, encode_event
 from relaybot.relay.event_writes import Arrival, Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.settings import RelayLimits
+from tests.book.stores import book_file
 from tests.flows.harness import World, world
 
 HOURS = 2 * 3_600
@@ -23,7 +24,7 @@ async def test_what_the_relay_had_taken_in_before_is_handled_all_the_same() -> N
         request = bob.keypair.sign(kind=5050, content="", tags=tags, created_at=then)
         await w.stop()
         await store(w, request)
-        with closing(sqlite3.connect(w.config.database, isolation_level=None, check_same_thread=False)) as book:
+        with closing(sqlite3.connect(book_file(w.config), isolation_level=None, check_same_thread=False)) as book:
             book.execute("UPDATE cursors SET value = ? WHERE id = 'reader/own'", (then,))
             book.execute("DELETE FROM plans WHERE id LIKE 'cursors/reader/own/%'")  # noted in this second, not then
             passed_over: list[str] = []

@@ -34,7 +34,8 @@ from wallet.book import Book, running
 from wallet.ledger import Plan, Verdict
 from wallet.lightning import DecodedInvoice
 from wallet.money import Msat
-from wallet.payout_plans import PayoutRules
+from wallet.opening import PayoutRules
+from wallet.payout_checks import PayoutChecks
 from wallet.payouts import Payouts, RequestInvoice
 
 RULES = PayoutRules(
@@ -360,11 +361,10 @@ class _Story:
         self.told.inside[name] = decrypt(event.content, reader, event.pubkey, NIP44)
 
     async def _pay_out(self, name: str, rules: PayoutRules, request_invoice: RequestInvoice) -> None:
-        payouts = Payouts(
-            self._bot.book, self._node, self._clock, rules, request_invoice=request_invoice, look_up=_nobody
-        )
+        payouts = Payouts(self._bot.book, self._node, self._clock, rules, request_invoice=request_invoice)
+        checks = PayoutChecks(self._bot.book, self._clock, rules, look_up=_nobody)
         pubkey = key_of(name).pubkey
-        await self._bot.book.decide(lambda: payouts._decide_open(pubkey))
+        await self._bot.book.decide(lambda: checks._decide_open(pubkey))
         for _ in ("prepare", "send"):
             await payouts.step(f"{pubkey}/1")
 

@@ -32,6 +32,7 @@ _SAYERS = {
     "_failure": 1,
     "_stop": 1,
     "_wait": 1,
+    "_pause": 1,
     "_fail_attempt": 2,
     "_refused_target": 1,
     "_drop": 0,
@@ -43,7 +44,12 @@ _SAYERS = {
 _WORDS = {"reason", "said"}  # keywords that hold a reason
 _RELAY_ANSWER = re.compile(r"(?:duplicate|invalid|blocked|error): ")
 _NOTES = {"Decision", "str | None", "Row | str"}  # what is returned where something is not done, with a note why
-_NOTED = ("handlers/", "wallet/payouts.py", "relaybot/inbox.py")  # where such a text is one for people
+_NOTED = (
+    "handlers/",
+    "wallet/payouts.py",
+    "wallet/obstacles.py",
+    "relaybot/inbox.py",
+)  # where such a text is one for people
 
 
 def reasons() -> dict[str, list[str]]:
@@ -95,7 +101,8 @@ def _notes_in(module: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(module):
         if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) and node.returns is not None:
             returned = [one for one in ast.walk(node) if isinstance(one, ast.Return) and one.value is not None]
-            for one in returned if ast.unparse(node.returns) in _NOTES else ():
+            noted = ast.unparse(node.returns) in _NOTES or node.name.endswith("_words")
+            for one in returned if noted else ():
                 assert one.value is not None
                 for reason in _texts(one.value, constants):
                     yield one.lineno, reason

@@ -19,8 +19,7 @@ import yaml
 from relaybot.app import Addresses, serve
 from relaybot.config import Config, load_config
 from relaybot.connection import RelayConnection
-from relaybot.db.migrations import load_migrations
-from relaybot.db.sqlite import SqliteDatabase, open_sqlite
+from relaybot.db.sqlite import SqliteDatabase
 from relaybot.demo.people import Person
 from relaybot.demo.stage import AGENTS, HOST, SKILLS, free_port
 from relaybot.nostr import nip89, nip90
@@ -29,6 +28,7 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.probe import Probe, no_probe
 from relaybot.simulator.network import SimulatedNetwork
+from tests.book.stores import SqliteStore, book_file, tamper
 from wallet.book import invariants, loose_ends
 
 PRICE = 12_000_000
@@ -208,10 +208,14 @@ class World:
         async with self.database() as database:
             assert [*await invariants(database), *await loose_ends(database)] == []
 
+    async def tamper(self, sql: str) -> None:
+        """Change the service's book past everything that keeps it sound."""
+        await tamper(SqliteStore(book_file(self.config)), sql)
+
     @asynccontextmanager
     async def database(self) -> AsyncIterator[SqliteDatabase]:
         """Open the service's book beside it."""
-        database = await open_sqlite(self.config.database, load_migrations(), now=0)
+        database = await SqliteStore(book_file(self.config)).open()
         try:
             yield database
         finally:

@@ -67,8 +67,7 @@ async def test_a_referrer_is_named_early_or_not_at_all() -> None:
     async with world(referrals={"window_days": 0}) as w:
         await w.fund("bob", 100)
         bob = await w.join("bob")
-        async with w.database() as database, database.transaction() as transaction:
-            await transaction.fetch("UPDATE users SET first_funded_at = first_funded_at - 1")
+        await w.tamper("UPDATE users SET first_funded_at = first_funded_at - 1")
         assert "within 0 days" in await bob.ask(w.bot, f"refer {w.keys['eve'].pubkey}")
 
 
@@ -122,7 +121,7 @@ async def test_what_somebody_earns_stays_balance_if_they_say_keep_and_is_sent_wh
 
         await w.until(paid)
         assert await alice.received_msat() == 1_980_000
-        assert "1,980 sat: paid" in await alice.ask(w.bot, "payout")
+        assert "1,980 sat to alice@wallets.test: paid" in await alice.ask(w.bot, "payout")
         await w.sound()
 
 

@@ -20,6 +20,7 @@ from relaybot.nostr import nip17, nip44, nip59, nip90
 from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
+from tests.book.stores import book_file
 from tests.flows.harness import PRICE, World, world
 from tests.flows.test_attacks import signed
 
@@ -347,7 +348,7 @@ async def test_a_job_whose_deadline_was_set_by_a_clock_that_was_ahead_ends_all_t
         request = await w.request("bob")
         await w.feedback("bob", request, "processing")
         await w.stop()
-        with sqlite3.connect(w.config.database) as book:
+        with sqlite3.connect(book_file(w.config)) as book:
             book.execute("UPDATE jobs SET due_at = due_at + 10000000, updated_at = updated_at + 10000000")
         book.close()
         await w.start()

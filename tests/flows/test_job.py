@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from relaybot.demo.stage import AGENTS
 from relaybot.nostr import nip90
 from relaybot.nostr.encryption import NIP44, Encryption
 from tests.flows.harness import PRICE, World, world
@@ -41,6 +42,17 @@ async def test_the_worked_example_comes_out_to_the_sat() -> None:
         assert await w.account("platform/revenue/sats") == 7_660_000
         assert await w.balance("bob") == 0
         await w.sound()
+
+
+async def test_a_request_without_a_parameter_the_agent_needs_is_refused_and_told_which() -> None:
+    params = {"language": {"required": True, "values": ["en", "de"]}, "tone": {}}
+    async with world(agents={"autodev": {**AGENTS["autodev"], "params": params}}) as w:
+        missing = await w.feedback("bob", await w.request("bob"), "error")
+        assert missing.text == "invalid: param: AutoDev needs language"
+        other = await w.feedback("bob", await w.request("bob", tags=[["param", "language", "fr"]]), "error")
+        assert "language has another value" in other.text
+        assert "allowed=en, de" in other.text
+        await w.feedback("bob", await w.request("bob", tags=[["param", "language", "de"]]), "payment-required")
 
 
 async def test_without_referrers_their_parts_fall_to_the_platform() -> None:

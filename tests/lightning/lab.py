@@ -6,6 +6,7 @@ The nodes are the simulator's in `make test`, and real ones in `make test-cln`.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -111,6 +112,10 @@ class Lab:
         """Return the last index of a subsystem: what came before is none of this test's."""
         return int((await self.result(node, "wait", [subsystem, of, 0]))[of])
 
+    def fresh(self) -> str:
+        """Return a text that stands nowhere yet."""
+        return secrets.token_hex(8)
+
     async def last_payment(self, node: str) -> int:
         """Return the pay_index of the last settled invoice."""
         rows = (await self.result(node, "listinvoices", {}))["invoices"]
@@ -171,6 +176,16 @@ class Lab:
         answer = await self.call(payer, "pay", {"bolt11": invoice["bolt11"], "label": label})
         assert answer["error"]["code"] == code
         await self.over(invoice, payer)
+
+    async def sent(self, payer: str, payment_hash: str) -> None:
+        """Wait until a payment is held at its payee, and the payer's records have it."""
+        await self.nodes.arrive()
+
+        async def is_there() -> bool:
+            by_hash = {"payment_hash": payment_hash}
+            return bool((await self.result(payer, "listpays", by_hash))["pays"])
+
+        await until("the payment is on record", is_there)
 
     async def over(self, invoice: dict[str, Any], payer: str = "wallets") -> None:
         """Wait until the payer's records call nothing pending: they do so for a moment after the answer."""

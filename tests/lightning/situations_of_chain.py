@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Any
 
 from tests.lightning.lab import Lab
@@ -123,6 +122,22 @@ async def _moves(lab: Lab) -> dict[str, Any]:
     return answer
 
 
+@SITUATIONS.of("listchainmoves-withdrawal")
+async def _moves_of_a_withdrawal(lab: Lab) -> dict[str, Any]:
+    before = await lab.index("service", "chainmoves")
+    await _spent(lab)
+    await lab.nodes.mine()
+    answer = await lab.call("service", "listchainmoves", {"index": "created", "start": before + 1, "limit": 4})
+    accounts = [(row["account_id"], row["primary_tag"]) for row in answer["result"]["chainmoves"]]
+    assert accounts == [
+        ("wallet", "deposit"),
+        ("external", "deposit"),  # what the stranger gets, noted when it is sent
+        ("wallet", "withdrawal"),
+        ("wallet", "deposit"),  # the change
+    ]
+    return answer
+
+
 @SITUATIONS.of("listchainmoves-deposit")
 async def _one_move(lab: Lab) -> dict[str, Any]:
     before = await lab.index("service", "chainmoves")
@@ -149,25 +164,25 @@ async def _block_height(lab: Lab) -> dict[str, Any]:
 # Offers
 
 
-def _asked(name: str) -> dict[str, Any]:
+def _asked(lab: Lab, name: str) -> dict[str, Any]:
     """Return what was asked for in a recording, for another offer each time: equal ones are one."""
     params: dict[str, Any] = recording(name)["params"]
-    return params | {"description": f"{params['description']} {secrets.token_hex(8)}"}
+    return params | {"description": f"{params['description']} {lab.fresh()}"}
 
 
 async def _offered(lab: Lab, name: str = "offer-any") -> str:
-    made = await lab.result("service", "offer", _asked(name))
+    made = await lab.result("service", "offer", _asked(lab, name))
     return str(made["bolt12"])
 
 
 @SITUATIONS.of("offer-any", "offer-ok")
 async def _offer(lab: Lab) -> dict[str, Any]:
-    return await lab.call("service", "offer", _asked(lab.name))
+    return await lab.call("service", "offer", _asked(lab, lab.name))
 
 
 @SITUATIONS.of("offer-duplicate")
 async def _offer_again(lab: Lab) -> dict[str, Any]:
-    asked = _asked("offer-duplicate")
+    asked = _asked(lab, "offer-duplicate")
     await lab.result("service", "offer", asked)
     return await lab.call("service", "offer", asked)
 
@@ -183,7 +198,7 @@ async def _offers(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("disableoffer")
 async def _disable(lab: Lab) -> dict[str, Any]:
-    made = await lab.result("service", "offer", _asked("offer-ok"))
+    made = await lab.result("service", "offer", _asked(lab, "offer-ok"))
     return await lab.call("service", "disableoffer", {"offer_id": made["offer_id"]})
 
 
@@ -209,7 +224,7 @@ async def _fetch_badly(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("fetchinvoice-disabled-offer")
 async def _fetch_disabled(lab: Lab) -> dict[str, Any]:
-    made = await lab.result("service", "offer", _asked("offer-ok"))
+    made = await lab.result("service", "offer", _asked(lab, "offer-ok"))
     await lab.result("service", "disableoffer", {"offer_id": made["offer_id"]})
     return await lab.call("wallets", "fetchinvoice", {"offer": made["bolt12"]})
 

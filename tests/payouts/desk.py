@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,10 +28,12 @@ from wallet.accounts import CAPITAL, hold, user
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.book import Book, invariants
 from wallet.cln import CoreLightning
-from wallet.ledger import Answer, Plan, Put, Transfer, Value
+from wallet.ledger import Answer, Change, Plan, Put, Transfer, Value
 from wallet.lightning import DecodedInvoice, NodeInfo, PaymentReport, PaymentState
 from wallet.money import Msat, from_sat
-from wallet.payout_plans import PayoutRules
+from wallet.opening import PayoutRules
+from wallet.payout_checks import PayoutChecks
+from wallet.payout_notices import Notice
 from wallet.payouts import Payouts
 from wallet.reconcile import reconcile
 
@@ -180,6 +182,7 @@ class Life:
         self.book = book
         self.node = node
         self.looked_up: list[str] = []
+        self.told: list[Notice] = []
         self.look_up_fails = False
         self.committing = committing
 
@@ -195,8 +198,13 @@ class Life:
             desk.clock,
             rules,
             request_invoice=request_invoice,
-            look_up=self._look_up,
+            tell=self._tell,
         )
+        self.checks = PayoutChecks(book, desk.clock, rules, look_up=self._look_up)
+
+    async def _tell(self, notice: Notice) -> Sequence[Change]:
+        self.told.append(notice)
+        return ()
 
     async def _look_up(self, pubkey: str) -> None:
         if self.look_up_fails:
@@ -234,7 +242,7 @@ class Life:
     async def open(self, name: str, sat: int = 2_000) -> str:
         """Let somebody earn, open their payout, and return its id."""
         await self.earn(name, sat)
-        await self.payouts.open_due()
+        await self.checks.open_due()
         return str((await self.payout(name))["id"])
 
     async def step(self, name: str = "alice") -> Row:
@@ -267,7 +275,7 @@ class Life:
         """Open and bring on whatever is due, moving the clock to what is next, until nothing is open."""
         clock = self.desk.clock
         for _ in range(rounds):
-            while await self.payouts.open_due():
+            while await self.checks.open_due():
                 pass
             rows = await self.book.database.fetch(
                 "SELECT id, next_at FROM payouts WHERE next_at IS NOT NULL ORDER BY next_at, id"

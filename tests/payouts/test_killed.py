@@ -14,6 +14,8 @@ from tests.payouts.desk import Desk, Killed, Life
 BORDERS = (
     "commit:before opened",
     "commit:after opened",
+    "spendable_msat:before",
+    "spendable_msat:after",
     "invoice:before",
     "invoice:after",
     "commit:before prepared",
@@ -27,7 +29,7 @@ BORDERS = (
 )
 # The same after a call that ended in doubt: the records are asked, and what they say is noted.
 DOUBTFUL = (
-    *BORDERS[:10],
+    *BORDERS[:12],
     "payment:before",
     "payment:after",
     "info:before",
@@ -62,7 +64,7 @@ class Border:
 
 async def pay_out(life: Life) -> None:
     """Do what the service's loops do to one payout that goes well."""
-    await life.payouts.open_due()
+    await life.checks.open_due()
     await life.step()
     await life.step()
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from tests.payouts.desk import NOW, RULES, Desk, Life, person
-from wallet import payouts as module
+from wallet import payout_checks as module
 from wallet.accounts import CAPITAL, user
 from wallet.ledger import Plan, Transfer
 from wallet.money import Msat, from_sat
-from wallet.payout_plans import reserve_msat
-from wallet.payouts import KEEP
+from wallet.opening import reserve_msat
+from wallet.targets import KEEP, targets_of
 
 
 async def count(life: Life) -> int:
@@ -48,7 +48,7 @@ async def test_c3_the_whole_balance_is_paid_and_the_reserve_is_taken_from_it(lif
 
 async def test_what_is_no_whole_sat_stays_balance(life: Life) -> None:
     await life.earn("alice", 1_234, msat=567)
-    await life.payouts.open_due()
+    await life.checks.open_due()
     payout = await life.payout()
     assert (payout["amount_msat"], payout["reserve_msat"]) == (1_221_000, 12_340)  # 1,234 - 12.34 sat, in whole sats
     assert await life.balance() == 567 + 660
@@ -58,7 +58,7 @@ async def test_what_is_no_whole_sat_stays_balance(life: Life) -> None:
 @pytest.mark.parametrize(("sat", "msat", "opened"), [(99, 999, 0), (100, 0, 1)])
 async def test_a_balance_below_the_threshold_waits(life: Life, sat: int, msat: int, opened: int) -> None:
     await life.earn("alice", sat, msat=msat)
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert await count(life) == opened
 
 
@@ -66,14 +66,14 @@ async def test_a_balance_below_the_threshold_waits(life: Life, sat: int, msat: i
 async def test_a_threshold_of_ones_own_counts_instead(life: Life, own_sat: int, opened: int) -> None:
     await life.earn("alice", 2_000)
     await life.set_user("alice", threshold_msat=from_sat(own_sat))
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert await count(life) == opened
 
 
 async def test_a_balance_that_the_reserve_would_eat_stays(life: Life) -> None:
     await life.earn("alice", 5, msat=999)
     await life.set_user("alice", threshold_msat=0)
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert await count(life) == 0
     assert await life.balance() == 5_999
 
@@ -81,34 +81,35 @@ async def test_a_balance_that_the_reserve_would_eat_stays(life: Life) -> None:
 async def test_keep_means_that_it_stays_balance(life: Life) -> None:
     await life.earn("alice", 2_000, target=KEEP)
     await life.target("alice", "alice@wallets.test", "10133")
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert await count(life) == 0
 
 
 @pytest.mark.parametrize(
-    ("said", "target"),
+    ("said", "targets"),
     [
-        ({"registered": "a@x.test", "10133": "b@x.test", "profile": "c@x.test"}, "a@x.test"),
-        ({"10133": "b@x.test", "profile": "c@x.test"}, "b@x.test"),
-        ({"registered": "", "10133": "", "profile": "c@x.test"}, "c@x.test"),
-        ({"registered": KEEP, "profile": "c@x.test"}, None),
-        ({"10133": ""}, None),
-        ({}, None),
+        ({"registered": "a@x.test", "10133": "b@x.test", "profile": "c@x.test"}, ["a@x.test", "b@x.test", "c@x.test"]),
+        ({"10133": "b@x.test", "profile": "c@x.test"}, ["b@x.test", "c@x.test"]),
+        ({"registered": "", "10133": "", "profile": "c@x.test"}, ["c@x.test"]),
+        ({"registered": KEEP, "profile": "c@x.test"}, []),
+        ({"registered": "a@x.test", "profile": KEEP}, ["a@x.test"]),
+        ({"10133": ""}, []),
+        ({}, []),
     ],
 )
-async def test_targets_are_obeyed_in_their_order(life: Life, said: dict[str, str], target: str | None) -> None:
+async def test_targets_are_obeyed_in_their_order(life: Life, said: dict[str, str], targets: list[str]) -> None:
     for source, value in said.items():
         await life.target("alice", value, source)
-    assert await life.payouts.target_of(person("alice")) == target
+    assert await targets_of(life.book, person("alice")) == targets
 
 
 async def test_without_a_target_the_relays_are_asked_and_the_money_stays(life: Life) -> None:
     await life.earn("alice", 2_000, target="")
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert life.looked_up == [person("alice")]
     assert await count(life) == 0
     await life.target("alice", "alice@wallets.test", "profile")  # it came in, and asks for another look
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert (await life.payout())["state"] == "open"
     assert life.looked_up == [person("alice")]
 
@@ -118,39 +119,39 @@ async def test_a_look_up_that_fails_stops_nobody_else_and_is_made_again(life: Li
     await life.earn("alice", 2_000, target="")
     desk.clock.advance(1)
     await life.earn("bob", 2_000)
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert (await life.payout("bob"))["state"] == "open"
     life.look_up_fails = False
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert life.looked_up == [person("alice")]
 
 
 async def test_closed_withdrawals_open_nothing(life: Life) -> None:
     await life.earn("alice", 2_000)
     await life.set_user("alice", withdrawals="closed")
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert await count(life) == 0
 
 
 async def test_a_user_has_one_open_payout_at_a_time(life: Life) -> None:
     await life.open("alice", 2_000)
     await life.earn("alice", 3_000)
-    await life.payouts.open_due()
+    await life.checks.open_due()
     assert await count(life) == 1
     assert await life.balance() == 3_000_000
     await life.looks_until("paid")
-    await life.payouts.open_due()  # being paid asks for the next look
+    await life.checks.open_due()  # being paid asks for the next look
     assert (await life.payout())["id"] == f"{person('alice')}/2"
     assert await count(life) == 2
 
 
 async def test_a_user_is_looked_at_once_for_each_reason_to_look(life: Life) -> None:
     await life.earn("alice", 50)
-    assert await life.payouts.open_due() is False
+    assert await life.checks.open_due() is False
     row = await life.book.row("users", person("alice"))
     assert row is not None
     assert row["payout_check_at"] is None
-    await life.payouts.open_due()
+    await life.checks.open_due()
     again = await life.book.row("users", person("alice"))
     assert again == row
 
@@ -159,24 +160,24 @@ async def test_more_users_than_one_round_looks_at_are_told(life: Life, monkeypat
     monkeypatch.setattr(module, "CHECKS_MAX", 2)
     for name in ("alice", "bob", "carol"):
         await life.earn(name, 2_000)
-    assert await life.payouts.open_due() is True
-    assert await life.payouts.open_due() is False
+    assert await life.checks.open_due() is True
+    assert await life.checks.open_due() is False
     assert await count(life) == 3
 
 
 async def test_a1_money_that_is_spent_meanwhile_is_not_held(life: Life) -> None:
     """The balance is read, and then another Plan takes it: the payout is decided again on what is left."""
     await life.earn("alice", 2_000)
-    real = life.payouts.target_of
+    real = life.checks._has_open_payout
 
-    async def spend_first(pubkey: str) -> str | None:
+    async def spend_first(pubkey: str) -> bool:
         if await life.balance() == 2_000_000:
             spent = Transfer(user(pubkey), CAPITAL, from_sat(1_500), "spent")
             await life.book.apply(Plan("test/spent", (spent,)))
         return await real(pubkey)
 
-    life.payouts.target_of = spend_first  # type: ignore[method-assign]
-    await life.payouts.open_due()
+    life.checks._has_open_payout = spend_first  # type: ignore[method-assign]
+    await life.checks.open_due()
     payout = await life.payout()
     assert payout["amount_msat"] + payout["reserve_msat"] == 500_000
     assert await life.balance() == 0
@@ -186,7 +187,7 @@ async def test_c15_two_processes_that_look_at_once_open_one_payout(desk: Desk) -
     async with desk.life() as one, desk.life() as other:
         for name in ("alice", "bob", "carol"):
             await one.earn(name, 2_000)
-        await asyncio.gather(one.payouts.open_due(), other.payouts.open_due())
+        await asyncio.gather(one.checks.open_due(), other.checks.open_due())
         assert await count(one) == 3
         assert [await one.balance(name) for name in ("alice", "bob", "carol")] == [0, 0, 0]
 

@@ -84,7 +84,7 @@ async def test_c2_a_route_that_takes_the_reserve_again_and_again_takes_nothing_o
 
 async def test_c11_the_fee_is_charged_to_the_msat_and_change_is_never_rounded_up(life: Life, desk: Desk) -> None:
     await life.earn("alice", 12_345, msat=678)
-    await life.payouts.open_due()
+    await life.checks.open_due()
     payout = await life.looks_until("paid")
     fee = 1_000 + payout["amount_msat"] * 100 // 1_000_000  # what the hub asked
     assert payout["fee_msat"] == fee

@@ -110,8 +110,8 @@ class Day:
         return True
 
     async def _round(self, life: Life) -> None:
-        await life.payouts.open_due()
-        for payout in await life.payouts._due():
+        await life.checks.open_due()
+        for payout, _ in await life.payouts._due():
             await life.payouts.step(payout)
 
 

@@ -15,13 +15,14 @@ from tests.payouts.desk import LOST, Desk, Life
 from wallet import payouts as module
 from wallet.money import Msat
 
+AT_ONCE = 10  # to one host
 SLOW = 0.05  # seconds after which a hanging call no longer counts, in these tests
 
 
 @asynccontextmanager
 async def at_work(life: Life, concurrency: int = 1) -> AsyncIterator[None]:
     """Let the payouts run."""
-    task = asyncio.create_task(life.payouts.run(concurrency=concurrency, slow_seconds=SLOW))
+    task = asyncio.create_task(life.payouts.run(concurrency=concurrency, at_once=AT_ONCE, slow_seconds=SLOW))
     try:
         yield
     finally:
@@ -50,7 +51,7 @@ async def test_c16_one_payment_that_hangs_stalls_nobody_even_with_one_at_a_time(
     others = [f"user{number}" for number in range(5)]
     for name in ("alice", *others):
         await life.earn(name, 2_000)
-    await life.payouts.open_due()
+    await life.checks.open_due()
 
     async def others_are_paid() -> bool:
         return await states(life, *others) == ["paid"] * 5
@@ -73,7 +74,7 @@ async def test_what_is_due_is_brought_on_by_itself_to_the_end(life: Life, desk: 
     async with at_work(life, concurrency=3):
         for number in range(6):
             await life.earn(f"user{number}", 1_000)
-        await life.payouts.open_due()
+        await life.checks.open_due()
 
         async def all_paid() -> bool:
             return await states(life, *(f"user{number}" for number in range(6))) == ["paid"] * 6
@@ -107,7 +108,7 @@ async def test_payments_that_hang_do_not_hide_those_that_are_due(
     await life.in_flight((await life.attempt())["id"])
     desk.clock.advance(60)
     await life.open("bob")
-    assert await life.payouts._due() == [(await life.payout("bob"))["id"]]
+    assert await life.payouts._due() == [((await life.payout("bob"))["id"], "wallets.test")]
     call.cancel()
     await asyncio.wait({call})
 
@@ -130,7 +131,7 @@ async def test_c15_two_processes_at_work_on_many_payouts_pay_each_once(desk: Des
     async with desk.life() as one, desk.life() as other:
         for name in names:
             await one.earn(name, 2_000)
-        await asyncio.gather(one.payouts.open_due(), other.payouts.open_due())
+        await asyncio.gather(one.checks.open_due(), other.checks.open_due())
         async with at_work(one, 4), at_work(other, 4):
 
             async def all_paid() -> bool:
@@ -235,7 +236,7 @@ async def test_h2_a_database_that_refuses_for_a_while_ends_nothing(
 
     async def fetch(sql: str, **values: str | int | None) -> object:
         nonlocal refusals
-        if "FROM payouts WHERE next_at" in sql and refusals:
+        if "FROM payouts WHERE (next_at" in sql and refusals:
             refusals -= 1
             raise Unavailable("database: disk I/O error")
         return await real(sql, **values)
@@ -255,6 +256,6 @@ async def test_a_fault_of_ours_ends_the_loop_and_the_money_stays_held(life: Life
     await life.open("alice")
     desk.wallets.answers.append(desk.wallets.invoice("alice", 1_000))
     with pytest.raises(ExceptionGroup) as ended:
-        await life.payouts.run(concurrency=1, slow_seconds=SLOW)
+        await life.payouts.run(concurrency=1, at_once=AT_ONCE, slow_seconds=SLOW)
     assert ended.group_contains(AssertionError)
     assert await life.held() == Msat(2_000_000)

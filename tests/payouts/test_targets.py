@@ -6,13 +6,14 @@ from itertools import pairwise
 
 import pytest
 
+from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Ending, Outcome
 from tests.payouts.desk import LOST, NOW, RULES, Desk, Life
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.lnurl import OWN_NODE
-from wallet.payouts import KEEP
+from wallet.targets import KEEP
 
 REFUSED = Rejected("invalid", "wallet refuses", says="closed for today")
 SILENT = Unavailable("wallets.test does not answer")
@@ -201,7 +202,7 @@ async def test_withdrawals_closed_before_an_invoice_is_fetched_stop_it(life: Lif
     await life.open("alice")
     await life.set_user("alice", withdrawals="closed")
     payout = await life.step()
-    assert (payout["state"], payout["reason"]) == ("stopped", "withdrawals are closed")
+    assert (payout["state"], payout["reason"]) == ("stopped", "withdrawals are closed for you: ask the operator")
     assert (await life.balance(), await life.held()) == (HELD, 0)
     assert desk.wallets.asked == []
 
@@ -221,13 +222,13 @@ async def test_withdrawals_closed_in_the_very_moment_of_sending_keep_it_in(life:
     """They are open when they are looked at, and closed when the Plan is applied."""
     await life.open("alice")
     await life.step()
-    real = life.payouts.target_of
+    real = life.payouts._targets
 
-    async def close_first(pubkey: str) -> str | None:
+    async def close_first(payout: Row) -> list[str]:
         await life.set_user("alice", withdrawals="closed")
-        return await real(pubkey)
+        return await real(payout)
 
-    life.payouts.target_of = close_first  # type: ignore[method-assign]
+    life.payouts._targets = close_first  # type: ignore[method-assign]
     await life.step()
     assert (await life.attempt())["state"] == "prepared"
     assert life.node.calls == []
@@ -250,7 +251,7 @@ async def test_withdrawals_closed_after_a_call_that_never_arrived_are_not_called
     await patient.sent()
     await patient.set_user("alice", withdrawals="closed")
     payout = await patient.looks_until("stopped")
-    assert payout["reason"] == "withdrawals are closed"
+    assert payout["reason"] == "withdrawals are closed for you: ask the operator"
     assert len(patient.node.calls) == 1
     assert (await patient.balance(), desk.received("alice")) == (HELD, [])
 
@@ -259,29 +260,43 @@ async def test_c18_without_liquidity_a_payout_waits_and_says_so_and_never_fails_
     patient: Life, desk: Desk, network: SimulatedNetwork
 ) -> None:
     network.set_connected("service", False)
-    began, invoices = desk.clock.now(), list[int]()
+    began = desk.clock.now()
     await patient.open("alice")
-    for _ in range(100):
+    payout = await patient.payout()
+    for _ in range(130):
         payout = await patient.look()
-        assert payout["state"] in {"paying", "waiting"}
+        assert payout["state"] == "waiting"
         assert await patient.held() == HELD
-        if len(invoices) < len(desk.wallets.asked):
-            invoices.append(desk.clock.now())
-    assert (await patient.payout())["reason"] == "no route or no liquidity"
-    gaps = [after - before for before, after in pairwise(invoices)]
+    assert payout["reason"] == "no outbound liquidity: it goes on when there is some"
+    assert payout["attempts"] == 0  # it is no fault of the target: nothing was asked, nothing was tried
+    assert (desk.wallets.asked, patient.node.calls) == ([], [])
     assert desk.clock.now() - began > 3_600
-    assert len(gaps) >= 2
-    assert gaps == sorted(gaps)  # each pause is longer than the last
     network.set_connected("service", True)
     await patient.looks_until("paid")
     assert desk.received("alice") == [1_980_000]
     assert await patient.differences() == []
 
 
-async def test_c18_between_two_calls_without_a_route_lies_a_pause(
-    life: Life, desk: Desk, network: SimulatedNetwork
+async def test_c18_without_a_route_a_payout_waits_longer_each_time_and_never_fails_for_good(
+    patient: Life, desk: Desk
 ) -> None:
-    network.set_connected("service", False)
+    desk.script(Outcome.FAIL, code=205, times=40)
+    began, invoices = desk.clock.now(), list[int]()
+    await patient.open("alice")
+    while (await patient.payout())["state"] != "paid":
+        payout = await patient.look()
+        assert payout["state"] == "paid" or await patient.held() == HELD
+        if len(invoices) < len(desk.wallets.asked):
+            invoices.append(desk.clock.now())
+    gaps = [after - before for before, after in pairwise(invoices)]
+    assert desk.clock.now() - began > 3_600
+    assert len(gaps) >= 2
+    assert gaps == sorted(gaps)  # each pause is longer than the last
+    assert desk.received("alice") == [1_980_000]
+
+
+async def test_c18_between_two_calls_without_a_route_lies_a_pause(life: Life, desk: Desk) -> None:
+    desk.script(Outcome.FAIL, code=205, times=100)
     await life.open("alice")
     called: list[int] = []
     for _ in range(30):

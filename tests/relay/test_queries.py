@@ -21,7 +21,7 @@ from relaybot.relay import events as events_module
 from relaybot.relay.event_table import SCHEMA, SCHEMA_2, event_row, tag_rows
 from relaybot.relay.event_writes import Arrival, EventWriter, Outcome
 from relaybot.relay.events import EventStore
-from relaybot.relay.queries import Statement, build_listing, build_raws, choices, probe
+from relaybot.relay.queries import PAGE_SQL, Statement, build_listing, build_numbers, choices, kinds_of, probe
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import ALICE, BOB, NOW, note, raw
 from tests.relay.random_events import POOL, filters, naive_answer
@@ -60,26 +60,25 @@ def test_every_index_gives_the_naive_answer(path: Path, data: st.DataObject, ask
     written(connection, stored)
     plans = [(filter_, choose(data, filter_)) for filter_ in asked]
     expected = naive_answer(stored, asked)
-    size = sum(len(raw(event)) for event in expected)
-    answered, total = ask(connection, build_raws(plans, size))
-    assert [parse_event(line) for line in (answered or b"").split(b"\n") if line] == expected
-    assert (total or 0) == size
-    assert ask(connection, build_raws(plans, size - 1))[0] is None
     listed = ask(connection, build_listing(plans))[0] or ""
     assert [int(item.split(" ")[1]) for item in listed.split(",") if item] == [len(raw(event)) for event in expected]
+    numbers = ask(connection, build_numbers(plans, whole_keys=data.draw(st.booleans())))[0] or ""
+    assert numbers.split(",") == [item.split(" ")[0] for item in listed.split(",")]
+    page = ask(connection, Statement(PAGE_SQL, (f"[{numbers}]",)))
+    assert [parse_event(line) for line in (page[1] or b"").split(b"\n") if line] == expected
     connection.close()
 
 
 @given(st.lists(st.lists(filters(), min_size=1, max_size=3), min_size=10, max_size=20))
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@pytest.mark.parametrize("one_step", [0, 1_000], ids=["by pages", "in one step"])
+@pytest.mark.parametrize("quick", [0, 1_000], ids=["by readers", "at once"])
 async def test_the_store_gives_the_naive_answer_before_and_after_reopening(
-    path: Path, one_step: int, questions: list[list[Filter]]
+    path: Path, quick: int, questions: list[list[Filter]]
 ) -> None:
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events_module, "ONE_STEP_EVENTS_MAX", one_step)
+        patch.setattr(events_module, "QUICK_EVENTS_MAX", quick)
         patch.setattr(events_module, "PAGE_BYTES_MAX", 3_000)
         for fresh in (True, False):
             async with opened(path) as store:
@@ -143,8 +142,14 @@ def test_the_work_of_a_query_does_not_grow_with_what_is_stored(sizes: list[sqlit
 def statements(filter_: Filter) -> list[Statement]:
     """Return all statements that a filter may lead to."""
     possible: Sequence[str | None] = choices(filter_) or [None]
-    asked = [build_raws([(filter_, choice)], 10**6) for choice in possible]
+    asked = [build([(filter_, choice)]) for choice in possible for build in (build_listing, _numbers)]
+    if filter_.kinds is None:
+        asked += [lookup for choice in choices(filter_) if (lookup := kinds_of(filter_, choice)) is not None]
     return [*asked, probe(filter_)] if len(possible) > 1 else asked
+
+
+def _numbers(plans: Sequence[tuple[Filter, str | None]]) -> Statement:
+    return build_numbers(plans, whole_keys=False)
 
 
 def _filled(count: int) -> sqlite3.Connection:

@@ -17,7 +17,7 @@ from relaybot.relay import events as events_module
 from relaybot.relay.event_table import SCHEMA, SCHEMA_2, WRITER_PRAGMAS
 from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
 from relaybot.relay.events import EventStore
-from relaybot.relay.queries import AUTHORS, build_raws
+from relaybot.relay.queries import AUTHORS, build_listing
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import ALICE, BOB, NOW, in_order, note, raw
 from tests.relay.test_queries import answer, written_to
@@ -107,8 +107,8 @@ def test_known_ids_are_compared_in_full(connection: sqlite3.Connection, writer: 
 def test_authors_are_compared_in_full(connection: sqlite3.Connection, writer: EventWriter) -> None:
     writer.write(arrivals([ONE]))
     connection.execute("UPDATE event SET pubkey = zeroblob(32)")  # as if another key began alike
-    statement = build_raws([(Filter(authors=frozenset({ALICE.pubkey})), AUTHORS)], 10**6)
-    assert connection.execute(statement.sql, statement.values).fetchone() == (None, None)
+    statement = build_listing([(Filter(authors=frozenset({ALICE.pubkey})), AUTHORS)])
+    assert connection.execute(statement.sql, statement.values).fetchone() == (None,)
 
 
 async def test_a_full_disk_refuses_the_batch_and_leaves_the_store_sound(path: Path, store: EventStore) -> None:

@@ -21,7 +21,8 @@ from wallet.accounts import CAPITAL, NODE_LIGHTNING, REVENUE, Account, Class, ma
 from wallet.audit import unsound
 from wallet.book import Book
 from wallet.deposits import CardDeposit, Debt, plan_bought, plan_disputed
-from wallet.journals import plan_bonus, plan_funds_given
+from wallet.feed import Sums, opening_journal
+from wallet.journals import plan_bonus
 from wallet.ledger import Insert, Journal, Plan, Transfer, Values, Verdict
 from wallet.lots import Lot
 from wallet.money import Msat, from_sat
@@ -90,7 +91,7 @@ async def has(till: Till, *accounts: Account) -> list[int]:
 
 async def test_a_job_of_mixed_money_is_held_captured_and_matures(till: Till) -> None:
     till = paying_carol(till)
-    await booked(till.book, "fund", plan_funds_given(NODE_LIGHTNING, from_sat(20_000), "funds"))
+    await booked(till.book, "fund", opening_journal(Sums(from_sat(20_000))))
     await booked(till.book, "bonus", plan_bonus(person(BOB.pubkey), from_sat(1_000), "bonus"))
     await buys(till, 7_000)
     await booked(till.book, "topup", Journal((Transfer(NODE_LIGHTNING, user(BOB.pubkey), from_sat(5_000), "topup"),)))
@@ -118,14 +119,14 @@ async def test_a_lot_waits_while_the_node_does_not_cover_it(till: Till) -> None:
     await delivered(till, await asks(till))
     await follow_lots(till.bot)
     assert await has(till, maturing(CAROL.pubkey), user(CAROL.pubkey)) == [6_000_000, 0]
-    await booked(till.book, "fund", plan_funds_given(NODE_LIGHTNING, from_sat(6_000), "funds"))
+    await booked(till.book, "fund", opening_journal(Sums(from_sat(6_000))))
     await follow_lots(till.bot)
     assert await has(till, maturing(CAROL.pubkey), user(CAROL.pubkey)) == [0, 6_000_000]
 
 
 async def test_so_much_a_day_is_advanced(till: Till) -> None:
     till = paying_carol(till, advance_sats_per_day=4_000)
-    await booked(till.book, "fund", plan_funds_given(NODE_LIGHTNING, from_sat(20_000), "funds"))
+    await booked(till.book, "fund", opening_journal(Sums(from_sat(20_000))))
     await buys(till, 12_000)
     await delivered(till, await asks(till))
     for _ in range(2):

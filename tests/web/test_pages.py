@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -303,3 +304,10 @@ async def test_the_mark_is_a_picture_of_ours(serve: Serve) -> None:
     answer = await (await serve(PublishedAccounts(BOOKS.pubkey))).get("/icon.svg")
     assert answer.content_type == "image/svg+xml"
     assert "script" not in await answer.text()
+
+
+async def test_the_agents_page_says_who_earns_what_of_a_thousand_sats(serve: Serve) -> None:
+    agent = replace(AGENT, parts=(("platform", 638_300), ("model", 25_000)))
+    page = await read(await serve(accounts_of(), site_with(agents=(agent,))), "/agents")
+    assert "The platform638.3 sat" in page.words
+    assert "Models25 sat" in page.words

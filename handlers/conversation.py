@@ -1,0 +1,37 @@
+"""The words of a conversation: what was asked, what is answered. The commands themselves stand in `commands.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from handlers.bot import Bot
+from wallet.ledger import Change, Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One command as it was asked: by whom, in which rumor, dated when."""
+
+    sender: str
+    rumor: str
+    created_at: int
+    words: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered, and what the command changes."""
+
+    text: str
+    changes: tuple[Change, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: how it is used, what it is for, what it does."""
+
+    usage: str
+    about: str
+    run: Callable[[Bot, Asked], Awaitable[Reply]]

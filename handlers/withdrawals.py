@@ -1,0 +1,114 @@
+"""`withdraw`: a user sends what is theirs to wherever they say, once for each message.
+
+The hold is part of the Plan that marks the message as done; from there on the withdrawal
+goes the way of every payout (`wallet/payouts.py`), and its owner is told the end. Only
+sats can leave: card money and gifts pay for jobs.
+"""
+
+from __future__ import annotations
+
+from handlers.bot import Bot
+from handlers.conversation import Asked, Reply
+from relaybot.db.database import Row
+from relaybot.errors import Rejected
+from wallet.accounts import user
+from wallet.bolt12_offer import Offer
+from wallet.chain_address import ChainAddress
+from wallet.destinations import Destination
+from wallet.lightning import DecodedInvoice
+from wallet.lnurl import OWN_NODE
+from wallet.money import Msat, format_sat, parse_amount
+from wallet.obstacles import closed_words, paused_words
+from wallet.opening import PayoutRules, check_balance, check_limits, opened, reserve_msat, whole_balance
+from wallet.payees import read_destination
+from wallet.payout_checks import outflow_of
+from wallet.payout_notices import shown
+from wallet.states import PayoutKind, Rail
+
+ALL = "all"
+
+
+async def withdraw(bot: Bot, asked: Asked) -> Reply:
+    """`withdraw <sats|all> <destination>`; an invoice that names its amount may stand alone."""
+    said, where = _words(asked)
+    destination = await _destination(bot, where)
+    row = await bot.book.row("users", asked.sender)
+    if row is None:
+        raise Rejected("invalid", "you have no balance yet")
+    rail = Rail.ONCHAIN if isinstance(destination, ChainAddress) else Rail.LIGHTNING
+    await _require_open(bot, row, rail)
+    rules, balance = bot.payout_rules, await bot.book.balance(user(asked.sender))
+    amount, reserve = _amounts(said, destination, rules, balance)
+    check_balance(rules, balance, amount=amount, reserve=reserve)
+    check_limits(rules, await outflow_of(bot.book, asked.sender, bot.clock.now()), amount)
+    if isinstance(destination, DecodedInvoice) and await bot.book.row("attempts", destination.payment_hash) is not None:
+        raise Rejected("duplicate", "this invoice was used before: ask for a new one")
+    target = destination.bolt11 if isinstance(destination, DecodedInvoice) else str(destination)
+    held, changes = opened(
+        row,
+        asked.rumor,
+        target,
+        kind=PayoutKind.WITHDRAWAL,
+        rail=rail,
+        amount=amount,
+        reserve=reserve,
+        now=bot.clock.now(),
+    )
+    text = (
+        f"{format_sat(amount)} go to {shown(target)}. {format_sat(reserve)} are kept ready for the way there;"
+        " what it does not need comes back. I tell you when it has arrived."
+    )
+    return Reply(text, changes, (held,))
+
+
+def _words(asked: Asked) -> tuple[str, str]:
+    match asked.words:
+        case [where] if where.lower() != ALL and not where.isdecimal():
+            return "", where
+        case [said, where]:
+            return said, where
+        case _:
+            raise Rejected("invalid", "say how much, and where to")
+
+
+async def _destination(bot: Bot, where: str) -> Destination:
+    try:
+        return read_destination(where, await bot.lightning.info(), bot.clock.now(), domain=bot.config.web.domain)
+    except Rejected as refusal:
+        if refusal.reason != OWN_NODE:
+            raise
+        raise Rejected("invalid", "that is a wallet on this service's own node: nothing would leave") from None
+
+
+async def _require_open(bot: Bot, row: Row, rail: Rail) -> None:
+    if row["withdrawals"] != "open":
+        raise Rejected("restricted", closed_words(row["withdrawals_reason"]))
+    found = await bot.book.database.rows_by_id("pauses", ["withdrawals", rail.value])
+    for scope, pause in sorted(found.items()):
+        if pause["state"] != "open":
+            raise Rejected("restricted", paused_words(scope, pause["reason"]))
+
+
+def _amounts(said: str, destination: Destination, rules: PayoutRules, balance: int) -> tuple[Msat, Msat]:
+    """Return what shall arrive and what is kept for the way; Rejected if the two words contradict each other."""
+    if isinstance(destination, ChainAddress):
+        raise Rejected("invalid", "bitcoin addresses cannot be paid to in this version")
+    asks = destination.amount_msat if isinstance(destination, DecodedInvoice | Offer) else None
+    if said.lower() == ALL:
+        amount, reserve = whole_balance(rules, balance)
+    else:
+        amount = _said_amount(said, asks)
+        reserve = reserve_msat(rules, amount)
+    if asks is not None and asks != amount:
+        raise Rejected("invalid", f"this is for exactly {format_sat(asks)}: say so, or leave the number out")
+    if amount == 0:
+        raise Rejected("invalid", "there is nothing to send")
+    return amount, reserve
+
+
+def _said_amount(said: str, asks: Msat | None) -> Msat:
+    if said:
+        return parse_amount(f"{said} sat")
+    if asks is None:
+        raise Rejected("invalid", "say how much, and where to")
+    return asks

@@ -1,0 +1,225 @@
+"""PostgreSQL behind the database port, on asyncpg: one connection that writes, a few that read.
+
+Any number of processes may share the database. A change locks the rows it rests on; rows
+that were missing are guarded by their keys, for they are inserted and never overwritten.
+Where another process was faster, the change is decided again on what is there now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from relaybot.db.database import Decide, Found, Looks, Reader, Row, Value
+from relaybot.db.migrations import APPLIED, LEDGER, REMEMBER, Migration, first_missing
+from relaybot.db.postgres_sql import Types, look_sql, placed, schema_of, write_sql
+from relaybot.errors import Unavailable
+from relaybot.probe import Probe, no_probe
+
+READERS = 4
+AGAIN_MAX = 20  # how often a change is decided again because another process was faster
+CONNECT_SECONDS = 10
+MIGRATING = 0x72656C6179626F74  # the lock under which the schema is changed: "relaybot"
+_SETTINGS = {
+    "application_name": "relaybot",
+    "synchronous_commit": "on",  # money is durable before it is confirmed
+    "lock_timeout": "30s",  # how long another process may keep a row from us before we give up
+    "idle_in_transaction_session_timeout": "30s",  # a process that hangs keeps no row for longer
+}
+_READING = {**_SETTINGS, "default_transaction_read_only": "on"}
+_TYPES = (
+    "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = current_schema()"
+)
+
+_FASTER = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
+_WORLD = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,  # the connection is closed
+    asyncpg.InsufficientResourcesError,  # disk full, too many connections
+    asyncpg.OperatorInterventionError,  # the server stops, or starts
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresSystemError,
+)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Say Unavailable where the world is at fault. A wrong statement is our fault."""
+    try:
+        yield
+    except _WORLD as error:
+        raise Unavailable(f"database: {error or type(error).__name__}") from error
+
+
+class PostgresReader:
+    """Statements on one connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch(self, sql: str, **values: Value) -> Sequence[Row]:
+        """Return all rows of a SELECT. Unavailable if the server does not answer."""
+        text, names = placed(sql)
+        with _errors():
+            rows = await self._connection.fetch(text, *(values[name] for name in names))
+        return [dict(row) for row in rows]
+
+    async def rows_by_id(self, table: str, ids: Iterable[str]) -> dict[str, Row]:
+        """Return the rows of `table` with these ids."""
+        with _errors():
+            rows = await self._connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1::text[])", [*{*ids}])  # noqa: S608  our own table names
+        return {row["id"]: dict(row) for row in rows}
+
+
+class PostgresDatabase:
+    """One database of a server: `open_postgres` makes it."""
+
+    def __init__(self, url: str, readers: Any, types: Types, probe: Probe) -> None:
+        self._url = url
+        self._readers = readers
+        self._types = types
+        self._probe = probe
+        self._writer: Any = None
+        self._writing = asyncio.Lock()
+
+    async def fetch(self, sql: str, **values: Value) -> Sequence[Row]:
+        """Return all rows of a SELECT on committed state."""
+        async with self._reader() as connection:
+            return await PostgresReader(connection).fetch(sql, **values)
+
+    async def rows_by_id(self, table: str, ids: Iterable[str]) -> dict[str, Row]:
+        """Return the committed rows of `table` with these ids."""
+        async with self._reader() as connection:
+            return await PostgresReader(connection).rows_by_id(table, ids)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reader]:
+        """Hold one reader inside one read transaction."""
+        async with self._reader() as connection:
+            with _errors():
+                transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+                await transaction.start()
+            try:
+                yield PostgresReader(connection)
+            finally:
+                with suppress(*_WORLD):  # what was only read needs no end
+                    await transaction.rollback()
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[Any]:
+        with _errors():
+            connection = await self._readers.acquire()
+        try:
+            yield connection
+        finally:
+            await self._readers.release(connection)
+
+    async def change(self, looks: Looks, decide: Decide) -> None:
+        """Lock, read, decide, write and commit; decide again where another process was faster."""
+        async with self._writing:
+            for _ in range(AGAIN_MAX):
+                with suppress(*_FASTER), _errors():
+                    await self._change_once(looks, decide)
+                    return
+            try:
+                with _errors():
+                    await self._change_once(looks, decide)
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
+                raise Unavailable(f"database: {error}") from error
+
+    async def _change_once(self, looks: Looks, decide: Decide) -> None:
+        if self._writer is None or self._writer.is_closed():
+            self._writer = await _connect(self._url)
+        transaction = self._writer.transaction()
+        await transaction.start()
+        try:
+            writes = decide(await self._look(looks))
+            if writes:
+                sql, arguments = write_sql(list(writes), self._types)
+                await self._writer.execute(sql, *arguments)
+            self._probe("commit:before")
+        except BaseException:
+            with suppress(*_WORLD):  # a connection that is gone has rolled back
+                await transaction.rollback()
+            raise
+        await transaction.commit()
+        self._probe("commit:after")
+
+    async def _look(self, looks: Looks) -> Found:
+        found: dict[str, dict[str, Row]] = {table: {} for table in looks}
+        if looks:
+            sql, arguments = look_sql(looks)
+            for table, row in await self._writer.fetch(sql, *arguments):
+                values = msgspec.json.decode(row)
+                found[table][values["id"]] = values
+        return found
+
+    async def close(self) -> None:
+        """Close all connections."""
+        async with self._writing:
+            if self._writer is not None:
+                await _close(self._writer)
+        await self._readers.close()
+
+
+async def open_postgres(
+    url: str, migrations: Sequence[Migration], *, now: int, probe: Probe = no_probe
+) -> PostgresDatabase:
+    """Connect to the database at `url`, bring its schema up to date, and return it."""
+    with _errors():
+        connection = await _connect(url)
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(_close, connection)
+        with _errors():
+            await connection.execute(schema_of(LEDGER))
+            while await _migrate_once(connection, migrations, now):
+                pass
+            types = {(table, column): kind for table, column, kind in await connection.fetch(_TYPES)}
+            readers = await asyncpg.create_pool(
+                url, min_size=1, max_size=READERS, init=_prepare, reset=_keep, server_settings=_READING
+            )
+    return PostgresDatabase(url, readers, types, probe)
+
+
+async def _migrate_once(connection: Any, migrations: Sequence[Migration], now: int) -> bool:
+    async with connection.transaction():
+        await connection.execute(f"SELECT pg_advisory_xact_lock({MIGRATING})")  # two processes may start at once
+        missing = first_missing(dict(await connection.fetch(APPLIED)), migrations)
+        if missing is None:
+            return False
+        await connection.execute(schema_of(missing.sql))
+        await connection.execute(placed(REMEMBER)[0], missing.number, missing.name, missing.checksum, now)
+    return True
+
+
+async def _connect(url: str) -> Any:
+    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, server_settings=_SETTINGS)
+    await _prepare(connection)
+    return connection
+
+
+async def _prepare(connection: Any) -> None:
+    """Read sums of our integers, which PostgreSQL calls numeric, as integers."""
+    await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=int, format="text")
+
+
+async def _keep(connection: Any) -> None:
+    """Leave a connection as it is when it goes back, for nobody sets anything on it, but end what was cut off."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
+
+
+async def _close(connection: Any) -> None:
+    with suppress(*_WORLD):
+        await connection.close(timeout=CONNECT_SECONDS)

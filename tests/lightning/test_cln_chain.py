@@ -1,0 +1,99 @@
+"""The port to the node's wallet on the chain: what the simulator and a real node must both do."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.lightning.lab import Lab, Nodes
+from tests.lightning.situations_of_chain import STRANGER
+from wallet.chain import Chain, Output, OutputState
+from wallet.cln_chain import CoreLightningChain
+from wallet.money import from_sat
+
+
+@pytest.fixture
+async def chain(nodes: Nodes) -> AsyncIterator[CoreLightningChain]:
+    adapter = CoreLightningChain(nodes.sockets["service"])
+    yield adapter
+    await adapter.close()
+
+
+async def at(chain: CoreLightningChain, *addresses: str) -> list[Output]:
+    """Return the outputs at these addresses: the wallet has others."""
+    return [each for each in await chain.outputs() if each.address in addresses]
+
+
+def test_the_chain_s_adapter_has_exactly_the_methods_of_its_port() -> None:
+    def methods(of: type) -> dict[str, inspect.Signature]:
+        functions = inspect.getmembers(of, inspect.iscoroutinefunction)
+        return {name: inspect.signature(function) for name, function in functions if not name.startswith("_")}
+
+    port, adapter = methods(Chain), methods(CoreLightningChain)
+    assert adapter.pop("close") is not None
+    assert adapter == port
+
+
+async def test_each_address_is_new_and_of_the_newest_form(chain: CoreLightningChain) -> None:
+    one, other = await chain.new_address(), await chain.new_address()
+    assert one != other
+    assert one.startswith("bcrt1p")
+
+
+async def test_a_deposit_is_seen_when_it_is_in_a_block_and_is_unconfirmed_after_a_reorganisation(
+    lab: Lab, chain: CoreLightningChain
+) -> None:
+    noted = await lab.index("service", "chainmoves")
+    address = await chain.new_address()
+    txid = await lab.nodes.deposit(address, 50_000)
+    assert await at(chain, address) == []
+    height = await lab.nodes.mine()
+    [output] = await at(chain, address)
+    assert (output.txid, output.vout, output.amount_msat) == (txid, 0, from_sat(50_000))
+    assert (output.state, output.height) == (OutputState.CONFIRMED, height)
+    await lab.nodes.reorganise(1)
+    assert [(each.state, each.height) for each in await at(chain, address)] == [(OutputState.UNCONFIRMED, None)]
+    again = await lab.nodes.mine()
+    assert [(each.state, each.height) for each in await at(chain, address)] == [(OutputState.CONFIRMED, again)]
+    moves = await chain.chain_moves(after_index=noted, limit=9)
+    assert [(move.outpoint, move.credit_msat) for move in moves] == [(f"{txid}:0", from_sat(50_000))]  # noted once
+
+
+async def test_several_outputs_of_one_block_are_told_apart(lab: Lab, chain: CoreLightningChain) -> None:
+    addresses = [await chain.new_address() for _ in range(3)]
+    for address in [*addresses, addresses[0]]:
+        await lab.nodes.deposit(address, 50_000)
+    await lab.nodes.mine()
+    found = await at(chain, *addresses)
+    assert len({each.outpoint for each in found}) == 4
+    assert sorted(each.address for each in found) == sorted([*addresses, addresses[0]])
+
+
+async def test_an_output_that_was_spent_is_still_listed_and_its_spending_is_a_move(
+    lab: Lab, chain: CoreLightningChain
+) -> None:
+    address = await chain.new_address()
+    txid = await lab.nodes.deposit(address, 50_000)
+    await lab.nodes.mine()
+    noted = await lab.index("service", "chainmoves")
+    spending = await lab.nodes.spend(txid, 0, to=STRANGER, sat=20_000)
+    await lab.nodes.mine()
+    assert [(each.outpoint, each.state) for each in await at(chain, address)] == [(f"{txid}:0", OutputState.SPENT)]
+    moves = await chain.chain_moves(after_index=noted, limit=9)
+    out, spent, change = moves
+    assert {move.txid for move in moves} == {spending}
+    assert (out.account, out.credit_msat) == ("external", from_sat(20_000))
+    assert (spent.account, spent.tag, spent.debit_msat) == ("wallet", "withdrawal", from_sat(50_000))
+    assert (change.account, change.tag) == ("wallet", "deposit")
+    assert 0 < spent.debit_msat - out.credit_msat - change.credit_msat < from_sat(5_000)  # the fee has no row
+
+
+async def test_whoever_waits_for_a_block_hears_of_it_or_that_none_came(lab: Lab, chain: CoreLightningChain) -> None:
+    height = await lab.nodes.mine()
+    waiting = asyncio.create_task(chain.wait_for_block(height + 2, timeout_seconds=60))
+    await lab.nodes.mine(2)
+    await waiting
+    await chain.wait_for_block(height + 3, timeout_seconds=0)

@@ -1,0 +1,1 @@
+"""Withdrawals: what users send away, and what nobody can make them or us lose by it."""

@@ -1,0 +1,92 @@
+"""Whose balance is due: each user that something happened to is looked at, and their payout is opened.
+
+A look is asked for by whatever changes a balance, a target or a threshold, in the same
+Plan. What is opened goes on in `payouts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+
+from relaybot.clock import Clock
+from relaybot.errors import Unavailable
+from wallet.accounts import user
+from wallet.book import Book
+from wallet.ledger import Plan
+from wallet.money import Msat, floor_to_sat
+from wallet.opening import DAY_SECONDS, Outflow, PayoutRules, left_today, plan_looked, plan_opened, whole_balance
+from wallet.targets import rail_of, targets_of
+
+log = structlog.get_logger()
+
+CHECKS_MAX = 200  # users looked at in one round
+LATER_SECONDS = 3_600  # until the next look at somebody whose day's limit is reached
+
+LookUp = Callable[[str], Awaitable[None]]  # (pubkey): ask the relays where this user wants to be paid
+
+_OUTFLOW = """
+SELECT COUNT(CASE WHEN next_at IS NOT NULL THEN 1 END) AS open_count,
+       COALESCE(SUM(CASE WHEN created_at > :since THEN amount_msat ELSE 0 END), 0) AS day_msat
+FROM payouts WHERE pubkey = :pubkey AND (next_at IS NOT NULL OR (created_at > :since AND state <> 'stopped'))
+"""
+
+
+class PayoutChecks:
+    """Opens what is due; `open_due` is called by the service's loop."""
+
+    def __init__(self, book: Book, clock: Clock, rules: PayoutRules, *, look_up: LookUp) -> None:
+        self._book = book
+        self._clock = clock
+        self._rules = rules
+        self._look_up = look_up
+
+    async def open_due(self) -> bool:
+        """Open a payout for each user whose balance is due; tell whether more users are waiting for a look."""
+        paused = await self._book.row("pauses", "payouts")
+        if paused is not None and paused["state"] != "open":
+            return False  # whoever is due is looked at when it goes on
+        rows = await self._book.database.fetch(
+            "SELECT id FROM users WHERE payout_check_at <= :now ORDER BY payout_check_at LIMIT :limit",
+            now=self._clock.now(),
+            limit=CHECKS_MAX,
+        )
+        for row in rows:
+            if not await targets_of(self._book, row["id"]):
+                try:
+                    await self._look_up(row["id"])  # what is found comes in by the inbox, and asks for another look
+                except Unavailable as error:  # this one is looked at again in the next round; the others go on
+                    log.warning("target_not_looked_up", pubkey=row["id"], reason=str(error))
+                    continue
+            await self._book.decide(partial(self._decide_open, row["id"]))
+        return len(rows) == CHECKS_MAX
+
+    async def _decide_open(self, pubkey: str) -> Plan | None:
+        row = await self._book.row("users", pubkey)
+        assert row is not None, f"no row of user {pubkey}"
+        balance = await self._book.balance(user(pubkey))
+        amount, reserve = whole_balance(self._rules, balance)
+        threshold = self._rules.threshold_msat if row["threshold_msat"] is None else row["threshold_msat"]
+        targets = await targets_of(self._book, pubkey)
+        idle = balance < threshold or amount == 0 or not targets or row["withdrawals"] != "open"
+        if idle or await self._has_open_payout(pubkey):
+            return plan_looked(row)
+        now = self._clock.now()
+        cooled_at = row["target_since"] + self._rules.cooldown_seconds if row["target_since"] else 0
+        left = floor_to_sat(left_today(self._rules, await outflow_of(self._book, pubkey, now)))
+        if cooled_at > now or not left:
+            return plan_looked(row, again_at=max(cooled_at, now + LATER_SECONDS if not left else 0))
+        target, amount = targets[0], min(amount, left)
+        return plan_opened(row, target, rail=rail_of(target), amount=amount, reserve=reserve, now=now)
+
+    async def _has_open_payout(self, pubkey: str) -> bool:
+        sql = "SELECT 1 FROM payouts WHERE pubkey = :pubkey AND kind = 'payout' AND next_at IS NOT NULL LIMIT 1"
+        return bool(await self._book.database.fetch(sql, pubkey=pubkey))
+
+
+async def outflow_of(book: Book, pubkey: str, now: int) -> Outflow:
+    """Return what of this user's money is under way or went out in the last 24 hours."""
+    rows = await book.database.fetch(_OUTFLOW, pubkey=pubkey, since=now - DAY_SECONDS)
+    return Outflow(int(rows[0]["open_count"]), Msat(int(rows[0]["day_msat"])))
