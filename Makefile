@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 RUNS := $(VENV)/.runs
 DEVELOPS := $(VENV)/.develops
 PEERS := build/peers
+LNBITS := build/lnbits
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln check format bench bench-relay bench-book bench-jobs lock clean
+.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -31,7 +32,7 @@ run: $(RUNS)  ## run the service with config.yaml as it is
 	$(BIN)/relaybot run
 
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
-PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
+PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/internal.py,wallet/onchain.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
 
 test: setup  ## run all tests; words and rules must be covered whole, everything else to 95 %
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0
@@ -39,7 +40,16 @@ test: setup  ## run all tests; words and rules must be covered whole, everything
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
 
 test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
-	$(BIN)/python -m pytest --real-nodes tests/lightning tests/regtest
+	$(BIN)/python -m pytest -rs --real-nodes tests/lightning tests/regtest
+
+SEEDS ?= 0:200
+STEPS ?= 24
+
+sim: setup  ## play stories of the whole bot: SEED=… tells one, SEEDS=first:end plays many, STEPS=… makes them longer
+	$(BIN)/python -m tests.simulator --steps $(STEPS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+sim-mutants: setup  ## plant faults one at a time, and see that the stories find each
+	$(BIN)/python -m tests.simulator.mutants
 
 check: setup  ## format, lint, types, the order of the floors
 	$(BIN)/ruff format --check .
@@ -63,11 +73,19 @@ $(PEERS)/.installed:
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check nostr-relay==1.14 nostr-sdk==0.45.1
 	touch $@
 
-bench-book: setup  ## durable charges a second
+bench-book: setup $(LNBITS)/.installed  ## the book on both databases, empty and full, beside LNbits
 	$(BIN)/python -m tests.bench.book $(BENCH)
+
+$(LNBITS)/.installed:
+	$(PYTHON) -m venv $(LNBITS)
+	-$(LNBITS)/bin/python -m pip install --quiet --disable-pip-version-check lnbits==1.6.2 'bitstring<5' || rm -rf $(LNBITS)/bin/python
+	touch $@
 
 bench-jobs: setup  ## whole jobs a second
 	$(BIN)/python -m tests.bench.jobs $(BENCH)
+
+kills: setup  ## two service processes on one book, killed at random a hundred times under load
+	$(BIN)/python -m tests.kills $(KILLS)
 
 lock:  ## write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --group build -o requirements.lock

@@ -31,7 +31,7 @@ from splits.resolved import ResolvedSplit
 from wallet.accounts import person
 from wallet.charges import Terms, plan_capture, referrers_are_paid
 from wallet.ledger import Change, Insert, Plan, Put, Values
-from wallet.lots import Mix
+from wallet.lots import Escrow, Mix
 from wallet.money import Msat
 from wallet.purses import escrow_of
 
@@ -111,8 +111,11 @@ async def on_result(bot: Bot, event: Event) -> Decision:
     # NIP-90: the result's kind is the request's plus 1000.
     if event.kind != request.kind + nip90.RESULT_OFFSET:
         return "refused: the result's kind is not the request's plus 1000"
+    escrow = await escrow_of(bot.book.database, cause_of(job["id"]), person(job["customer"]))
+    if escrow.held.total != job["price_msat"]:  # the job has ended since its row was read: decide on what is there now
+        return await on_result(bot, event)
     try:
-        return await _plan_captured(bot, job, event.pubkey, _usable_result(bot, event))
+        return await _plan_captured(bot, job, event.pubkey, _usable_result(bot, event), escrow)
     except Rejected as refusal:  # the node's error: it is not paid, and the customer is not charged
         log.warning("result_refused", job=job["id"], worker=event.pubkey, reason=refusal.reason)
         return await plan_released(bot, job, f"the compute node's result cannot be used: {refusal.reason}")
@@ -125,12 +128,11 @@ def _usable_result(bot: Bot, event: Event) -> nip90.Result:
     return result
 
 
-async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result) -> Plan:
+async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result, escrow: Escrow) -> Plan:
     now, cause = bot.clock.now(), cause_of(job["id"])
     request = parse_event(job["request"])
     if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
-    escrow = await escrow_of(bot.book.database, cause, person(job["customer"]))
     parts = await _parts(bot, job, worker, result, escrow.held)
     charged = sum(part.amount_msat for part in parts)
     scheme = nip90.encryption_of(request)

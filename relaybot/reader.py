@@ -17,10 +17,11 @@ import structlog
 from handlers.bot import TWO_DAYS, Bot
 from handlers.jobs import cancelled
 from handlers.targets import is_followed
+from handlers.wallet_connect import is_ours
 from relaybot.connection import OnEose, OnEvent
 from relaybot.errors import Unavailable
 from relaybot.inbox import Inbox
-from relaybot.nostr import nip90
+from relaybot.nostr import nip47, nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
 from wallet.ledger import Plan, Put
@@ -75,10 +76,10 @@ class Connected(Protocol):
 class Reader:
     """Read the embedded relay and others into the inbox."""
 
-    def __init__(self, bot: Bot, inbox: Inbox, store: Stored) -> None:
+    def __init__(self, bot: Bot, inbox: Inbox, store: Stored | None) -> None:
         self._bot = bot
         self._inbox = inbox
-        self._store = store  # of the embedded relay
+        self._store = store  # of the embedded relay, if this process has it
         self._missed = False  # something of the embedded relay could not be taken when it came
 
     async def take(self, event: Event) -> None:
@@ -130,8 +131,9 @@ class Reader:
             await other.subscribe(name, lambda: [wanted], receive, on_eose=partial(other.unsubscribe, name))
 
     def filters(self, since: int) -> list[Filter]:
-        """Return what we want of a relay that was read up to `since` before."""
-        bot, since = self._bot, max(0, since - OVERLAP_SECONDS)
+        """Return what we want of a relay that was read up to `since` before; a clock that was ahead hides nothing."""
+        bot = self._bot
+        since = max(0, min(since, bot.clock.now()) - OVERLAP_SECONDS)
         kinds = frozenset(kind for agent in bot.agents.values() for kind in agent.kinds)
         open_kinds = frozenset(kind for a in bot.agents.values() if a.takes_open_requests for kind in a.kinds)
         service = frozenset({bot.service.pubkey})
@@ -142,6 +144,7 @@ class Reader:
             Filter(kinds=frozenset({CANCEL}), since=since),
             Filter(kinds=ANSWERS, tags={"p": service}, since=since),
             Filter(kinds=ANNOUNCEMENTS, tags={"p": service}),
+            Filter(kinds=frozenset({nip47.REQUEST_KIND}), since=since),
             Filter(kinds=TARGETS, authors=followed),
             Filter(kinds=TARGETS, since=since),
         ]
@@ -151,6 +154,8 @@ class Reader:
         return [one for one in wanted if one.kinds and one.authors != frozenset()]
 
     async def _read_stored(self, filters: Sequence[Filter]) -> None:
+        if self._store is None:
+            return
         async for raws in self._store.query(filters):
             for raw in raws:
                 await self._receive_patiently(parse_event(raw), OWN_RELAY)
@@ -183,6 +188,8 @@ class Reader:
     async def _concerns_us(self, event: Event) -> bool:
         if event.pubkey == self._bot.service.pubkey:
             return False  # our own assignments are job requests too
+        if event.kind == nip47.REQUEST_KIND:
+            return await is_ours(self._bot, event)
         if event.kind == CANCEL:
             return await self._names_our_work(event)
         if event.kind in TARGETS:

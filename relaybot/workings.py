@@ -7,15 +7,18 @@ simulator of tests/simulator hands in doors that it can shut at any moment.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 
-from handlers import assignments, commands, jobs, lots, settlements, targets, workers
+from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
+from handlers.deposits import Deposits
 from handlers.notices import tell_due
+from handlers.settlements import Settlements, cancel_paid
+from handlers.wallet_connect import tell_ends
 from relaybot import visits
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_due
@@ -24,17 +27,28 @@ from relaybot.config import Config
 from relaybot.errors import BadConfig
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, read_key
-from relaybot.loops import repeat
+from relaybot.loops import Step, repeat
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import Outbox, Publish
+from relaybot.processes import ALONE, Process
 from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.book import Book
+from wallet.chain import Chain
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
 from wallet.payees import Payees
 from wallet.payout_checks import LookUp, PayoutChecks
 from wallet.payouts import Payouts
+
+
+class Role(Enum):
+    """What a process does of the whole; one that is not told does all."""
+
+    RELAY = "relay"  # the embedded relay and the pages, on the port
+    BOT = "bot"  # reads relays, handles what it read, sends what is owed
+    MONEY = "money"  # follows the node: settlements, payouts, card money
+    ACCOUNTS = "accounts"  # publishes the day
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +62,14 @@ class Doors:
 
 
 def build_bot(
-    config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock, *, chance: Chance
+    config: Config,
+    keyring: Keyring,
+    book: Book,
+    lightning: Lightning,
+    clock: Clock,
+    *,
+    chain: Chain,
+    chance: Chance,
 ) -> Bot:
     """Return what the handlers work with."""
     agents: dict[str, Agent] = {}
@@ -72,11 +93,13 @@ def build_bot(
         config=config,
         service=keyring.key("service"),
         zapper=keyring.key("zapper"),
+        wallet_key=lambda app: keyring.key(f"nwc/{app}"),
         agents=agents,
         contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
         workers_allowed=frozenset(config.workers.allowed),
         book=book,
         lightning=lightning,
+        chain=chain,
         clock=clock,
         chance=chance,
     )
@@ -88,7 +111,7 @@ def agent_key(config: Config, keyring: Keyring, agent_id: str) -> KeyPair:
     return read_key(given, f"agents.{agent_id}.nsec_file") if given is not None else keyring.key(f"agent/{agent_id}")
 
 
-def build_inbox(bot: Bot) -> Inbox:
+def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
     """Return the inbox with every handler: this table is what the bot does."""
     handlers = {
         range(1): targets.on_profile,
@@ -100,6 +123,7 @@ def build_inbox(bot: Bot) -> Inbox:
         range(10050, 10051): targets.on_dm_relays,
         range(10133, 10134): targets.on_payto,
         range(11998, 11999): workers.on_heartbeat,
+        range(23194, 23195): wallet_connect.on_request,
         range(31990, 31991): workers.on_announcement,
     }
     return Inbox(
@@ -107,39 +131,61 @@ def build_inbox(bot: Bot) -> Inbox:
         bot.clock,
         {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
         waiting_max=bot.config.limits.inbox_max,
-        waiting=(range(1059, 1060), range(5000, 6000)),  # whoever asks us for money waits for the node
+        waiting=(
+            range(1059, 1060),
+            range(5000, 6000),
+            range(23194, 23195),
+        ),  # whoever asks us for money waits for the node
+        process=process,
     )
 
 
-def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> dict[str, Coroutine[None, None, None]]:
-    """Return everything that goes on for ever, by name."""
-    config, outbox = bot.config, Outbox(bot.book, bot.clock, doors.relays)
-    payouts, courtesies = _payouts(bot, doors), Visits(bot.book, bot.clock, doors.visit)
+def standing_tasks(
+    bot: Bot,
+    keyring: Keyring,
+    inbox: Inbox,
+    doors: Doors,
+    *,
+    process: Process = ALONE,
+    roles: Collection[Role] = tuple(Role),
+) -> dict[str, Coroutine[None, None, None]]:
+    """Return everything that goes on for ever in these roles, by name."""
+    config, book = bot.config, bot.book
 
-    def news(*tables: str) -> asyncio.Event:
-        return bot.book.watch(*tables)
+    def singly(name: str, step: Step, *tables: str, seconds: float = 1) -> Coroutine[None, None, None]:
+        return repeat(name, process.singly(name, step), wake=book.watch(*tables), seconds=seconds)
 
-    standing = {
-        "inbox": inbox.run(),
-        "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
-        "notices": repeat("notices", partial(tell_due, bot), wake=news(), seconds=1),
-        "visits": repeat("visits", courtesies.step, wake=news("visits"), seconds=5),
-        "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
-        "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
-        "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
-        "payouts": payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max),
-        "lots": repeat("lots", partial(lots.follow_lots, bot), wake=news(), seconds=60),
-    }
-    if config.payouts.enabled:  # else nothing new is opened; what is open goes on
-        checks = PayoutChecks(bot.book, bot.clock, bot.payout_rules, look_up=doors.look_up)
-        wake = news("users", "targets")
-        standing["payout checks"] = repeat("payout checks", checks.open_due, wake=wake, seconds=5)
-    if config.accounting.publish:
-        standing["accounts"] = repeat("accounts", partial(_publish_due, bot, keyring), wake=news(), seconds=60)
+    standing: dict[str, Coroutine[None, None, None]] = {}
+    if Role.BOT in roles:
+        outbox, courtesies = Outbox(book, bot.clock, doors.relays), Visits(book, bot.clock, doors.visit)
+        standing |= {
+            "inbox": inbox.run(),
+            "outbox": singly("outbox", outbox.step, "outbox"),
+            "notices": singly("notices", partial(tell_due, bot)),
+            "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
+            "visits": singly("visits", courtesies.step, "visits", seconds=5),
+            "assign": singly("assign", partial(assign_held, bot), "jobs", "workers"),
+            "deadlines": singly("deadlines", partial(release_due, bot)),
+        }
+    if Role.MONEY in roles:
+        payouts = _payouts(bot, doors, process)
+        standing |= {
+            "settlements": singly("settlements", Settlements(bot).follow, "cursors", seconds=5),
+            "cancellations": singly("cancellations", partial(cancel_paid, bot), "invoices", seconds=60),
+            "lots": singly("lots", partial(lots.follow_lots, bot), seconds=60),
+            "payouts": payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max),
+        }
+        if config.onchain.enabled:
+            standing["deposits"] = singly("deposits", Deposits(bot).follow, seconds=5)
+        if config.payouts.enabled:  # else nothing new is opened; what is open goes on
+            checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up)
+            standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
+    if Role.ACCOUNTS in roles and config.accounting.publish:
+        standing["accounts"] = singly("accounts", partial(_publish_due, bot, keyring), seconds=60)
     return standing
 
 
-def _payouts(bot: Bot, doors: Doors) -> Payouts:
+def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
     payees = Payees(bot.lightning, doors.fetch, bot.clock, domain=bot.config.web.domain)
     return Payouts(
         bot.book,
@@ -148,6 +194,7 @@ def _payouts(bot: Bot, doors: Doors) -> Payouts:
         bot.payout_rules,
         request_invoice=payees.request_invoice,
         tell=bot.tell,
+        process=process,
     )
 
 

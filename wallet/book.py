@@ -89,7 +89,7 @@ class Book:
             for (_, done), answer in zip(batch, commit.answers, strict=True):
                 if not done.done():
                     done.set_result(answer)
-            for table in commit.changed:
+            for table in sorted(commit.changed):  # one order, whatever a set makes of it
                 for event in self._watchers[table]:
                     event.set()
 
@@ -122,6 +122,16 @@ async def _finished(commit: asyncio.Future[None]) -> None:
             cancelled = asked
     if cancelled is not None:
         raise cancelled
+
+
+async def transfers_of(reader: Reader, plan: str) -> Sequence[Row]:
+    """Return what the Plan with this key moved, in its order: ids begin with the key, and are indexed."""
+    return await reader.fetch(
+        "SELECT * FROM transfers WHERE id > :first AND id < :behind AND plan = :plan ORDER BY seq",
+        first=f"{plan}/",
+        behind=f"{plan}0",  # the sign after the slash
+        plan=plan,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from relaybot.settings.values import (
     ConfigPath,
+    Confirmations,
     Contributor,
     Count,
     DataFile,
@@ -61,6 +62,22 @@ class LightningSettings(Written):
     embedded: bool = True  # nothing else to start; the demo and kill tests run it as a process of its own
     simulator_port: Port = 7480  # of the web server of its wallets
     data: DataPath = Path("lightning")
+    private_channels: Literal["auto", "always", "never"] = "auto"  # whether invoices hint at unpublished channels
+
+
+class Onchain(Written):
+    """Deposits on the chain: when they count, how small they may be, how long they are watched."""
+
+    enabled: bool = True
+    confirmations: Confirmations = (
+        (Msat(0), 1),  # a coffee is not worth a double spend
+        (from_sat(1_000_000), 3),
+        (from_sat(10_000_000), 6),
+    )
+    minimum: Amount = from_sat(1_000)  # to spend an output costs about 60 sat at 1 sat/vB, 3,000 at 50
+    deposit_fee: Amount | None = None  # taken off each deposit, for what it costs to spend it
+    watch_blocks: Annotated[int, Field(ge=6, le=1_000)] = 100  # a coinbase cannot be spent before: nobody goes deeper
+    poll_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60  # between two looks, if no block comes
 
 
 class AgentSettings(AgentModel):

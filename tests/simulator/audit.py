@@ -1,0 +1,209 @@
+"""What must be true after every commit, and what an outsider can prove when all is quiet.
+
+The audit believes only what happened outside: what arrived at the node and left it, what relays were given, what
+was asked. From that it reckons by itself (`cast.dues`) what every balance must be.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from relaybot.errors import Rejected
+from relaybot.nostr import nip57, nip59, nip90
+from relaybot.nostr.event import Event
+from relaybot.nostr.keys import KeyPair
+from relaybot.simulator.network import SERVICE_NODE
+from tests.simulator.cast import KEYRING, key_of, name_of, names
+from tests.simulator.disk import now
+from wallet.accounts import NODE_LIGHTNING
+from wallet.book import invariants, loose_ends
+
+if TYPE_CHECKING:
+    from tests.simulator.world import Request, World
+
+WHOLE_EVERY = 12  # commits: then all is added up anew; sums and floors are looked at after each
+PAYMENT_HASH = re.compile(r"[0-9a-f]{64}")
+_SUMS = (
+    "SELECT COALESCE(SUM(balance_msat), 0), COALESCE(SUM(balance_msat < floor_msat), 0),"
+    " (SELECT MAX(seq) FROM transfers) FROM accounts"
+)
+_LEGS = "SELECT plan FROM transfers WHERE seq > ? AND ? IN (debit, credit)"
+_LEG_SUM = (
+    "SELECT SUM(CASE WHEN debit = :node THEN amount_msat ELSE -amount_msat END) FROM transfers"
+    " WHERE :node IN (debit, credit) AND plan LIKE :like"
+)
+_MOVED = "SELECT SUM(credit_msat - debit_msat) FROM moves WHERE node = ? AND payment_hash = ? AND tag <> 'routed'"
+
+
+class Auditor:
+    """Watches the book's file, the node's records and the relays, from outside."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.broken: list[str] = []
+        self.answers: dict[str, list[str]] = defaultdict(list)  # to commands, by rumor id
+        self.results: dict[str, list[Event]] = defaultdict(list)  # by request
+        self.deliveries: dict[str, list[str]] = defaultdict(list)  # by assignment
+        self.receipts: Counter[str] = Counter()  # of zaps, by invoice
+        self._said: dict[str, nip90.Feedback | None] = {}
+        self._ends: dict[str, list[str]] = defaultdict(list)  # `success` or `error`, by request
+        self._plain: sqlite3.Connection | None = None
+        self._commits = 0
+        self._last_seq = 0
+
+    def found(self, text: str) -> None:
+        """Take note of something that must never be."""
+        self._world.tell(f"BROKEN: {text}")
+        self.broken.append(text)
+
+    # ---- after every commit
+
+    def after_commit(self) -> None:
+        """Look at the book as it is now on the disk."""
+        self._commits += 1
+        total, below, seq = self._row(_SUMS)
+        if total != 0:
+            self.found(f"all balances sum to {total} msat")
+        if below:
+            self.found("an account is below its floor")
+        if seq is not None and seq > self._last_seq:
+            for (plan,) in self.rows(_LEGS, self._last_seq, NODE_LIGHTNING):
+                self._check_leg(plan)
+            self._last_seq = seq
+        if self._commits % WHOLE_EVERY == 0:
+            self.whole()
+
+    def whole(self) -> None:
+        """Add everything up."""
+        for text in (*now(invariants(self)), *now(loose_ends(self))):
+            self.found(text)
+
+    def _check_leg(self, plan: str) -> None:
+        """Compare what the book says about one payment with what the node has done."""
+        match = PAYMENT_HASH.search(plan)
+        if match is None:
+            return self.found(f"{plan} moves the node's money and names no payment")
+        values = {"node": NODE_LIGHTNING, "like": f"%{match[0]}%"}
+        booked, moved = self._row(_LEG_SUM, values)[0], self.moved(match[0])
+        if booked != moved:
+            self.found(f"{plan}: the book says {booked} msat, the node {moved} msat")
+        return None
+
+    def moved(self, payment_hash: str) -> int:
+        """Return what came in less what went out under this hash at our node."""
+        return self._world.network._store.number(_MOVED, (SERVICE_NODE, payment_hash))
+
+    # ---- what is asked and said
+
+    def asked(self, event: Event, customer: str, agent: str, fate: str, bid_msat: int | None) -> None:
+        """Take note of a request before it is sent."""
+        from tests.simulator.world import Request  # noqa: PLC0415  the world knows the audit
+
+        self._world.facts.requests[event.id] = Request(event, customer, agent, fate, bid_msat)
+
+    def heard(self, event: Event) -> None:
+        """Look at what a relay was given."""
+        facts, about = self._world.facts, event.tag("e") or ""
+        if event.id in facts.requests:
+            facts.requests[event.id].asked_at = self._world.loop.time()
+        elif event.kind == nip57.ZAP_RECEIPT_KIND:
+            self.receipts[event.tag("bolt11") or ""] += 1
+        elif event.kind in nip90.REQUEST_KINDS:  # an assignment of the bot's
+            facts.leases[event.id] = event.tag("p") or "", int(event.tag("expiration") or 0)
+        elif event.kind == nip59.WRAP_KIND:
+            self._heard_wrap(event)
+        elif event.kind in nip90.RESULT_KINDS and event.tag("p") == KEYRING.key("service").pubkey:
+            self.deliveries[about].append(event.id)
+        elif about in facts.requests and event.pubkey in names():
+            self._heard_answer(event, facts.requests[about])
+
+    def _heard_answer(self, event: Event, request: Request) -> None:
+        """Look at what the bot says of a job: it ends once, and its result is there before."""
+        request_id = request.event.id
+        if event.kind in nip90.RESULT_KINDS:
+            self.results[request_id].append(event)
+            if len(self.results[request_id]) > 1:
+                self.found(f"job {request_id[:6]} has two results")
+            return
+        said = self.feedback(event, key_of(request.customer)) if event.kind == nip90.FEEDBACK_KIND else None
+        if said is None or said.status not in {"success", "error"}:
+            return
+        self._ends[request_id].append(said.status)
+        request.ended_at = self._world.loop.time()
+        self._world.tell(f"job {request_id[:6]} ends: {said.status} {said.text}")
+        self._check_end(request_id, said)
+        if len(self._ends[request_id]) > 1:
+            self.found(f"job {request_id[:6]} ended twice: {self._ends[request_id]}")
+
+    def _check_end(self, request_id: str, said: nip90.Feedback) -> None:
+        if said.status == "success" and not self.results[request_id]:
+            self.found(f"job {request_id[:6]} is called done before its result is there")
+        if said.text == "cancelled by the customer" and request_id not in self._world.facts.cancelled:
+            self.found(f"job {request_id[:6]} was cancelled by somebody else")
+
+    def feedback(self, event: Event, key: KeyPair) -> nip90.Feedback | None:
+        """Read a 7000 to the holder of `key`."""
+        if event.id not in self._said:
+            try:
+                self._said[event.id] = nip90.parse_feedback(event, key)
+            except Rejected:
+                self._said[event.id] = None
+        return self._said[event.id]
+
+    def _heard_wrap(self, event: Event) -> None:
+        name = names().get(event.tag("p") or "")
+        if name is None or name == "the service":
+            return
+        rumor = nip59.unwrap(event, key_of(name))
+        asked = rumor.tag("e")
+        if asked is not None and asked in self._world.facts.commands:
+            self.answers[asked].append(rumor.content)
+            if len(self.answers[asked]) > 1:
+                self.found(f"{name}'s command is answered twice: {self._world.facts.commands[asked][1]}")
+
+    def ends(self, request_id: str) -> list[str]:
+        """Return how a job ended, as its customer heard it."""
+        return self._ends[request_id]
+
+    def delivered(self) -> list[tuple[str, list[Event]]]:
+        """Return the jobs that have results."""
+        return [(request_id, results) for request_id, results in self.results.items() if results]
+
+    # ---- reading
+
+    async def fetch(self, sql: str, **values: Any) -> Sequence[Mapping[str, Any]]:
+        """Be the `Reader` that the product's own checks want."""
+        cursor = self._connection().execute(sql, values)
+        columns = [column[0] for column in cursor.description]
+        return [dict(zip(columns, row, strict=True)) for row in cursor]
+
+    async def rows_by_id(self, table: str, ids: object) -> dict[str, Mapping[str, Any]]:
+        """Be a `Reader`; nobody asks this of us."""
+        raise AssertionError(f"{table}: {ids}")
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return rows of the book."""
+        return self._connection().execute(sql, values).fetchall()
+
+    def _row(self, sql: str, values: Mapping[str, Any] | tuple[()] = ()) -> tuple[Any, ...]:
+        row: tuple[Any, ...] = self._connection().execute(sql, values).fetchone()
+        return row
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._plain is None:
+            self._plain = sqlite3.connect(f"file:{self._world.disk.path}?mode=ro", uri=True, isolation_level=None)
+        return self._plain
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._plain is not None:
+            self._plain.close()
+
+
+def who(counter: Counter[str]) -> str:
+    """Return sums by name, for the story."""
+    return ", ".join(f"{name_of(name)} {msat}" for name, msat in sorted(counter.items()) if msat)

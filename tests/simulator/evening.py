@@ -1,0 +1,227 @@
+"""The evening: when all is quiet, nothing may be left over, and every msat must be where an outsider expects it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from relaybot.nostr import nip90
+from relaybot.simulator.network import SERVICE_NODE
+from relaybot.simulator.people import WALLETS_NODE
+from tests.simulator.cast import LONGEST_JOB_SECONDS, NAMES, PLATFORM, Delivered, dues, key_of, name_of
+from tests.simulator.timeline import START
+from wallet.accounts import CAPITAL, NODE_LIGHTNING
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+SLACK_SECONDS = 60.0  # for pauses between tries, on both sides
+
+_LEFT_OVER = {
+    "events are not handled": "SELECT id || ' of kind ' || kind FROM inbox WHERE state = 'new'",
+    "events failed": "SELECT id || ' of kind ' || kind FROM inbox WHERE state = 'failed'",
+    "events are not sent": "SELECT id || ': ' || note FROM outbox WHERE state <> 'sent'",
+    "jobs are not ended": "SELECT substr(id, 1, 6) || ' ' || state FROM jobs WHERE due_at IS NOT NULL",
+    "users are not looked at": "SELECT substr(id, 1, 6) FROM users WHERE payout_check_at IS NOT NULL",
+}
+_OPEN_PAYOUTS = "SELECT id, attempt, state, reason FROM payouts WHERE next_at IS NOT NULL"
+_ORPHANS = "SELECT payment_hash FROM attempts WHERE node = ? AND open = 1 AND ending = 'never'"
+_RECEIVED = "SELECT label, received_msat, bolt11 FROM invoices WHERE node = ? AND status = 'paid' ORDER BY pay_index"
+_HELD = (
+    "SELECT COALESCE(SUM(balance_msat), 0) FROM payouts"
+    " JOIN accounts ON accounts.id = 'hold/payout/' || payouts.id || '/sats' WHERE pubkey = ?"
+)
+_SENT = (
+    "SELECT i.label AS label, p.sent_msat AS sent_msat, a.label AS payout, p.payment_hash AS payment_hash,"
+    " a.groupid AS groupid FROM parts p JOIN attempts a USING (groupid)"
+    " JOIN invoices i ON i.node = ? AND i.payment_hash = p.payment_hash"
+    " WHERE p.node = ? AND p.status = 'complete'"
+)
+
+
+def left_over(world: World) -> Iterator[str]:
+    """Yield what is not finished yet; nothing, once all is quiet."""
+    for what, sql in _LEFT_OVER.items():
+        ids = [str(row[0]) for row in world.auditor.rows(sql)]
+        if ids:
+            yield f"{what}: {', '.join(ids[:3])}"
+    orphans = {row["payment_hash"] for row in world.network._store.rows(_ORPHANS, (SERVICE_NODE,))}
+    for payout, attempt, state, reason in world.auditor.rows(_OPEN_PAYOUTS):
+        if attempt not in orphans:
+            yield f"payout {payout[:6]} is {state}: {reason}"
+    paid = len(world.network._store.rows(_RECEIVED, (SERVICE_NODE,)))
+    seen = world.auditor.rows("SELECT value FROM cursors WHERE id = 'settlements'")
+    if paid and (not seen or seen[0][0] != paid):
+        yield f"the node has settled {paid} invoices, the book has seen {seen}"
+
+
+def check(world: World) -> None:
+    """Prove everything that an outsider can prove."""
+    world.auditor.whole()
+    for text in (
+        *_jobs(world),
+        *_answers(world),
+        *_sent(world),
+        *_hashes(world),
+        *_payouts(world),
+        *_receipts(world),
+        *_money(world),
+    ):
+        world.auditor.found(text)
+
+
+def _jobs(world: World) -> Iterator[str]:
+    """Every request ends once, as it must, and in time."""
+    shelves = (world.own.events, world.far.events)
+    for request_id, request in world.facts.requests.items():
+        ends, results = world.auditor.ends(request_id), world.auditor.results.get(request_id, [])
+        name = f"job {request_id[:6]}"
+        if ("success" in ends) != bool(results):
+            yield f"{name} ended {ends} with {len(results)} results"
+        if not any(request_id in shelf for shelf in shelves):
+            continue
+        if request.fate == "ignored" and ends:
+            yield f"{name} was not for us and ended {ends}"
+        elif request.fate == "refused" and not _rightly_refused(world, request_id, ends):
+            yield f"{name} was to be refused and ended {ends}"
+        elif not ends and _must_end(world, request_id, request.fate):
+            yield f"{name} never ended"
+        allowed = LONGEST_JOB_SECONDS + SLACK_SECONDS + world.facts.outage_seconds
+        if ends and request.ended_at - request.asked_at > allowed:
+            yield f"{name} took {request.ended_at - request.asked_at:.0f} s, {allowed:.0f} s are allowed"
+
+
+def _rightly_refused(world: World, request_id: str, ends: list[str]) -> bool:
+    return ends == ["error"] or world.bot_clock.ahead != 0 or (not ends and _cancelled_unbegun(world, request_id))
+
+
+def _cancelled_unbegun(world: World, request_id: str) -> bool:
+    return bool(world.auditor.rows("SELECT 1 FROM plans WHERE id = ?", f"job/{request_id}/cancel"))
+
+
+def _must_end(world: World, request_id: str, fate: str) -> bool:
+    if world.facts.clock_was_ahead and not world.auditor.rows("SELECT 1 FROM inbox WHERE id = ?", request_id):
+        return False  # to a bot that lives in the future it was too old to be read
+    if fate == "open":  # nobody is told of a refusal
+        return bool(world.auditor.rows("SELECT 1 FROM jobs WHERE id = ?", request_id))
+    return fate == "usual" and not _cancelled_unbegun(world, request_id)
+
+
+def _answers(world: World) -> Iterator[str]:
+    """Every command is answered once."""
+    for rumor, (name, text) in world.facts.commands.items():
+        if len(world.auditor.answers[rumor]) != 1:
+            yield f"{name}'s command has {len(world.auditor.answers[rumor])} answers: {text}"
+
+
+def _sent(world: World) -> Iterator[str]:
+    """What the book calls sent is on every relay."""
+    for event_id, kind in world.auditor.rows("SELECT id, event FROM outbox WHERE state = 'sent'"):
+        for shelf in (world.own, world.far):
+            if event_id not in shelf.events:
+                yield f"{event_id[:6]} is called sent, and {shelf.name} does not have it: {kind[:60]}"
+
+
+def _hashes(world: World) -> Iterator[str]:
+    """Both books agree on every payment, and on the sum of all."""
+    sql = "SELECT DISTINCT payment_hash FROM moves WHERE node = ? AND payment_hash IS NOT NULL AND tag <> 'routed'"
+    moved = sum(world.auditor.moved(row["payment_hash"]) for row in world.network._store.rows(sql, (SERVICE_NODE,)))
+    booked = -_balance(world, NODE_LIGHTNING)
+    if moved != booked:
+        yield f"the node has taken in {moved} msat more than it gave, the book says {booked} msat"
+
+
+def _payouts(world: World) -> Iterator[str]:
+    """No payout was paid by two payments."""
+    paid: dict[str, set[str]] = {}
+    for row in world.network._store.rows(_SENT, (WALLETS_NODE, SERVICE_NODE)):
+        paid.setdefault(row["payout"], set()).add(row["payment_hash"])
+    for payout, hashes in paid.items():
+        if len(hashes) > 1:
+            yield f"{payout[:20]} was paid {len(hashes)} times"
+
+
+def _money(world: World) -> Iterator[str]:
+    """Everybody has what they paid in and earned, less what they were charged and sent."""
+    due = _paid_in(world)
+    for request_id, results in world.auditor.delivered():
+        request = world.facts.requests[request_id]
+        key = key_of(request.customer)
+        worker, tokens, child, _ = nip90.parse_result(results[0], key).content.split()
+        yield from _rightly_delivered(world, request_id, worker, child)
+        delivered = Delivered(request.agent, request.customer, worker, int(tokens), request.bid_msat)
+        charge, shares = dues(delivered, world.facts.referrers)
+        due[request.customer] -= charge
+        if request_id in world.facts.refunded:
+            due.update({request.customer: charge, PLATFORM: -charge})
+        due.update(shares)
+    for row in world.network._store.rows(_SENT, (WALLETS_NODE, SERVICE_NODE)):
+        wallet, (owner, meant) = str(row["label"]).split("/")[1], _whose(world, str(row["payout"]))
+        if wallet != meant:
+            yield f"{row['payout'][:20]} of {owner} went to {wallet}"
+        due[owner] -= row["sent_msat"]
+    for name in NAMES:
+        pubkey = key_of(name).pubkey
+        held = world.auditor.rows(_HELD, pubkey)[0][0]
+        has = _sum(world, f"user/{pubkey}/%") + held
+        if has != due[name]:
+            yield f"{name} has {has} msat and should have {due[name]} msat"
+    for name, accounts in ((PLATFORM, "platform/revenue/%"), ("the operator", CAPITAL)):
+        if _sum(world, accounts) != due[name]:
+            yield f"{name} has {_sum(world, accounts)} msat and should have {due[name]} msat"
+
+
+def _whose(world: World, label: str) -> tuple[str, str]:
+    """Return whose money a payment is, and to whose wallet it was meant to go."""
+    _, cause, *_ = label.split("/")
+    if cause in world.facts.commands:  # a withdrawal: the command is its cause
+        return world.facts.commands[cause][0], world.facts.withdrawn_to[cause]
+    return name_of(cause), name_of(cause)
+
+
+def _paid_in(world: World) -> Counter[str]:
+    """Return what arrived at the node, by whose it is."""
+    due: Counter[str] = Counter(world.facts.given)
+    for row in world.network._store.rows(_RECEIVED, (SERVICE_NODE,)):
+        purpose, _, cause = str(row["label"]).partition("/")
+        if purpose == "gift":
+            due.update(world.facts.gifts[row["bolt11"]].shares(row["received_msat"]))
+            continue
+        if purpose == "job":
+            owner = world.facts.requests[cause].customer
+        else:
+            owner = world.facts.commands[cause][0] if purpose == "topup" else "the operator"
+        due[owner] += row["received_msat"]
+    return due
+
+
+def _rightly_delivered(world: World, request_id: str, worker: str, child: str) -> Iterator[str]:
+    """Only the node that held the current assignment, within its lease, is paid."""
+    rows = world.auditor.rows("SELECT worker, assignment FROM jobs WHERE id = ?", request_id)
+    if not rows or rows[0] != (key_of(worker).pubkey, child):
+        yield f"job {request_id[:6]} paid {worker} for {child[:6]}, which was not the assignment"
+    holder, until = world.facts.leases[child]
+    if holder != key_of(worker).pubkey:
+        yield f"job {request_id[:6]} paid {worker}, but {child[:6]} was given to somebody else"
+    delivered = START + min(world.facts.heard_at[one] for one in world.auditor.deliveries[child])
+    if delivered > until + 1 and world.bot_clock.ahead == 0:
+        yield f"job {request_id[:6]} paid {worker} {delivered - until:.0f} s after the lease"
+
+
+def _receipts(world: World) -> Iterator[str]:
+    """Every zap that was paid has one receipt."""
+    for row in world.network._store.rows(_RECEIVED, (SERVICE_NODE,)):
+        gift, receipts = world.facts.gifts.get(row["bolt11"]), world.auditor.receipts[row["bolt11"]]
+        if gift is not None and receipts != gift.zap:
+            yield f"a gift to {gift.to} has {receipts} receipts"
+
+
+def _sum(world: World, accounts: str) -> int:
+    sql = "SELECT COALESCE(SUM(balance_msat), 0) FROM accounts WHERE id LIKE ?"
+    return int(world.auditor.rows(sql, accounts)[0][0])
+
+
+def _balance(world: World, account: str) -> int:
+    rows = world.auditor.rows("SELECT balance_msat FROM accounts WHERE id = ?", account)
+    return int(rows[0][0]) if rows else 0

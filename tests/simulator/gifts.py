@@ -1,0 +1,165 @@
+"""Money that comes by other ways: zaps and payments to our Lightning Addresses, promo money and card payments.
+
+They come in where the pages and the operator do: at the handlers and the book of the bot as it lives now.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from handlers import pay_requests
+from handlers.pay_requests import Asked
+from handlers.refunds import plan_refunded
+from relaybot.errors import RelaybotError, Unavailable
+from relaybot.nostr import nip19, nip57, nip90
+from relaybot.nostr.event import Event, encode_event
+from tests.simulator.cast import CONTRIBUTORS, CUSTOMERS, KEYRING, SCRIBE, key_of
+from tests.simulator.timeline import wait
+from wallet.accounts import person
+from wallet.deposits import CardDeposit, Debt, plan_bought
+from wallet.journals import plan_bonus
+from wallet.ledger import Journal
+from wallet.lots import NOTHING, card_account
+from wallet.money import from_sat
+from wallet.states import DepositState
+
+if TYPE_CHECKING:
+    from tests.simulator.people import Person
+    from tests.simulator.world import World
+
+SERVICE = "service"  # the name by which the service itself is paid
+
+
+@dataclass(frozen=True, slots=True)
+class Gift:
+    """What an invoice for a gift was asked for: whose it is when it is paid, and whether a receipt is owed."""
+
+    kind: str  # `person` or `agent`
+    to: str
+    zap: bool
+
+    def shares(self, msat: int) -> Counter[str]:
+        """Return who gets what of it; an agent's tip goes to those its split names, as 200 to 100."""
+        if self.kind == "person":
+            return Counter({self.to: msat})
+        alice, dave = msat * 200 // 300, msat * 100 // 300
+        return Counter({"alice": alice, "dave": dave, "the platform": msat - alice - dave})
+
+
+async def give(giver: Person) -> None:
+    """Zap or pay somebody, and pay the invoice, or not."""
+    world, chance = giver.world, giver.chance
+    sat = chance.choice((30, 210, 1_050))
+    asking = _asks_for_payment(world)
+    what = chance.choice(("service", "user", "zap user", "agent", "job" if asking else "user"))
+    to = chance.choice((*CUSTOMERS, *CONTRIBUTORS))
+    match what:
+        case "service":
+            name, gift, recipient = SERVICE, Gift("person", giver.name, zap=True), KEYRING.key("service").pubkey
+        case "agent":
+            name, gift, recipient = SCRIBE, Gift("agent", "", zap=False), ""
+        case "job":
+            assert asking is not None
+            request = world.facts.requests[asking.tag("e") or ""]
+            name, gift, recipient = request.agent, Gift("person", request.customer, zap=True), asking.pubkey
+        case _:
+            recipient = key_of(to).pubkey
+            name, gift = nip19.encode_npub(recipient), Gift("person", to, zap=what == "zap user")
+    zapped = asking if what == "job" else None
+    await _pay(giver, name, gift, sat, _zap(giver, recipient, sat, zapped) if gift.zap else "")
+
+
+def _zap(giver: Person, recipient: str, sat: int, zapped: Event | None) -> str:
+    request = nip57.build_zap_request(
+        giver.key,
+        recipient=recipient,
+        relays=["wss://zaps.test"],
+        amount_msat=sat * 1_000,
+        zapped=zapped,
+        now=giver.world.clock.now(),
+    )
+    return encode_event(request)
+
+
+async def _pay(giver: Person, name: str, gift: Gift, sat: int, zap: str) -> None:
+    world, life = giver.world, giver.world.life
+    if life is None or life.bot is None or not life.alive:
+        return
+    world.tell(f"{giver.name} wants to give {sat} sat: {name[:12]}, {'zap' if zap else 'plain'}")
+    try:
+        answer = await life.visit(pay_requests.request(life.bot, name, Asked(str(sat * 1_000), nostr=zap)))
+    except RelaybotError as error:
+        world.tell(f"the gift is refused: {error}")
+        return
+    if answer is not None:
+        world.facts.gifts[answer["pr"]] = gift
+        await giver.pay_somehow(answer["pr"], sat * 1_000)
+
+
+def _asks_for_payment(world: World) -> Event | None:
+    """Return the newest 7000 that asks for payment in the open, if there is one."""
+    for request_id in reversed(world.facts.requests):
+        for event in world.heard.get(request_id, []):
+            if event.kind == nip90.FEEDBACK_KIND and event.tag("status") == "payment-required":
+                return event
+    return None
+
+
+async def grant(world: World, name: str, number: int) -> None:
+    """Have the operator give somebody promo money."""
+    amount = from_sat(300)
+    journal = plan_bonus(person(key_of(name).pubkey), amount, "first job free")
+    await _book(world, journal, f"test/bonus/{number}", name, amount)
+
+
+async def buy_by_card(world: World, name: str, number: int) -> None:
+    """Have somebody buy balance by card; not where referrers are, whose part then depends on the class."""
+    if world.facts.referrers:
+        return
+    pubkey, amount = key_of(name).pubkey, from_sat(1_500)
+    deposit = CardDeposit(
+        id=f"test-{number}",
+        version=1,
+        account=card_account(person(pubkey)),
+        pubkey=pubkey,
+        amount_msat=amount,
+        state=DepositState.GOOD,
+        written_off_msat=NOTHING,
+        created_at=world.clock.now(),
+    )
+    await _book(world, plan_bought(deposit, Debt(NOTHING)), f"test/card/{number}", name, amount)
+
+
+async def refund(world: World, request_id: str) -> None:
+    """Have the operator pay a delivered job back, out of the platform's own."""
+    world.tell(f"the operator pays job {request_id[:6]} back")
+    while request_id not in world.facts.refunded:
+        life = world.life
+        if life is not None and life.bot is not None and life.alive:
+            decide = partial(plan_refunded, life.bot, request_id)
+            try:
+                answer = await life.visit(life.bot.book.decide(decide))
+            except Unavailable:
+                answer = None
+            if answer is not None and answer.done:
+                world.facts.refunded.add(request_id)
+        await wait(2)
+
+
+async def _book(world: World, journal: Journal, key: str, name: str, amount: int) -> None:
+    """Apply a journal of the operator's under its key, until it stands."""
+    world.tell(f"{name} gets {amount} msat: {key}")
+    world.facts.given[name] += amount
+    while True:
+        life = world.life
+        if life is not None and life.bot is not None and life.alive:
+            try:
+                answer = await life.visit(life.bot.book.apply(journal.plan(key)))
+            except RelaybotError:
+                answer = None
+            if answer is not None and answer.done:
+                return
+        await wait(2)

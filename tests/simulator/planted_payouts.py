@@ -1,0 +1,139 @@
+"""The faults that are planted in payouts: how a payment that is unknown, slow or lost can cost money."""
+
+from __future__ import annotations
+
+from tests.simulator.planted import Mutant, one
+
+IN_PAYOUTS = (
+    one(
+        "what is unknown is taken for failed",
+        "wallet/payout_plans.py",
+        "if evidence and _is_definite(attempt, evidence, since, rules, now):",
+        "if found.report.state is not PaymentState.PENDING:",
+    ),
+    one(
+        "what is pending is taken for failed",
+        "wallet/payout_plans.py",
+        "if evidence and _is_definite(attempt, evidence, since, rules, now):",
+        "if found.report.state is PaymentState.PENDING or (\n"
+        "        evidence and _is_definite(attempt, evidence, since, rules, now)\n    ):",
+    ),
+    one(
+        "what is pending is taken for paid",
+        "wallet/payout_plans.py",
+        "if found.report.state is PaymentState.SETTLED:",
+        "if found.report.state in {PaymentState.SETTLED, PaymentState.PENDING}:",
+    ),
+    one(
+        "one failed attempt is an end while the call still looks for routes",
+        "wallet/payout_plans.py",
+        'if evidence == FAILED and now < attempt["sent_at"] + rules.call_seconds:',
+        "if False:",
+    ),
+    one(
+        "an HTLC on its way is not looked for",
+        "wallet/payouts.py",
+        "in_flight = payment_hash in await self._lightning.htlc_hashes()",
+        "in_flight = False",
+    ),
+    one(
+        "a node that catches up is believed",
+        "wallet/payouts.py",
+        "synced = (await self._lightning.info()).synced",
+        "synced = True",
+    ),
+    one(
+        "empty records mean failed at once",
+        "wallet/payout_plans.py",
+        'return bool(now - since >= seconds and now - attempt["expires_at"] >= seconds)',
+        "return True",
+    ),
+    Mutant(
+        "another invoice is paid while the first payment is unknown",
+        (
+            (
+                "wallet/payouts.py",
+                "                    await self._inquire(payout, attempt)",
+                "                    await self._prepare(payout)",
+            ),
+            (
+                "wallet/states.py",
+                "        (PayoutState.PAYING, PayoutStep.PAY): PayoutState.PAID,",
+                (
+                    "        (PayoutState.PAYING, PayoutStep.PREPARE): PayoutState.PAYING,\n"
+                    "        (PayoutState.PAYING, PayoutStep.STOP): PayoutState.STOPPED,\n"
+                    "        (PayoutState.PAYING, PayoutStep.PAY): PayoutState.PAID,"
+                ),
+            ),
+        ),
+    ),
+    one(
+        "the call is made before it is noted",
+        "wallet/payouts.py",
+        "        answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))\n"
+        "        if answer.verdict is Verdict.APPLIED:  # `already`: another process did it, and makes the call\n"
+        "            await self._call(payout, attempt)",
+        "        await self._lightning.pay(\n"
+        '            attempt["bolt11"], maxfee_msat=Msat(payout["reserve_msat"]), label=f"payout/{payout[\'id\']}"\n'
+        "        )\n"
+        "        answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))\n"
+        "        if answer.verdict is Verdict.APPLIED:\n"
+        "            await self._call(payout, attempt)",
+    ),
+    one(
+        "the reserve that was not needed is kept",
+        "wallet/payout_plans.py",
+        '        (escrow, owner, payout["reserve_msat"] - charged, "reserve not needed"),\n',
+        "",
+    ),
+    one(
+        "the platform bears every routing fee",
+        "wallet/payout_plans.py",
+        'charged = min(fee, payout["reserve_msat"])',
+        "charged = 0",
+    ),
+    one(
+        "a payment may cost more than its reserve",
+        "wallet/payouts.py",
+        'maxfee_msat=Msat(payout["reserve_msat"]),',
+        'maxfee_msat=Msat(payout["reserve_msat"] * 3),',
+    ),
+    one(
+        "a failed attempt gives the money back and goes on",
+        "wallet/payout_plans.py",
+        '    transfers, change = _after_failure(payout, reason, payout["attempts"], rules, single=single, now=now)',
+        '    transfers, change = _after_failure(payout, reason, payout["attempts"], rules, single=single, now=now)\n'
+        '    amount = Msat(payout["amount_msat"])\n'
+        '    transfers = (Transfer(hold(cause_of(payout["id"])), user(payout["pubkey"]), amount, "back"),)',
+    ),
+    one(
+        "a payout that waits is forgotten",
+        "wallet/payouts.py",
+        "WHERE (next_at <= :now OR next_at > :latest) AND rail = :rail",
+        "WHERE (next_at <= :now OR next_at > :latest) AND rail = :rail AND state <> 'waiting'",
+    ),
+    one(
+        "a withdrawal is held without its fee reserve",
+        "wallet/opening.py",
+        'held = Transfer(user(owner["id"]), hold(cause_of(payout_id)), Msat(amount + reserve), "hold")',
+        'held = Transfer(user(owner["id"]), hold(cause_of(payout_id)), amount, "hold")',
+    ),
+    one(
+        "a withdrawal to a used invoice is tried again with it",
+        "wallet/payout_plans.py",
+        'single = attempt["bolt11"] == payout["target"]',
+        'single = attempt["bolt11"] == ""',
+    ),
+    one(
+        "a payment hash may settle a second payout",
+        "wallet/payouts.py",
+        '        if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:',
+        "        if False:",
+    ),
+    one(
+        "nobody looks at balances after they were paid",
+        "handlers/assignments.py",
+        "        *check_payouts([part.to for part in parts if part.to is not None], now),\n",
+        "",
+    ),
+)

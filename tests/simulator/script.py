@@ -1,0 +1,179 @@
+"""The script of a story: what people do and what goes wrong, drawn from the seed, then a quiet evening.
+
+Every seed has its own taste: some mishaps never happen in it, others often (so rare mixtures are met at all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from relaybot.nostr import nip19
+from tests.simulator import evening, gifts, mishaps
+from tests.simulator.cast import CUSTOMERS, NAMES, REFERRER, WORKERS, key_of
+from tests.simulator.people import Person
+from tests.simulator.timeline import Chance, wait
+from tests.simulator.workers import Worker
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+GAP_SECONDS = 9.0  # the longest pause between two things that happen
+QUIET_LOOK_SECONDS = 15.0
+QUIET_SECONDS_MAX = 4_000.0
+QUIET_GRAIN = 8.0
+DUSK_SECONDS = 420.0
+
+Action = Callable[["Stage"], Awaitable[None]]
+
+
+class Stage:
+    """The world, and who acts in it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.chance = world.chance("script")
+        self.people = {name: Person(world, name) for name in NAMES}
+
+    def somebody(self, names: tuple[str, ...] = CUSTOMERS) -> Person:
+        """Return one of `names` by chance."""
+        return self.people[self.chance.choice(names)]
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Let somebody do something while the story goes on."""
+        self.world.spawn(work).set_name("person")
+
+
+async def play(world: World, steps: int) -> None:
+    """Play a story of so many steps, then wait for quiet and look at everything."""
+    stage = Stage(world)
+    world.spawn(world.keep_alive())
+    for name in WORKERS:
+        world.spawn(Worker(world, name).run())
+    await _prologue(stage)
+    taste = world.chance("taste")
+    actions = {action: weight * taste.choice((0, 0.5, 1, 1, 2.5)) for action, weight in ACTIONS.items()}
+    actions |= ALWAYS
+    for number in range(steps):
+        await wait(stage.chance.seconds(GAP_SECONDS))
+        action = stage.chance.choices(list(actions), list(actions.values()))[0]
+        await action(stage)
+        if world.auditor.broken:
+            world.tell(f"the story ends at step {number + 1}")
+            return
+    await _quiet(stage)
+
+
+async def _prologue(stage: Stage) -> None:
+    """Name referrers before anything is earned, in some stories."""
+    referrer = nip19.encode_npub(key_of(REFERRER).pubkey)
+    for name in ("alice", "bob"):
+        if stage.chance.of(30):
+            answer = await stage.people[name].command(f"refer {referrer}")
+            if answer.startswith("Thank you"):
+                stage.world.facts.referrers[name] = REFERRER
+    for name, way in (("alice", "profile"), ("carol", "10133"), ("dave", "command"), ("heidi", "command")):
+        if stage.chance.of(50):
+            stage.begin(stage.people[name].states_target(way))
+
+
+async def _quiet(stage: Stage) -> None:
+    """Let all mishaps end, wait until nothing is left over, and prove everything; then once more after a restart."""
+    world = stage.world
+    if stage.chance.of(15):
+        await _dusk(stage)
+    mishaps.end_all(stage)
+    world.tell("the evening is quiet")
+    await _settled(world)
+    if not world.auditor.broken:
+        evening.check(world)
+    if not world.auditor.broken and stage.chance.of(25):
+        world.kill()
+        await wait(30)
+        await _settled(world)
+        evening.check(world)
+
+
+async def _dusk(stage: Stage) -> None:
+    """Leave the node as it is for long, so that invoices expire and patience ends while a payment is unknown."""
+    world = stage.world
+    world.tell("a long dusk: the node stays as it is")
+    world.loop.grain = QUIET_GRAIN / 2
+    if stage.chance.of(50):
+        mishaps.knows_nothing(world)
+    await wait(DUSK_SECONDS)
+
+
+async def _settled(world: World) -> None:
+    world.quiet, world.loop.grain = True, QUIET_GRAIN
+    until = world.loop.time() + QUIET_SECONDS_MAX
+    while not world.auditor.broken:
+        await wait(QUIET_LOOK_SECONDS)
+        mishaps.let_payments_end(world)
+        left = list(evening.left_over(world))
+        if not left and not world.busy():
+            return
+        if world.loop.time() > until:
+            world.auditor.found(f"stuck: {'; '.join(left) or 'somebody still waits'}")
+
+
+# ---- what people do
+
+
+async def _order(stage: Stage) -> None:
+    stage.begin(stage.somebody().order())
+
+
+async def _two_orders(stage: Stage) -> None:
+    """Ask for two jobs at once, perhaps against a balance that covers one (A8)."""
+    customer = stage.somebody()
+    stage.begin(customer.order(hurry=True))
+    stage.begin(customer.order(hurry=True))
+
+
+async def _top_up(stage: Stage) -> None:
+    stage.begin(stage.somebody().top_up(stage.chance.choice((150, 700, 1_000, 2_500))))
+
+
+async def _states_target(stage: Stage) -> None:
+    ways = ("command", "command", "10133", "profile", "keep")
+    stage.begin(stage.somebody(NAMES).states_target(stage.chance.choice(ways)))
+
+
+async def _gives(stage: Stage) -> None:
+    stage.begin(gifts.give(stage.somebody()))
+
+
+async def _is_granted(stage: Stage) -> None:
+    how = stage.chance.choice((gifts.grant, gifts.buy_by_card))
+    stage.begin(how(stage.world, stage.somebody().name, stage.chance.getrandbits(40)))
+
+
+async def _refunds(stage: Stage) -> None:
+    done = [request_id for request_id, _ in stage.world.auditor.delivered()]
+    if done:
+        stage.begin(gifts.refund(stage.world, stage.chance.choice(done)))
+
+
+async def _withdraws(stage: Stage) -> None:
+    stage.begin(stage.somebody((*CUSTOMERS, "alice", "carol")).withdraw())
+
+
+async def _says_something(stage: Stage) -> None:
+    text = stage.chance.choice(("balance", "payout", "topup -3", "topup 0.5", "blance", "payout threshold 300"))
+    stage.begin(stage.somebody(NAMES).command(text, twice=stage.chance.of(20)))
+
+
+ALWAYS: dict[Action, float] = {_order: 36, _top_up: 14}
+ACTIONS: dict[Action, float] = {
+    _two_orders: 4,
+    _gives: 8,
+    _is_granted: 5,
+    _refunds: 3,
+    _withdraws: 8,
+    _states_target: 6,
+    _says_something: 4,
+    **mishaps.MISHAPS,
+}
+
+__all__ = ["Chance", "play"]
