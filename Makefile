@@ -9,7 +9,7 @@ LNBITS := build/lnbits
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
+.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -50,6 +50,9 @@ sim: setup  ## play stories of the whole bot: SEED=… tells one, SEEDS=first:en
 
 sim-mutants: setup  ## plant faults one at a time, and see that the stories find each
 	$(BIN)/python -m tests.simulator.mutants
+
+test-relay: setup  ## ask any relay what the NIPs want of it: make test-relay URL=ws://127.0.0.1:7777
+	RELAY_URL=$(URL) $(BIN)/python -m pytest -rs tests/conformance
 
 check: setup  ## format, lint, types, the order of the floors
 	$(BIN)/ruff format --check .

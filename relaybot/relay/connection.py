@@ -214,6 +214,7 @@ class Connection(asyncio.Protocol):
             elif asks_for_websocket(bytes(head[:end]), RELAY_PATH):
                 self._websocket = Websocket(bytes(head[:end]), self._all.limits.message_bytes_max)
                 if self._all.limits.auth_required:
+                    self._write_websocket(self._websocket)  # the handshake's answer goes first
                     self._ask_whose()
                 self._receive(self._websocket, bytes(head[end:]))
             else:

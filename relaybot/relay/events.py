@@ -39,7 +39,7 @@ from relaybot.relay.event_table import (
     WRITER_PRAGMAS,
     expiration_row,
 )
-from relaybot.relay.event_writes import NEVER, Arrival, EventWriter, Outcome, known_ids
+from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
 from relaybot.relay.quick_answers import QuickAnswers
 from relaybot.relay.removals import Removal
 from relaybot.relay.settings import RelayLimits
@@ -62,7 +62,7 @@ class EventStore:
 
     def __init__(self, path: Path, lock: IO[bytes], readers: Sequence[_Reader], probe: Probe) -> None:
         """Start the writer on a file that `open` has prepared."""
-        self.next_expiry = NEVER  # nothing stored expires before; kept by the writer
+        self.next_expiry = 0  # nothing stored expires before; kept by the writer, once it has looked
         self._path = path
         self._lock = lock
         self._probe = probe

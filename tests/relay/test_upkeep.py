@@ -73,7 +73,7 @@ async def test_nothing_is_looked_for_before_its_time(store: EventStore) -> None:
 async def test_the_next_expiry_is_known_after_a_restart(path: Path) -> None:
     for expected in (NEVER, NOW + 7):
         store = await EventStore.open(path, RelayLimits())
-        await store.count(EVERYTHING, NOW)
+        await written_to(store, [LASTING])
         assert store.next_expiry == expected
         await written_to(store, [ending("once", NOW + 7)])
         await store.close()
