@@ -43,8 +43,10 @@ from relaybot.processes import ALONE, Process, join
 from relaybot.reader import OWN_RELAY, Reader
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
+from relaybot.relay.removals import Retention
 from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
+from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
 from relaybot.web.addresses import address_routes
@@ -64,6 +66,8 @@ from wallet.money import format_sat
 log = structlog.get_logger()
 
 CURSOR_SECONDS = 60  # how often it is noted up to when the embedded relay was read
+DAY_SECONDS = 86_400
+UPKEEP_SECONDS = 1  # how often it is looked for events that have expired
 STOP_SECONDS = 10  # for each part to end by itself
 
 
@@ -149,7 +153,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
     def is_fit() -> bool:
         return is_ready.is_set() and not bot.alarms.standing
 
-    others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
+    others = {url: RelayConnection(url, jitter=random.random, keypair=bot.service) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
         own = None
         if Role.RELAY in share.roles:
@@ -178,6 +182,8 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
             summaries = Filter(kinds=frozenset({SUMMARY_KIND}), authors=frozenset({keyring.key("books").pubkey}))
             await own.hub.subscribe([summaries], partial(_show_day, own.published))
             await reader.read_own(own.hub)
+            upkeep = repeat("upkeep", own.upkeep.step, wake=asyncio.Event(), seconds=UPKEEP_SECONDS)
+            tasks.create_task(upkeep, name="upkeep")
             progress = repeat("progress", reader.keep_up_own, wake=asyncio.Event(), seconds=CURSOR_SECONDS)
             tasks.create_task(progress, name="progress")  # not before: the note would pass over what is still unread
         if Role.BOT in share.roles:
@@ -195,6 +201,7 @@ class _OwnRelay:
     reader: Reader
     hub: Hub
     published: PublishedAccounts
+    upkeep: Upkeep
     address: str  # host:port
 
 
@@ -215,12 +222,13 @@ async def _open_relay(
     store = await EventStore.open(config.relay.database, settings.limits, probe)
     stack.push_async_callback(store.close)
     reader = Reader(bot, inbox, store)
-    hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take)
+    hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
     server = RelayServer(hub, settings, pages)
     host, port = await _listen(server, config)
     stack.push_async_callback(_in_time, server.close)
-    return _OwnRelay(reader, hub, published, f"{host}:{port}")
+    upkeep = Upkeep(store, _retention(config), bot.clock)
+    return _OwnRelay(reader, hub, published, upkeep, f"{host}:{port}")
 
 
 async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:
@@ -275,16 +283,34 @@ async def _publish(hub: Hub, event: Event) -> Ok:
     return await hub.publish(encode_event(event).encode(), event)
 
 
+async def _has_account(book: Book, pubkey: str) -> bool:
+    return await book.row("users", pubkey) is not None
+
+
 def _relay_settings(config: Config, keyring: Keyring) -> RelaySettings:
     relay = config.relay
     limits = {one.name: getattr(relay, one.name) for one in fields(RelayLimits) if hasattr(relay, one.name)}
+    for name in ("kinds_allowed", "kinds_refused", "kinds_of_members"):
+        limits[name] = frozenset().union(*limits[name])
+    limits["kinds_refused"] |= RelayLimits().kinds_refused
+    for name in ("authors_allowed", "authors_denied"):
+        limits[name] = frozenset(limits[name])
     return RelaySettings(
         name=config.service.name,
         description=relay.description,
         contact=relay.contact,
         self_pubkey=keyring.key("relay").pubkey,
+        icon=f"http{relay.url[2:].rstrip('/')}/icon.svg" if relay.url and config.web.enabled else "",
+        url=relay.public_url,
         limits=RelayLimits(**limits),
     )
+
+
+def _retention(config: Config) -> list[Retention]:
+    return [
+        Retention(rule.kinds, rule.days * DAY_SECONDS if rule.days is not None else None, rule.events_max)
+        for rule in config.relay.retention
+    ]
 
 
 def _site(config: Config, bot: Bot) -> Site:

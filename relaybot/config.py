@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from relaybot.errors import BadConfig
 from relaybot.settings.environment import override
+from relaybot.settings.relay import Relay
 from relaybot.settings.sections import (
     Accounting,
     AgentSettings,
@@ -33,7 +34,6 @@ from relaybot.settings.sections import (
     Outgoing,
     Payouts,
     Referrals,
-    Relay,
     Service,
     Web,
     Workers,

@@ -47,8 +47,10 @@ class Person:
 
     async def listen(self) -> None:
         """Subscribe to everything that names this person."""
-        mine = Filter(tags={"p": frozenset({self.pubkey})})
-        await self._relay.subscribe("mine", lambda: [mine], self._on_event)
+        to_me = {"p": frozenset({self.pubkey})}
+        # Whoever names the kind of private messages is asked for AUTH; without it, they are left out.
+        mine = [Filter(tags=to_me), Filter(kinds=frozenset({nip59.WRAP_KIND}), tags=to_me)]
+        await self._relay.subscribe("mine", lambda: mine, self._on_event)
 
     async def publish(self, kind: int, content: str, tags: Sequence[Sequence[str]] = ()) -> Event:
         """Sign and publish an event; return it when the relay has it."""
