@@ -34,14 +34,10 @@ def command_work(command: Sequence[str], *, output_bytes_max: int) -> Work:
         process = await _start(command)
         try:
             output, last_words = await _talk(process, _document(job), output_bytes_max)
-            status = await process.wait()
-        except BaseException:
-            _kill(process)
-            raise
+            # Nobody waits for a program whose pipes were not read to their end: asyncio would wait for ever.
+            status = await process.wait() if output is not None else None
         finally:
-            # asyncio has no public way to let go of pipes that are not read to their end.
-            process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  asyncio has no other way
-            await process.wait()
+            await _end(process)
         if output is None:
             raise WorkFailed(f"output is larger than {output_bytes_max} bytes")
         if status != 0:
@@ -59,13 +55,28 @@ def _document(job: JobRequest) -> bytes:
 
 
 async def _start(command: Sequence[str]) -> Process:
+    """Start the program; a cancellation waits until it has started, for asyncio cannot let go of one that half has."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
-    try:
-        return await asyncio.create_subprocess_exec(
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
         )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _end(await starting)
+        raise
     except OSError as error:
         raise WorkFailed(f"the command cannot be started: {type(error).__name__}") from None
+
+
+async def _end(process: Process) -> None:
+    """Kill the program with its children, if it runs, and let go of its pipes."""
+    _kill(process)
+    # asyncio has no public way to let go of pipes that are not read to their end.
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  asyncio has no other way
+    await process.wait()
 
 
 async def _talk(process: Process, document: bytes, bytes_max: int) -> tuple[bytes | None, str]:

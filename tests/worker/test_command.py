@@ -142,6 +142,14 @@ async def test_a_program_that_is_interrupted_is_killed_with_its_children(tmp_pat
         assert await asyncio.to_thread(reading.read) == ""  # the end: both are gone
 
 
+async def test_a_program_that_is_interrupted_while_it_starts_is_ended() -> None:
+    working = asyncio.create_task(sh("sleep 1000"))
+    await asyncio.sleep(0)  # it is being started
+    working.cancel()
+    await asyncio.wait([working])
+    assert working.cancelled()
+
+
 async def test_a_node_runs_its_command_for_an_assignment(office: Office) -> None:
     async with office.open(work=None, command=("cat",)):
         await office.give(assignment("issue 1"))
