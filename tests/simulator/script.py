@@ -18,7 +18,7 @@ from tests.simulator.workers import Worker
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
-GAP_SECONDS = 9.0  # the longest pause between two things that happen
+GAP_SECONDS = 6.0  # the longest pause between two things that happen
 QUIET_LOOK_SECONDS = 15.0
 QUIET_SECONDS_MAX = 4_000.0
 QUIET_GRAIN = 8.0
