@@ -33,12 +33,6 @@ _LEDGER = (
         "return None",
     ),
     one(
-        "a row that is there may be inserted again",
-        "wallet/ledger.py",
-        'return "is there already" if row is not None else None',
-        "return None",
-    ),
-    one(
         "one msat is lost on the way",
         "wallet/ledger.py",
         "credit_after = after(transfer.credit, transfer.amount_msat)",
@@ -77,7 +71,7 @@ _MONEY_IN = (
                 "handlers/settlements.py",
                 "        answer = await bot.book.decide(lambda: _decide(bot, settlement))",
                 (
-                    '        early = Put("cursors", CURSOR, {"value": settlement.pay_index})\n'
+                    '        early = written("cursors", CURSOR, row, {"value": settlement.pay_index})\n'
                     '        await bot.book.apply(Plan(f"early/{settlement.pay_index}", changes=(early,)))\n'
                     "        answer = await bot.book.decide(lambda: _decide(bot, settlement))"
                 ),
@@ -94,25 +88,17 @@ _MONEY_IN = (
         (
             (
                 "handlers/settlements.py",
-                '    after = row["value"] if row is not None else 0\n',
-                "    after = _SEEN[-1] if _SEEN else 0\n",
+                "    return journal.plan(key, moved, paid)",
+                '    return journal.plan(f"{key}/{bot.clock.now()}", paid)',
             ),
             (
                 "handlers/settlements.py",
-                "    if settlement is not None:\n",
-                "    if settlement is not None:\n        _SEEN.append(settlement.pay_index)\n",
+                '        assert answer.done, f"settlement {settlement.pay_index}: {answer.reason}"',
+                (
+                    '        late = written("cursors", CURSOR, row, {"value": settlement.pay_index})\n'
+                    '        await bot.book.apply(Plan(f"late/{settlement.pay_index}", changes=(late,)))'
+                ),
             ),
-            (
-                "handlers/settlements.py",
-                'if row is not None and row["value"] >= settlement.pay_index:',
-                "if False:",
-            ),
-            (
-                "handlers/settlements.py",
-                'key = f"invoice/{settlement.payment_hash}/settled"',
-                'key = f"invoice/{settlement.payment_hash}/settled/{bot.clock.now()}"',
-            ),
-            ("handlers/settlements.py", "WAIT_SECONDS = 60", "_SEEN: list[int] = []\nWAIT_SECONDS = 60"),
         ),
     ),
     one(
@@ -177,12 +163,6 @@ _JOBS = (
         "any key may deliver for a node",
         "handlers/assignments.py",
         'if event.pubkey != assignment["worker"]:',
-        "if False:",
-    ),
-    one(
-        "a lease that has run out is obeyed",
-        "handlers/assignments.py",
-        'if bot.clock.now() > assignment["lease_until"]:',
         "if False:",
     ),
     one(
