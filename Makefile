@@ -8,7 +8,7 @@ PEERS := build/peers
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs lock clean
+.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -39,7 +39,7 @@ test: setup  ## run all tests; words and rules must be covered whole, everything
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
 
 test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
-	$(BIN)/python -m pytest --real-nodes tests/lightning tests/regtest
+	$(BIN)/python -m pytest -rs --real-nodes tests/lightning tests/regtest
 
 SEEDS ?= 0:200
 STEPS ?= 24
@@ -77,6 +77,9 @@ bench-book: setup  ## durable charges a second
 
 bench-jobs: setup  ## whole jobs a second
 	$(BIN)/python -m tests.bench.jobs $(BENCH)
+
+kills: setup  ## two service processes on one book, killed at random a hundred times under load
+	$(BIN)/python -m tests.kills $(KILLS)
 
 lock:  ## write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --group build -o requirements.lock

@@ -7,6 +7,7 @@ from handlers.jobs import cause_of
 from handlers.states import JobState
 from relaybot.errors import Rejected
 from wallet.accounts import person
+from wallet.book import transfers_of
 from wallet.charges import charged_of, plan_refund
 from wallet.ledger import Plan, Update
 from wallet.lots import Escrow, Lot, Mix
@@ -25,7 +26,7 @@ async def plan_refunded(bot: Bot, job_id: str) -> Plan:
         raise Rejected("invalid", "this job was not charged: there is nothing to pay back", state=job["state"])
     customer = job["customer"]
     async with bot.book.database.snapshot() as reader:
-        booked = await reader.fetch("SELECT * FROM transfers WHERE plan = :plan", plan=f"{cause}/capture")
+        booked = await transfers_of(reader, f"{cause}/capture")
         lots = await reader.fetch("SELECT * FROM lots WHERE cause = :cause ORDER BY id", cause=cause)
     escrow = Escrow(cause, person(customer), Mix())
     charged, pieces = charged_of(escrow, booked, [Lot.of_row(row) for row in lots])

@@ -27,6 +27,7 @@ from splits.compute import Part
 from splits.resolved import ResolvedSplit
 from splits.tips import REFERRER, Weights, share_out, weights_of
 from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, Class, hold, owner, user
+from wallet.book import transfers_of
 from wallet.ledger import Change, Journal, Put, Transfer, Update, Values
 from wallet.lightning import Settlement
 
@@ -167,10 +168,7 @@ async def _weights_of_agent(bot: Bot, agent_id: str) -> Weights:
 
 async def _weights_of_job(bot: Bot, job_id: str) -> Weights:
     """Return who was paid how much for a job; of one that was not charged, whom its split names."""
-    rows = await bot.book.database.fetch(
-        "SELECT credit, amount_msat, reason FROM transfers WHERE plan = :plan ORDER BY seq",
-        plan=f"{cause_of(job_id)}/capture",
-    )
+    rows = await transfers_of(bot.book.database, f"{cause_of(job_id)}/capture")
     weights: Counter[tuple[str, str]] = Counter()
     for row in rows:
         role, colon, _ = row["reason"].partition(":")

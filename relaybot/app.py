@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,12 @@ from relaybot import visits
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
 from relaybot.connection import RelayConnection
-from relaybot.db.database import Database
+from relaybot.db.database import SharedDatabase
 from relaybot.db.migrations import load_migrations
 from relaybot.db.postgres import open_postgres
 from relaybot.db.sqlite import open_sqlite
 from relaybot.errors import BadConfig, Rejected
+from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring
 from relaybot.loops import repeat
 from relaybot.nostr import nip19
@@ -38,6 +39,7 @@ from relaybot.nostr.messages import Ok
 from relaybot.outbox import Publish
 from relaybot.outgoing import Outgoing, OutgoingLimits
 from relaybot.probe import Probe, no_probe, probed
+from relaybot.processes import ALONE, Process, join
 from relaybot.reader import OWN_RELAY, Reader
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
@@ -49,7 +51,7 @@ from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
-from relaybot.workings import Doors, build_bot, build_inbox, standing_tasks
+from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
 from wallet.book import Book
 from wallet.cln import CoreLightning
@@ -65,7 +67,7 @@ STOP_SECONDS = 10  # for each part to end by itself
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the running service is found."""
+    """Where the running service is found; '' for what another process has."""
 
     relay: str
     web: str
@@ -74,28 +76,45 @@ class Addresses:
     agents: Mapping[str, str]  # agent id → hex pubkey
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What this process does of the whole."""
+
+    process: Process
+    roles: Collection[Role]
+
+
 Ready = Callable[[Addresses], None]
 
 
 async def serve(
-    config: Config, env: Mapping[str, str], *, ready: Ready, probe: Probe = no_probe, clock: Clock | None = None
+    config: Config,
+    env: Mapping[str, str],
+    *,
+    ready: Ready,
+    probe: Probe = no_probe,
+    clock: Clock | None = None,
+    roles: Collection[Role] = tuple(Role),
 ) -> None:
-    """Run the service until it is cancelled; `ready` is called once everything answers."""
+    """Run the service, or these roles of it, until it is cancelled; `ready` is called once everything answers."""
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         database = await open_book_database(config, clock, probe)
         stack.push_async_callback(database.close)
+        process = await join(database, secrets.token_hex(8))
+        stack.push_async_callback(process.leave)
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning = await stack.enter_async_context(open_lightning(config, clock, probe))
         book = Book(database, clock)
         bot = build_bot(config, keyring, book, lightning, clock, chance=secrets.token_bytes)
+        share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
-            await _run(config, bot, keyring, ready=ready, probe=probe)
+            await _run(config, bot, keyring, share, ready=ready, probe=probe)
             committing.cancel()
 
 
-async def open_book_database(config: Config, clock: Clock, probe: Probe = no_probe) -> Database:
+async def open_book_database(config: Config, clock: Clock, probe: Probe = no_probe) -> SharedDatabase:
     """Open the database of the book, brought up to date."""
     where, migrations = config.database, load_migrations()
     if isinstance(where, Path):
@@ -119,44 +138,73 @@ async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) 
         yield node if probe is no_probe else probed(node, probe)
 
 
-async def _run(config: Config, bot: Bot, keyring: Keyring, *, ready: Ready, probe: Probe) -> None:
-    books = keyring.key("books")
-    published = PublishedAccounts(books.pubkey)
-    settings = _relay_settings(config, keyring)
-    inbox = build_inbox(bot)
+async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, ready: Ready, probe: Probe) -> None:
+    inbox = build_inbox(bot, share.process if Role.BOT in share.roles else ALONE)
     is_ready = asyncio.Event()
-    routes = address_routes(bot)
-    pages = build_app(published, _site(config, bot), ready=is_ready.is_set, more=routes) if config.web.enabled else None
     others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
-        store = await EventStore.open(config.relay.database, settings.limits, probe)
-        stack.push_async_callback(store.close)
-        reader = Reader(bot, inbox, store)
-        hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take)
-        stack.push_async_callback(_in_time, hub.close)
-        server = RelayServer(hub, settings, pages)
-        host, port = await _listen(server, config)
-        stack.push_async_callback(_in_time, server.close)
+        own = None
+        if Role.RELAY in share.roles:
+            own = await _open_relay(config, bot, keyring, inbox, stack, is_ready=is_ready.is_set, probe=probe)
+            if not await share.process.does("relay"):
+                raise BadConfig("--roles", "relay", "other roles: another process of this book has the embedded relay")
+        reader = own.reader if own is not None else Reader(bot, inbox, None)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, hub)}
+        relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, own.hub)} if own is not None else {}
         relays |= {url: connection.publish for url, connection in others.items()}
         look_up = partial(reader.look_up_target, list(others.values()))
-        standing = standing_tasks(
-            bot, keyring, inbox, Doors(relays, look_up, _fetcher(config, probe), _visitor(config, probe))
-        )
+        doors = Doors(relays, look_up, _fetcher(config, probe), _visitor(config, probe))
+        standing = standing_tasks(bot, keyring, inbox, doors, process=share.process, roles=share.roles)
         standing |= {f"relay {url}": connection.run() for url, connection in others.items()}
         for name, work in standing.items():
             tasks.create_task(work, name=name)
-        summaries = Filter(kinds=frozenset({SUMMARY_KIND}), authors=frozenset({books.pubkey}))
-        await hub.subscribe([summaries], partial(_show_day, published))
-        await reader.read_own(hub)
-        progress = repeat("progress", reader.keep_up_own, wake=asyncio.Event(), seconds=CURSOR_SECONDS)
-        tasks.create_task(progress, name="progress")  # not before: the note would pass over what is still unread
-        for connection in others.values():
-            await reader.read_other(connection)
-        await announcements.announce(bot, config.relay.public_url)
+        if own is not None:
+            summaries = Filter(kinds=frozenset({SUMMARY_KIND}), authors=frozenset({keyring.key("books").pubkey}))
+            await own.hub.subscribe([summaries], partial(_show_day, own.published))
+            await reader.read_own(own.hub)
+            progress = repeat("progress", reader.keep_up_own, wake=asyncio.Event(), seconds=CURSOR_SECONDS)
+            tasks.create_task(progress, name="progress")  # not before: the note would pass over what is still unread
+        if Role.BOT in share.roles:
+            for connection in others.values():
+                await reader.read_other(connection)
+            await announcements.announce(bot, config.relay.public_url)
         is_ready.set()
-        ready(_addresses(bot, books.pubkey, host, port))
+        ready(_addresses(bot, keyring.key("books").pubkey, own))
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnRelay:
+    """The embedded relay, listening."""
+
+    reader: Reader
+    hub: Hub
+    published: PublishedAccounts
+    address: str  # host:port
+
+
+async def _open_relay(
+    config: Config,
+    bot: Bot,
+    keyring: Keyring,
+    inbox: Inbox,
+    stack: contextlib.AsyncExitStack,
+    *,
+    is_ready: Callable[[], bool],
+    probe: Probe,
+) -> _OwnRelay:
+    """Have the embedded relay and the pages listen until `stack` is left."""
+    settings, published = _relay_settings(config, keyring), PublishedAccounts(keyring.key("books").pubkey)
+    routes = address_routes(bot)
+    pages = build_app(published, _site(config, bot), ready=is_ready, more=routes) if config.web.enabled else None
+    store = await EventStore.open(config.relay.database, settings.limits, probe)
+    stack.push_async_callback(store.close)
+    reader = Reader(bot, inbox, store)
+    hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take)
+    stack.push_async_callback(_in_time, hub.close)
+    server = RelayServer(hub, settings, pages)
+    host, port = await _listen(server, config)
+    stack.push_async_callback(_in_time, server.close)
+    return _OwnRelay(reader, hub, published, f"{host}:{port}")
 
 
 async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:
@@ -167,10 +215,10 @@ async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:
         raise BadConfig("relay.port", found, "a port of this machine that nobody else listens on") from None
 
 
-def _addresses(bot: Bot, books: str, host: str, port: int) -> Addresses:
+def _addresses(bot: Bot, books: str, own: _OwnRelay | None) -> Addresses:
     return Addresses(
-        relay=f"ws://{host}:{port}",
-        web=f"http://{host}:{port}/",
+        relay=f"ws://{own.address}" if own is not None else "",
+        web=f"http://{own.address}/" if own is not None else "",
         service=bot.service.pubkey,
         books=books,
         agents={agent.id: pubkey for pubkey, agent in bot.agents.items()},

@@ -2,8 +2,11 @@
 
 A relay's reading loop only calls `receive`. A handler reads, decides and returns a Plan;
 the mark that its event is done is part of that Plan. So a crash before the Plan handles
-the event again, and a crash after it does not. Two processes may handle the same event:
-the second one's Plan finds the mark and changes nothing.
+the event again, and a crash after it does not.
+
+An event belongs to the process that stored it. When that process is gone, another takes
+it over by a Plan that raises the row's version; every Plan of the work guards it, so a
+process that was only thought to be gone changes nothing any more.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import structlog
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
+from relaybot.loops import repeat
 from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.processes import ALONE, Process
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Update, Values, Verdict
 
@@ -26,6 +31,7 @@ log = structlog.get_logger()
 BATCH_MAX = 256  # rows read at a time
 HANDLED_AT_ONCE = 64  # in each lane
 NOTE_CHARACTERS_MAX = 500
+LOOK_SECONDS = 1.0  # between two looks for events of processes that are gone
 RETRY_SECONDS = 2.0  # after something outside was not available
 
 Decision = Plan | str  # a str is a note: nothing changes but the mark that the event is done
@@ -56,8 +62,10 @@ class Inbox:
         *,
         waiting_max: int,
         waiting: Collection[range] = (),
+        process: Process = ALONE,
     ) -> None:
         self._book = book
+        self._process = process
         self._waiting_max = waiting_max
         self._waiting = 0  # stored by this process and not handled yet
         self._clock = clock
@@ -78,6 +86,7 @@ class Inbox:
             "state": "new",
             "note": "",
             "received_at": self._clock.now(),
+            "holder": self._process.name,
         }
         answer = await self._book.apply(Plan(f"inbox/{event.id}", changes=(Insert("inbox", event.id, values),)))
         self._waiting += answer.verdict is Verdict.APPLIED
@@ -89,6 +98,27 @@ class Inbox:
         async with asyncio.TaskGroup() as tasks:
             for lane in (self._slow, self._quick):
                 tasks.create_task(self._run(lane, tasks))
+            tasks.create_task(repeat("inbox of others", self.take_over, wake=asyncio.Event(), seconds=LOOK_SECONDS))
+
+    async def take_over(self) -> bool:
+        """Take the events of processes that are gone; tell whether there may be more."""
+        rows = await self._book.database.fetch(
+            "SELECT id, version, holder FROM inbox WHERE state = 'new' AND holder <> :me ORDER BY received_at"
+            " LIMIT :limit",
+            me=self._process.name,
+            limit=BATCH_MAX,
+        )
+        gone = {holder for holder in {row["holder"] for row in rows} if await self._process.is_gone(holder)}
+        taken = [row for row in rows if row["holder"] in gone]
+        await asyncio.gather(*(self._take(row) for row in taken))
+        if taken:
+            self._slow.news.set()
+            self._quick.news.set()
+        return len(taken) == BATCH_MAX
+
+    async def _take(self, row: Row) -> None:
+        ours = Update("inbox", row["id"], {"holder": self._process.name}, expect={"version": row["version"]})
+        await self._book.apply(Plan(f"inbox/{row['id']}/taken/{row['version']}", changes=(ours,)))
 
     async def _run(self, lane: _Lane, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -109,7 +139,9 @@ class Inbox:
 
     async def _new(self, lane: _Lane) -> Sequence[Row]:
         return await self._book.database.fetch(
-            f"SELECT id, event FROM inbox WHERE state = 'new' AND {lane.condition} ORDER BY received_at LIMIT :limit",  # noqa: S608  our own kinds
+            f"SELECT id, event FROM inbox WHERE state = 'new' AND holder = :me AND {lane.condition}"  # noqa: S608  our own kinds
+            " ORDER BY received_at LIMIT :limit",
+            me=self._process.name,
             limit=BATCH_MAX + len(self._taken),
         )
 
@@ -142,7 +174,8 @@ class Inbox:
             await self._book.apply(Plan(f"inbox/{event.id}/failed", changes=(failed,)))
             return True
         if answer.verdict is Verdict.ALREADY:  # done by another event or process: only the mark is left
-            mark = handled(event.id, "done before")
+            ours: Values = {"state": "new", "holder": self._process.name}
+            mark = replace(handled(event.id, "done before"), expect=ours)
             await self._book.apply(Plan(f"inbox/{event.id}/done", changes=(mark,)))
         if not answer.done:
             log.warning("event_waits", event_id=event.id, kind=event.kind, reason=answer.reason)
@@ -150,17 +183,17 @@ class Inbox:
 
     async def _decide(self, event: Event) -> Plan | None:
         row = await self._book.row("inbox", event.id)
-        if row is None or row["state"] != "new":
+        if row is None or row["state"] != "new" or row["holder"] != self._process.name:
             return None
         try:
             decision = await self._handler(event.kind)(event)
         except Rejected as refusal:
             decision = f"refused: {refusal}"
         if isinstance(decision, str):
-            mark = handled(event.id, decision)
+            mark = handled(event.id, decision, row["version"])
             log.info("event_done", event_id=event.id, kind=event.kind, note=mark.values["note"])
             return Plan(f"inbox/{event.id}/done", changes=(mark,))
-        return replace(decision, changes=(*decision.changes, handled(event.id, decision.key)))
+        return replace(decision, changes=(*decision.changes, handled(event.id, decision.key, row["version"])))
 
     def _handler(self, kind: int) -> Handler:
         for kinds, handler in self._handlers.items():
@@ -173,7 +206,11 @@ async def _ignore(_event: Event) -> Decision:
     return "nobody handles this kind"
 
 
-def handled(event_id: str, note: str) -> Update:
-    """Return the mark that an event is done, with a note of what became of it; it can quote what a stranger wrote."""
+def handled(event_id: str, note: str, version: int | None = None) -> Update:
+    """Return the mark that an event is done, with a note of what became of it; it can quote what a stranger wrote.
+
+    It guards the `version` by which the event was taken, unless another event makes it pointless.
+    """
     storable = note[:NOTE_CHARACTERS_MAX].encode(errors="replace").decode()  # a lone surrogate is no text
-    return Update("inbox", event_id, {"state": "done", "note": storable}, expect={"state": "new"})
+    guard: Values = {"state": "new"} if version is None else {"state": "new", "version": version}
+    return Update("inbox", event_id, {"state": "done", "note": storable}, expect=guard)

@@ -75,10 +75,10 @@ class Connected(Protocol):
 class Reader:
     """Read the embedded relay and others into the inbox."""
 
-    def __init__(self, bot: Bot, inbox: Inbox, store: Stored) -> None:
+    def __init__(self, bot: Bot, inbox: Inbox, store: Stored | None) -> None:
         self._bot = bot
         self._inbox = inbox
-        self._store = store  # of the embedded relay
+        self._store = store  # of the embedded relay, if this process has it
         self._missed = False  # something of the embedded relay could not be taken when it came
 
     async def take(self, event: Event) -> None:
@@ -152,6 +152,8 @@ class Reader:
         return [one for one in wanted if one.kinds and one.authors != frozenset()]
 
     async def _read_stored(self, filters: Sequence[Filter]) -> None:
+        if self._store is None:
+            return
         async for raws in self._store.query(filters):
             for raw in raws:
                 await self._receive_patiently(parse_event(raw), OWN_RELAY)

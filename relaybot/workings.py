@@ -7,9 +7,9 @@ simulator of tests/simulator hands in doors that it can shut at any moment.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 
 from handlers import assignments, commands, jobs, lots, settlements, targets, workers
@@ -24,9 +24,10 @@ from relaybot.config import Config
 from relaybot.errors import BadConfig
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, read_key
-from relaybot.loops import repeat
+from relaybot.loops import Step, repeat
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import Outbox, Publish
+from relaybot.processes import ALONE, Process
 from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.book import Book
@@ -35,6 +36,15 @@ from wallet.lnurl import Fetcher
 from wallet.payees import Payees
 from wallet.payout_checks import LookUp, PayoutChecks
 from wallet.payouts import Payouts
+
+
+class Role(Enum):
+    """What a process does of the whole; one that is not told does all."""
+
+    RELAY = "relay"  # the embedded relay and the pages, on the port
+    BOT = "bot"  # reads relays, handles what it read, sends what is owed
+    MONEY = "money"  # follows the node: settlements, payouts, card money
+    ACCOUNTS = "accounts"  # publishes the day
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,7 @@ def agent_key(config: Config, keyring: Keyring, agent_id: str) -> KeyPair:
     return read_key(given, f"agents.{agent_id}.nsec_file") if given is not None else keyring.key(f"agent/{agent_id}")
 
 
-def build_inbox(bot: Bot) -> Inbox:
+def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
     """Return the inbox with every handler: this table is what the bot does."""
     handlers = {
         range(1): targets.on_profile,
@@ -108,38 +118,53 @@ def build_inbox(bot: Bot) -> Inbox:
         {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
         waiting_max=bot.config.limits.inbox_max,
         waiting=(range(1059, 1060), range(5000, 6000)),  # whoever asks us for money waits for the node
+        process=process,
     )
 
 
-def standing_tasks(bot: Bot, keyring: Keyring, inbox: Inbox, doors: Doors) -> dict[str, Coroutine[None, None, None]]:
-    """Return everything that goes on for ever, by name."""
-    config, outbox = bot.config, Outbox(bot.book, bot.clock, doors.relays)
-    payouts, courtesies = _payouts(bot, doors), Visits(bot.book, bot.clock, doors.visit)
+def standing_tasks(
+    bot: Bot,
+    keyring: Keyring,
+    inbox: Inbox,
+    doors: Doors,
+    *,
+    process: Process = ALONE,
+    roles: Collection[Role] = tuple(Role),
+) -> dict[str, Coroutine[None, None, None]]:
+    """Return everything that goes on for ever in these roles, by name."""
+    config, book = bot.config, bot.book
 
-    def news(*tables: str) -> asyncio.Event:
-        return bot.book.watch(*tables)
+    def singly(name: str, step: Step, *tables: str, seconds: float = 1) -> Coroutine[None, None, None]:
+        return repeat(name, process.singly(name, step), wake=book.watch(*tables), seconds=seconds)
 
-    standing = {
-        "inbox": inbox.run(),
-        "outbox": repeat("outbox", outbox.step, wake=news("outbox"), seconds=1),
-        "notices": repeat("notices", partial(tell_due, bot), wake=news(), seconds=1),
-        "visits": repeat("visits", courtesies.step, wake=news("visits"), seconds=5),
-        "assign": repeat("assign", partial(assign_held, bot), wake=news("jobs", "workers"), seconds=1),
-        "deadlines": repeat("deadlines", partial(release_due, bot), wake=news(), seconds=1),
-        "settlements": repeat("settlements", partial(settlements.follow_settlements, bot), wake=news(), seconds=1),
-        "payouts": payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max),
-        "lots": repeat("lots", partial(lots.follow_lots, bot), wake=news(), seconds=60),
-    }
-    if config.payouts.enabled:  # else nothing new is opened; what is open goes on
-        checks = PayoutChecks(bot.book, bot.clock, bot.payout_rules, look_up=doors.look_up)
-        wake = news("users", "targets")
-        standing["payout checks"] = repeat("payout checks", checks.open_due, wake=wake, seconds=5)
-    if config.accounting.publish:
-        standing["accounts"] = repeat("accounts", partial(_publish_due, bot, keyring), wake=news(), seconds=60)
+    standing: dict[str, Coroutine[None, None, None]] = {}
+    if Role.BOT in roles:
+        outbox, courtesies = Outbox(book, bot.clock, doors.relays), Visits(book, bot.clock, doors.visit)
+        standing |= {
+            "inbox": inbox.run(),
+            "outbox": singly("outbox", outbox.step, "outbox"),
+            "notices": singly("notices", partial(tell_due, bot)),
+            "visits": singly("visits", courtesies.step, "visits", seconds=5),
+            "assign": singly("assign", partial(assign_held, bot), "jobs", "workers"),
+            "deadlines": singly("deadlines", partial(release_due, bot)),
+        }
+    if Role.MONEY in roles:
+        payouts = _payouts(bot, doors, process)
+        follow = partial(settlements.follow_settlements, bot)
+        standing |= {
+            "settlements": singly("settlements", follow),
+            "lots": singly("lots", partial(lots.follow_lots, bot), seconds=60),
+            "payouts": payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max),
+        }
+        if config.payouts.enabled:  # else nothing new is opened; what is open goes on
+            checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up)
+            standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
+    if Role.ACCOUNTS in roles and config.accounting.publish:
+        standing["accounts"] = singly("accounts", partial(_publish_due, bot, keyring), seconds=60)
     return standing
 
 
-def _payouts(bot: Bot, doors: Doors) -> Payouts:
+def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
     payees = Payees(bot.lightning, doors.fetch, bot.clock, domain=bot.config.web.domain)
     return Payouts(
         bot.book,
@@ -148,6 +173,7 @@ def _payouts(bot: Bot, doors: Doors) -> Payouts:
         bot.payout_rules,
         request_invoice=payees.request_invoice,
         tell=bot.tell,
+        process=process,
     )
 
 

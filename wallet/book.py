@@ -124,6 +124,16 @@ async def _finished(commit: asyncio.Future[None]) -> None:
         raise cancelled
 
 
+async def transfers_of(reader: Reader, plan: str) -> Sequence[Row]:
+    """Return what the Plan with this key moved, in its order: ids begin with the key, and are indexed."""
+    return await reader.fetch(
+        "SELECT * FROM transfers WHERE id > :first AND id < :behind AND plan = :plan ORDER BY seq",
+        first=f"{plan}/",
+        behind=f"{plan}0",  # the sign after the slash
+        plan=plan,
+    )
+
+
 @contextlib.asynccontextmanager
 async def running(book: Book) -> AsyncIterator[Book]:
     """Keep `book` committing while the block runs: for commands and tests; the service has its own TaskGroup."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from wallet.accounts import Account, floor_msat
 from wallet.money import MAX_MSAT, Msat
@@ -123,8 +124,7 @@ class Answer:
         return self.verdict in {Verdict.APPLIED, Verdict.ALREADY}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A transfer as it is written: with its place and the balances it left."""
 
     id: str
@@ -195,18 +195,15 @@ def judge(state: State, plan: Plan) -> Answer:
 
 
 def _book(state: State, balances: dict[Account, int], key: str, number: int, transfer: Transfer) -> Entry | Answer:
-    def after(account: Account, change: int) -> int:
-        balance = balances.get(account, state.balances.get(account, 0)) + change
-        balances[account] = balance
-        return balance
-
-    debit_after = after(transfer.debit, -transfer.amount_msat)
-    floor = floor_msat(transfer.debit)
+    debit, credit, amount = transfer.debit, transfer.credit, transfer.amount_msat
+    debit_after = (balances[debit] if debit in balances else state.balances.get(debit, 0)) - amount
+    floor = floor_msat(debit)
     if floor is not None and debit_after < floor:
-        return Answer(Verdict.REFUSED, f"{transfer.debit} lacks {floor - debit_after} msat")
-    credit_after = after(transfer.credit, transfer.amount_msat)
-    if max(-debit_after, credit_after) > MAX_MSAT:  # H4: what is added up must fit int64 too
+        return Answer(Verdict.REFUSED, f"{debit} lacks {floor - debit_after} msat")
+    credit_after = (balances[credit] if credit in balances else state.balances.get(credit, 0)) + amount
+    if debit_after < -MAX_MSAT or credit_after > MAX_MSAT:  # H4: what is added up must fit int64 too
         return Answer(Verdict.REFUSED, f"{key}/{number} leaves more than there is bitcoin on one account")
+    balances[debit], balances[credit] = debit_after, credit_after
     return Entry(f"{key}/{number}", key, transfer, debit_after, credit_after)
 
 
@@ -223,13 +220,19 @@ def _changed_rows(state: State, changes: Iterable[Change]) -> dict[RowKey, dict[
         before = row if row is not None else _fresh(change)
         version = before["version"]
         assert isinstance(version, int), f"{change.table} {change.id} has no version"
-        rows[key] = {**before, **change.values, "version": version + 1}
+        rows[key] = {**before, **_storable(change.values), "version": version + 1}
     return rows
+
+
+def _storable(values: Values) -> Values:
+    """Return `values` as every database can keep them: strangers are quoted in some, and PostgreSQL has no NUL."""
+    texts = {name: value for name, value in values.items() if isinstance(value, str) and "\0" in value}
+    return {**values, **{name: text.replace("\0", "\ufffd") for name, text in texts.items()}} if texts else values
 
 
 def _fresh(change: Change) -> dict[str, Value]:
     extra = change.fresh if isinstance(change, Put) else {}
-    return {"id": change.id, **extra, "version": 0}
+    return {"id": change.id, **_storable(extra), "version": 0}
 
 
 def _broken_guard(change: Change, row: Mapping[str, Value] | None) -> str | None:

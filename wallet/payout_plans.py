@@ -25,6 +25,12 @@ FAILED, EMPTY = "failed", "empty"  # what a synced node's records can say that m
 # Going on
 
 
+def plan_taken(payout: Row, holder: str) -> Plan:
+    """Have the process `holder` bring the payout on, and nobody else while it lives."""
+    taken = Update("payouts", payout["id"], {"holder": holder}, expect={"version": payout["version"]})
+    return Plan(f"{cause_of(payout['id'])}/taken/{payout['version']}", changes=(taken,))
+
+
 def plan_prepared(payout: Row, invoice: DecodedInvoice, target: str, now: int) -> Plan:
     """Store invoice and payment hash of the next attempt; nothing has left."""
     number = payout["attempts"] + 1

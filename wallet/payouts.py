@@ -31,6 +31,7 @@ import structlog
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
+from relaybot.processes import ALONE, Process
 from wallet.book import Book
 from wallet.ledger import Change, Plan, Verdict
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
@@ -50,6 +51,7 @@ from wallet.payout_plans import (
     plan_sent_again,
     plan_settled,
     plan_stopped,
+    plan_taken,
     plan_waiting,
 )
 from wallet.states import AttemptState, PayoutKind, PayoutState, Rail
@@ -84,6 +86,7 @@ class Payouts:
         *,
         request_invoice: RequestInvoice,
         tell: Tell = tell_nobody,
+        process: Process = ALONE,
     ) -> None:
         self._book = book
         self._lightning = lightning
@@ -92,6 +95,7 @@ class Payouts:
         self._request_invoice = request_invoice
         self._tell = tell
         self._obstacles = Obstacles(book, lightning, clock, rules)
+        self._process = process
         self._calling: set[str] = set()  # payment hashes with a call under way in this process
 
     # Going on
@@ -163,10 +167,28 @@ class Payouts:
             log.warning("payout_unavailable", payout=payout_id, reason=str(error))
             await asyncio.sleep(ROUND_SECONDS)
 
-    async def step(self, payout_id: str) -> None:
-        """Bring one payout on by one step: prepare an attempt, send it, or ask what became of it."""
+    async def _taken(self, payout_id: str) -> Row | None:
+        """Return a payout that is ours to bring on; None if another process does.
+
+        It is taken by a Plan that raises its version, which every later Plan guards. What may
+        have been paid is taken by nobody: whoever hears of it settles it.
+        """
         payout = await self._book.row("payouts", payout_id)
         assert payout is not None, f"no payout {payout_id}"
+        attempt = await self._book.row("attempts", payout["attempt"]) if payout["attempt"] else None
+        sent = attempt is not None and AttemptState(attempt["state"]) is AttemptState.SENT
+        if sent or payout["holder"] == self._process.name:
+            return payout
+        if not await self._process.is_gone(payout["holder"]):
+            return None
+        answer = await self._book.apply(plan_taken(payout, self._process.name))
+        return await self._book.row("payouts", payout_id) if answer.done else None
+
+    async def step(self, payout_id: str) -> None:
+        """Bring one payout on by one step: prepare an attempt, send it, or ask what became of it."""
+        payout = await self._taken(payout_id)
+        if payout is None:
+            return
         match PayoutState(payout["state"]):
             case PayoutState.OPEN | PayoutState.WAITING:
                 await self._prepare(payout)

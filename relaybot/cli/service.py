@@ -34,24 +34,39 @@ from relaybot.operator import opening
 from relaybot.simulator.network import Running, run_node
 from relaybot.worker.node import run_worker
 from relaybot.worker.settings import WorkerSettings
+from relaybot.workings import Role
 
 
 @click.command()
 @config_option
-def run(config_path: Path) -> None:
+@click.option("--roles", help="Only these, if several processes share a book: relay, bot, money, accounts.")
+def run(config_path: Path, roles: str | None) -> None:
     """Run the service: relay, bot and pages.
 
     Example: relaybot run --config config.yaml
+
+    Example: relaybot run --config config.yaml --roles bot,money
     """
     config = load(config_path)
 
     def ready(addresses: app.Addresses) -> None:
-        click.echo(f"relay    {addresses.relay}\npage     {addresses.web}", err=True)
+        if addresses.relay:
+            click.echo(f"relay    {addresses.relay}\npage     {addresses.web}", err=True)
         click.echo(f"service  {nip19.encode_npub(addresses.service)}", err=True)
         for agent, pubkey in addresses.agents.items():
             click.echo(f"agent    {agent}  {nip19.encode_npub(pubkey)}", err=True)
 
-    run_until_signal(app.serve(config, os.environ, ready=ready))
+    run_until_signal(app.serve(config, os.environ, ready=ready, roles=_roles(roles)))
+
+
+def _roles(text: str | None) -> list[Role]:
+    if text is None:
+        return [*Role]
+    try:
+        return [Role(name.strip()) for name in text.split(",")]
+    except ValueError:
+        known = ", ".join(role.value for role in Role)
+        raise click.BadParameter(f"a list of {known}, with commas between", param_hint="--roles") from None
 
 
 @click.command()

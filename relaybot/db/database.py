@@ -68,3 +68,24 @@ class Database(Reader, Protocol):
     async def close(self) -> None:
         """Let go of all connections."""
         ...
+
+
+class Lock(Protocol):
+    """Something only one process has, from when it took it until it gives it back or dies."""
+
+    @property
+    def held(self) -> bool:
+        """Tell whether it is still ours: a connection may have been lost, and the lock with it."""
+        ...
+
+    async def release(self) -> None:
+        """Give it back."""
+        ...
+
+
+class SharedDatabase(Database, Protocol):
+    """A database that several processes may share."""
+
+    async def lock(self, name: str) -> Lock | None:
+        """Take the lock `name` for as long as we live; None if another process, or another part of ours, has it."""
+        ...

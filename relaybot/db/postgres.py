@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from relaybot.db.database import Decide, Found, Looks, Reader, Row, Value
+from relaybot.db.database import Decide, Found, Lock, Looks, Reader, Row, Value
 from relaybot.db.migrations import APPLIED, LEDGER, REMEMBER, Migration, first_missing
 from relaybot.db.postgres_sql import Types, look_sql, placed, schema_of, write_sql
 from relaybot.errors import Unavailable
@@ -31,6 +31,7 @@ _SETTINGS = {
     "lock_timeout": "30s",  # how long another process may keep a row from us before we give up
     "idle_in_transaction_session_timeout": "30s",  # a process that hangs keeps no row for longer
 }
+_LOCK = "hashtextextended(current_schema() || '/' || $1, 0)"  # advisory locks are numbers, of the whole database
 _READING = {**_SETTINGS, "default_transaction_read_only": "on"}
 _TYPES = (
     "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = current_schema()"
@@ -92,6 +93,8 @@ class PostgresDatabase:
         self._probe = probe
         self._writer: Any = None
         self._writing = asyncio.Lock()
+        self._locks: _Locks | None = None
+        self._locking = asyncio.Lock()
 
     async def fetch(self, sql: str, **values: Value) -> Sequence[Row]:
         """Return all rows of a SELECT on committed state."""
@@ -165,12 +168,54 @@ class PostgresDatabase:
                 found[table][values["id"]] = values
         return found
 
+    async def lock(self, name: str) -> Lock | None:
+        """Take the lock `name`: the server frees it when our connection ends."""
+        async with self._locking:
+            with _errors():
+                if self._locks is None or self._locks.connection.is_closed():
+                    self._locks = _Locks(await _connect(self._url))
+                return await self._locks.take(name)
+
     async def close(self) -> None:
         """Close all connections."""
-        async with self._writing:
-            if self._writer is not None:
-                await _close(self._writer)
+        async with self._writing, self._locking:
+            for connection in (self._writer, self._locks and self._locks.connection):
+                if connection is not None:
+                    await _close(connection)
         await self._readers.close()
+
+
+class _Locks:
+    """Advisory locks of one connection: it has each once, and loses all when it ends."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.names: set[str] = set()
+        self.using = asyncio.Lock()  # a connection does one thing at a time
+
+    async def take(self, name: str) -> _AdvisoryLock | None:
+        """Take the lock `name`; None if somebody has it, we included."""
+        async with self.using:
+            if name in self.names or not await self.connection.fetchval(f"SELECT pg_try_advisory_lock({_LOCK})", name):
+                return None
+            self.names.add(name)
+            return _AdvisoryLock(self, name)
+
+
+class _AdvisoryLock:
+    def __init__(self, locks: _Locks, name: str) -> None:
+        self._locks = locks
+        self._name = name
+
+    @property
+    def held(self) -> bool:
+        return self._name in self._locks.names and not self._locks.connection.is_closed()
+
+    async def release(self) -> None:
+        async with self._locks.using:
+            self._locks.names.discard(self._name)
+            with suppress(*_WORLD):  # a connection that is gone has freed it
+                await self._locks.connection.fetchval(f"SELECT pg_advisory_unlock({_LOCK})", self._name)
 
 
 async def open_postgres(

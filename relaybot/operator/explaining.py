@@ -8,7 +8,7 @@ from relaybot.config import Config
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.operator.opening import Answer, opened
-from wallet.book import Book
+from wallet.book import Book, transfers_of
 
 
 async def explain(config: Config, what: str) -> Answer:
@@ -23,7 +23,7 @@ async def explain(config: Config, what: str) -> Answer:
         if not found:
             raise Rejected("invalid", "no transfer, job or payout has this id", found=what[:80])
         plan = found[0]["plan"]
-        transfers = await book.database.fetch("SELECT * FROM transfers WHERE plan = :plan ORDER BY seq", plan=plan)
+        transfers = await transfers_of(book.database, plan)
         cause, _, rest = plan.partition("/")
         job = await book.row("jobs", rest.partition("/")[0]) if cause == "job" else None
         answer = {"transfer": what, "plan": plan, "transfers": [_shown(row) for row in transfers]}

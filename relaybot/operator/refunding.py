@@ -11,6 +11,7 @@ from relaybot.errors import Rejected
 from relaybot.keyring import Keyring
 from relaybot.operator.opening import Answer, opened
 from relaybot.workings import build_bot
+from wallet.book import transfers_of
 from wallet.cln import CoreLightning
 from wallet.ledger import Verdict
 
@@ -26,9 +27,7 @@ async def refund_job(config: Config, keyring: Keyring, job_id: str) -> Answer:
             await node.close()
         if not answer.done:
             raise Rejected("error", "the book did not take it", detail=answer.reason)
-        transfers = await book.database.fetch(
-            "SELECT credit, amount_msat FROM transfers WHERE plan = :plan ORDER BY seq", plan=f"job/{job_id}/refund"
-        )
+        transfers = await transfers_of(book.database, f"job/{job_id}/refund")
     return {
         "job": job_id,
         "refunded_now": answer.verdict is Verdict.APPLIED,

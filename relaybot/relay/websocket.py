@@ -1,6 +1,6 @@
 """A websocket seen from the server, without sockets: bytes in, text messages out, and back.
 
-The protocol is websockets' Sans-I/O ServerProtocol; here its frames are put together to
+The protocol is websockets' Sans-I/O layer; here its frames are put together to
 messages and checked to be text. Compression is off: events are short, and what many
 subscribers get is made once. What messages say is not known here.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import OPEN
+from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.server import ServerProtocol
 
 HEAD_END = b"\r\n\r\n"
@@ -28,16 +28,21 @@ def asks_for_websocket(head: bytes, path: str) -> bool:
 class Websocket:
     """One websocket, from the client's request to the end of the closing handshake."""
 
-    __slots__ = ("_parts", "_protocol")
+    __slots__ = ("_greeting", "_parts", "_protocol")
 
     def __init__(self, head: bytes, message_bytes_max: int) -> None:
         """Answer the request `head`; `open` tells whether it was accepted."""
         self._parts: list[bytes] = []  # of a message that comes in fragments
-        self._protocol = ServerProtocol(max_size=message_bytes_max)
-        self._protocol.receive_data(head)
-        for request in self._protocol.events_received():
+        handshake = ServerProtocol(max_size=message_bytes_max)
+        handshake.receive_data(head)
+        for request in handshake.events_received():
             if isinstance(request, Request):
-                self._protocol.send_response(self._protocol.accept(request))
+                handshake.send_response(handshake.accept(request))
+        self._greeting = handshake.data_to_send()
+        self._protocol: Protocol = handshake
+        if handshake.state is OPEN:
+            # A protocol for what follows: that of the handshake would keep the request, 2 KB for each idle connection.
+            self._protocol = Protocol(SERVER, max_size=message_bytes_max)
 
     @property
     def open(self) -> bool:
@@ -67,7 +72,8 @@ class Websocket:
 
     def to_send(self) -> list[bytes]:
         """Return what the websocket itself has to say; an empty item means that we say no more."""
-        return self._protocol.data_to_send()
+        said, self._greeting = self._greeting, []
+        return [*said, *self._protocol.data_to_send()]
 
     def _take(self, frame: Frame, messages: list[bytes]) -> bool:
         data = bytes(frame.data)

@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from itertools import count
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, cast
 
+from relaybot.db.database import SharedDatabase
 from relaybot.errors import Unavailable
 from relaybot.probe import Probe
-from tests.book.stores import Store, opened, payment, sats_of
+from tests.book.stores import Store, connected, opened, payment, sats_of
 from wallet.accounts import NODE_LIGHTNING, REVENUE, Class, hold
 from wallet.ledger import Insert, Plan, Put, Transfer, Update
 from wallet.money import Msat
@@ -117,6 +118,18 @@ def spend_for_ever(store: Store, pipe: Pipe) -> None:
             await asyncio.gather(*(caller(book, name) for name in range(16)))
 
     asyncio.run(spending())
+
+
+def hold_a_lock(store: Store, name: str, pipe: Pipe) -> None:
+    """Take a lock, tell whether it is ours, and keep it for ever."""
+
+    async def holding() -> None:
+        async with connected(store) as database:
+            lock = await cast("SharedDatabase", database).lock(name)
+            pipe.send("mine" if lock is not None else "not mine")
+            await asyncio.Event().wait()
+
+    asyncio.run(holding())
 
 
 def fill_the_disk(store: Store, pipe: Pipe) -> None:

@@ -14,7 +14,7 @@ from relaybot.errors import Unavailable
 from tests.book.model import BATCHES, Model
 from tests.book.stores import NOW, SqliteStore, Store, broken, contents, mark, opened, payment, sats_of, top_up
 from wallet.accounts import NODE_LIGHTNING
-from wallet.book import DECISIONS_MAX, Book, invariants
+from wallet.book import DECISIONS_MAX, Book, invariants, transfers_of
 from wallet.ledger import Answer, Expect, Insert, Plan, Put, Transfer, Update, Values, Verdict
 from wallet.money import Msat
 
@@ -106,6 +106,25 @@ def test_random_plans_fare_in_the_book_as_in_a_plain_dictionary(
             assert await broken(book) == []
 
     asyncio.run(compare())
+
+
+async def test_a_text_with_a_nul_is_kept_without_it(book: Book) -> None:
+    plan = Plan("quoted", changes=(Put("users", "u", {"withdrawals": "o\0pen"}, {**NEW_USER, "referrer": "a\0"}),))
+    assert await book.apply(plan) == DONE
+    row = await book.row("users", "u")
+    assert row is not None
+    assert (row["withdrawals"], row["referrer"]) == ("o\ufffdpen", "a\ufffd")
+
+
+async def test_what_a_plan_moved_is_found_by_its_key_and_no_other_plans(book: Book) -> None:
+    keys = ["job/1/capture", "job/1/capture/again", "job/10/capture", "job/1"]
+    await book.apply(top_up("bob", 1))
+    for key in keys:
+        pair = (Transfer(BOB, ALICE, Msat(2), "a"), Transfer(BOB, ALICE, Msat(1), "b"))
+        assert await book.apply(Plan(key, pair)) == DONE
+    for key in keys:
+        assert [row["id"] for row in await transfers_of(book.database, key)] == [f"{key}/0", f"{key}/1"]
+    assert await transfers_of(book.database, "job") == []
 
 
 # Neighbours in one commit

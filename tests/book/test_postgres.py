@@ -38,8 +38,8 @@ async def database(store: PostgresStore) -> AsyncIterator[PostgresDatabase]:
 
 
 def test_names_become_places_and_texts_and_casts_stay() -> None:
-    sql = "SELECT ':no', a::text FROM t WHERE b = :b AND c >= :c AND d = :b"
-    assert placed(sql) == ("SELECT ':no', a::text FROM t WHERE b = $1 AND c >= $2 AND d = $1", ("b", "c"))
+    sql = "SELECT ':no', a::text FROM t WHERE b = :b AND c >= :c1 AND d = :b"
+    assert placed(sql) == ("SELECT ':no', a::text FROM t WHERE b = $1 AND c >= $2 AND d = $1", ("b", "c1"))
 
 
 def test_types_become_their_kin_of_64_bits_and_texts_are_ordered_by_bytes() -> None:

@@ -34,7 +34,7 @@ async def play(kills: Sequence[int], *, keep: bool = False) -> Told:
     data = Path(tempfile.mkdtemp(prefix="rb-"))
     stage, told, begun = DeadlyStage(data, kills), Told(kills), time.monotonic()
     try:
-        told.problems = await _perform(stage)
+        told.problems = await perform(stage)
     finally:
         await stage.stop()
     borders = stage.borders()
@@ -48,7 +48,8 @@ async def play(kills: Sequence[int], *, keep: bool = False) -> Told:
     return told
 
 
-async def _perform(stage: DeadlyStage) -> list[str]:
+async def perform(stage: DeadlyStage) -> list[str]:
+    """Play one story on a stage; return everything that is not as it must be at the end."""
     story = Story(stage, lambda _: None)
     performing = asyncio.create_task(story.perform())
     stage.broken.add_done_callback(lambda _: performing.cancel())  # it would wait in vain

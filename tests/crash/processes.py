@@ -34,9 +34,9 @@ FORKS.set_forkserver_preload([__name__])
 
 
 class Fuse:
-    """A probe that notes every border in `file`, and kills the process at number `kill_at`, the first being 1."""
+    """A probe that notes every border in `file`, and kills the process at `kill_at`: a name, or a number from 1."""
 
-    def __init__(self, file: Path, kill_at: int | None) -> None:
+    def __init__(self, file: Path, kill_at: int | str | None) -> None:
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._kill_at = kill_at
         self._passed = 0
@@ -47,7 +47,7 @@ class Fuse:
         with self._one_by_one:
             self._passed += 1
             os.write(self._file, f"{border}\n".encode())
-            if self._passed == self._kill_at:
+            if self._kill_at in (self._passed, border):
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -61,7 +61,7 @@ def run_the_node(data: Path, ready: Connection) -> None:
     )
 
 
-def run_the_service(config: Path, borders: Path, kill_at: int | None) -> None:
+def run_the_service(config: Path, borders: Path, kill_at: int | str | None) -> None:
     """Be `relaybot run`, with a fuse."""
     _log_to(config.parent / "service.log")
     _run(serve(load_config(config, {}), {}, ready=lambda _: None, probe=Fuse(borders, kill_at)))

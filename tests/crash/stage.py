@@ -22,7 +22,7 @@ from tests.crash.processes import FORKS, run_the_node, run_the_service, run_the_
 class DeadlyStage:
     """`kills` says at which border each life of the service ends; when they are used up it lives."""
 
-    def __init__(self, data: Path, kills: Sequence[int]) -> None:
+    def __init__(self, data: Path, kills: Sequence[int] | Sequence[str]) -> None:
         self.data = data
         self.config = data / "config.yaml"
         self.wallets_url = ""
@@ -62,6 +62,10 @@ class DeadlyStage:
             process.join()
             process.close()
         self._port.close()
+
+    def kill_service(self) -> None:
+        """Kill the service wherever it is; it begins its next life if there is one left."""
+        next(each for each in reversed(self._processes) if each.name == "service").kill()
 
     def borders(self) -> list[str]:
         """Return the names of the borders that were passed, in all lives."""

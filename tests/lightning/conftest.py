@@ -55,10 +55,10 @@ async def nodes(data_dir: Path, clock: SetClock, real_rig: Rig | None) -> AsyncI
         await real.tidy()
         yield real
         return
-    network = SimulatedNetwork(data_dir, clock=clock, topology=RIG)
-    await network.start()
-    yield SimulatedNodes(network, clock)
-    await network.close()
+    simulated = SimulatedNodes(SimulatedNetwork(data_dir, clock=clock, topology=RIG), clock)
+    await simulated.network.start()
+    yield simulated
+    await simulated.network.close()
 
 
 @pytest.fixture

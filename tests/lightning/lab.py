@@ -51,6 +51,10 @@ class Nodes(Protocol):
 
     async def reconnect(self, node: str) -> None: ...
 
+    async def restart(self, node: str) -> None:
+        """End a node and start it again, connected, on what it remembers."""
+        ...
+
     async def fall_behind(self, node: str) -> None:
         """Let a node know that it has not read the whole chain."""
         ...

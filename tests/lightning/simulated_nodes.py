@@ -52,6 +52,11 @@ class SimulatedNodes:
     async def reconnect(self, node: str) -> None:
         self.network.set_connected(node, True)
 
+    async def restart(self, node: str) -> None:
+        await self.network.close()  # all of them: they are one process
+        self.network = SimulatedNetwork(self.network._data_dir, clock=self._clock, topology=RIG)
+        await self.network.start()
+
     async def fall_behind(self, node: str) -> None:
         self.network.set_synced(node, False)
 

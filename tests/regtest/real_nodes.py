@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from relaybot.demo.people import until
 from relaybot.simulator.scripts import Ending, Outcome
 from tests.lightning.lab import NODES
-from tests.regtest.rig import NodeRefused, Rig
+from tests.regtest.rig import NORMAL, NodeRefused, Rig
 
 ORDERS = {(Outcome.HOLD, 203): "hold", (Outcome.FAIL, 203): "refuse"}
 LEVEL_MSAT = 2_000_000_000  # how far a node may be from half of its channels
@@ -41,7 +40,11 @@ class RealNodes:
         order = ORDERS.get((outcome, more.get("code", 203)))
         if order is None:
             pytest.skip(f"only the simulator can be told: {outcome.value} {more}")
-        for _ in range(more.get("times", 1)):
+        self.order(*[order] * more.get("times", 1))
+
+    def order(self, *orders: str) -> None:
+        """Tell the doormen what to do with the payments that come next: `let in`, `hold` or `refuse`."""
+        for order in orders:
             self._orders += 1
             (self.rig.orders / f"{self._orders:09}-{order}").touch()
 
@@ -76,9 +79,9 @@ class RealNodes:
 
     async def fall_behind(self, node: str) -> None:
         self.rig.chain.do(lambda chain: chain.hear_of(10))
-        await self._restart(node)  # a node compares headers and blocks at its start
+        await self.restart(node)  # a node compares headers and blocks at its start
 
-    async def _restart(self, node: str) -> None:
+    async def restart(self, node: str) -> None:
         await self.rig.stop_node(node)
         await self.rig.start_node(node)
         await self.reconnect(node)
@@ -123,20 +126,17 @@ class RealNodes:
             if not self.rig.runs(node):
                 await self.rig.start_node(node)
             elif "warning_bitcoind_sync" in await self.rig.call(node, "getinfo"):
-                await self._restart(node)
+                await self.restart(node)
         await self._open_the_doors(Ending.FAIL)
         if self.rig.chain.do(lambda chain: chain.waiting):
             await self.rig.mine(1)
         for peer in NODES[1:]:
             await self.rig.connect("service", peer)
+        await self.rig.at_rest()
         for node in NODES:
-            await until(f"{node} is at rest", partial(self._is_at_rest, node))
             await self._forget(node)
         for peer in NODES[1:]:
             await self._level(peer)
-
-    async def _is_at_rest(self, node: str) -> bool:
-        return all(each["peer_connected"] and not each["htlcs"] for each in await self.rig.channels(node))
 
     async def _forget(self, node: str) -> None:
         for each in (await self.rig.call(node, "listinvoices"))["invoices"]:
@@ -148,7 +148,7 @@ class RealNodes:
     async def _level(self, peer: str) -> None:
         """Bring each channel with this peer back to about one half on each side."""
         for channel in await self.rig.channels("service", peer):
-            too_much = channel["to_us_msat"] - channel["total_msat"] // 2
+            too_much = channel["to_us_msat"] - channel["total_msat"] // 2 if channel["state"] == NORMAL else 0
             payer, payee = ("service", peer) if too_much > 0 else (peer, "service")
             if abs(too_much) > LEVEL_MSAT:
                 asked = {"amount_msat": abs(too_much), "label": "level", "description": "level"}

@@ -31,6 +31,7 @@ COINS = 4
 MATURE_BLOCKS = 101
 DEEP_BLOCKS = 6  # then a channel is announced
 NORMAL = "CHANNELD_NORMAL"
+CLOSED = {"CLOSINGD_COMPLETE", "FUNDING_SPEND_SEEN", "ONCHAIN", "CLOSED"}
 
 
 def installed() -> str | None:
@@ -195,14 +196,24 @@ class Rig:
         await until(f"{opener} and {peer} are joined", lambda: self._are_joined(opener, peer))
 
     async def _are_joined(self, one: str, other: str) -> bool:
-        found = [await self.channels(one, other), await self.channels(other, one)]
-        return all(each["state"] == NORMAL and each["peer_connected"] for side in found for each in side)
+        found = [*await self.channels(one, other), *await self.channels(other, one)]
+        alive = [each for each in found if each["state"] not in CLOSED]
+        return all(each["state"] == NORMAL and each["peer_connected"] for each in alive)
 
     async def channels(self, node: str, peer: str | None = None) -> list[dict[str, Any]]:
         """Return the channels of a node, or those with one peer."""
         wanted = {"id": self.ids[peer]} if peer else {}
         rows: list[dict[str, Any]] = (await self.call(node, "listpeerchannels", wanted))["channels"]
         return rows
+
+    async def at_rest(self) -> None:
+        """Wait until no channel has an HTLC on its way, and every peer is connected."""
+        for name in NODES:
+            await until(f"{name} is at rest", partial(self._is_at_rest, name))
+
+    async def _is_at_rest(self, name: str) -> bool:
+        open_ones = [each for each in await self.channels(name) if each["state"] == NORMAL]
+        return all(each["peer_connected"] and not each["htlcs"] for each in open_ones)
 
     async def pay_over(self, channel: Mapping[str, Any], payer: str, bolt11: str, amount_msat: int) -> None:
         """Pay the peer at the other end of a channel over just that channel; more than its invoice asks is allowed."""
