@@ -44,6 +44,7 @@ from wallet.payout_plans import (
     Finding,
     evidence_of,
     may_be_sent_again,
+    plan_contradicted,
     plan_failed,
     plan_paused,
     plan_prepared,
@@ -326,6 +327,7 @@ class Payouts:
         if AttemptState(attempt["state"]) is not AttemptState.SENT:
             if found.report.state is PaymentState.SETTLED and AttemptState(attempt["state"]) is AttemptState.FAILED:
                 log.error("paid_after_failure", payout=payout["id"], payment_hash=payment_hash)
+                return plan_contradicted(attempt)
             return None
         plan = plan_settled(payout, attempt, found, self._rules, self._clock.now())
         _log(payout, payment_hash, found.report, plan)

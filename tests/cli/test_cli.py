@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,13 +242,12 @@ def test_an_unknown_command_is_a_usage_error(
 
 async def test_a_port_that_is_taken_is_named_in_one_line() -> None:
     async with world() as w:
-        await w.stop()
-        with socket.create_server(("127.0.0.1", w.port)):  # of another program
-            second = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "relaybot", "run", "--config", str(w.data / "config.yaml")),
-                stderr=asyncio.subprocess.PIPE,
-            )
-            said = (await second.communicate())[1].decode().splitlines()
+        second = await asyncio.create_subprocess_exec(  # another service, on the same port
+            *(sys.executable, "-m", "relaybot", "run", "--config", str(w.data / "config.yaml")),
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "RELAYBOT_SERVICE__DATA_DIR": str(w.data / "other")},
+        )
+        said = (await second.communicate())[1].decode().splitlines()
         assert second.returncode == 1
         assert said[-1].startswith(f'relaybot: relay.port: found "127.0.0.1:{w.port} (')
 
