@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 RUNS := $(VENV)/.runs
 DEVELOPS := $(VENV)/.develops
 PEERS := build/peers
+LNBITS := build/lnbits
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
+.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -31,7 +32,7 @@ run: $(RUNS)  ## run the service with config.yaml as it is
 	$(BIN)/relaybot run
 
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
-PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
+PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/internal.py,wallet/onchain.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
 
 test: setup  ## run all tests; words and rules must be covered whole, everything else to 95 %
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0
@@ -49,6 +50,9 @@ sim: setup  ## play stories of the whole bot: SEED=… tells one, SEEDS=first:en
 
 sim-mutants: setup  ## plant faults one at a time, and see that the stories find each
 	$(BIN)/python -m tests.simulator.mutants
+
+test-relay: setup  ## ask any relay what the NIPs want of it: make test-relay URL=ws://127.0.0.1:7777
+	RELAY_URL=$(URL) $(BIN)/python -m pytest -rs tests/conformance
 
 check: setup  ## format, lint, types, the order of the floors
 	$(BIN)/ruff format --check .
@@ -72,8 +76,13 @@ $(PEERS)/.installed:
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check nostr-relay==1.14 nostr-sdk==0.45.1
 	touch $@
 
-bench-book: setup  ## durable charges a second
+bench-book: setup $(LNBITS)/.installed  ## the book on both databases, empty and full, beside LNbits
 	$(BIN)/python -m tests.bench.book $(BENCH)
+
+$(LNBITS)/.installed:
+	$(PYTHON) -m venv $(LNBITS)
+	-$(LNBITS)/bin/python -m pip install --quiet --disable-pip-version-check lnbits==1.6.2 'bitstring<5' || rm -rf $(LNBITS)/bin/python
+	touch $@
 
 bench-jobs: setup  ## whole jobs a second
 	$(BIN)/python -m tests.bench.jobs $(BENCH)

@@ -6,8 +6,9 @@ It is made once, by `relaybot.workings`, and handed to each handler; it holds no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from relaybot.alarms import Alarms
 from relaybot.clock import Clock
 from relaybot.config import Config
 from relaybot.db.database import Row
@@ -18,6 +19,7 @@ from relaybot.outbox import owed
 from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
 from wallet.book import Book
+from wallet.chain import Chain
 from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
 from wallet.opening import PayoutRules
@@ -50,13 +52,16 @@ class Bot:
     config: Config
     service: KeyPair
     zapper: KeyPair  # signs zap receipts
+    wallet_key: Callable[[str], KeyPair]  # ours for the wallet connection of an app with this hex pubkey
     agents: Mapping[str, Agent]  # by hex pubkey
     contributors: frozenset[str]  # hex pubkeys named in any split: their payout targets are followed
     workers_allowed: frozenset[str]
     book: Book
     lightning: Lightning
+    chain: Chain
     clock: Clock
     chance: Chance
+    alarms: Alarms = field(default_factory=Alarms)
 
     @property
     def own_relays(self) -> frozenset[str]:

@@ -12,20 +12,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from handlers.bot import Bot, new_user, written
+from handlers.connections import connect, disconnect
 from handlers.conversation import Asked, Command, Reply
-from handlers.jobs import new_invoice
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
 from handlers.targets import payout
+from handlers.topups import topup
 from handlers.withdrawals import withdraw
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
-from wallet.accounts import user
 from wallet.ledger import Plan, Values
-from wallet.money import Msat, format_sat, parse_amount
+from wallet.money import Msat, parse_amount
 
 DAY = 86_400
 REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
@@ -72,28 +72,6 @@ async def _history(bot: Bot, asked: Asked) -> Reply:
 
 async def _statement(bot: Bot, asked: Asked) -> Reply:
     return Reply(await statement_text(bot, asked.sender))
-
-
-async def _topup(bot: Bot, asked: Asked) -> Reply:
-    """Answer with an invoice; its label is the rumor's, so a repeat finds the same one."""
-    if len(asked.words) != 1:
-        raise Rejected("invalid", "say how many sats")
-    amount = _sats(asked.words[0])
-    limits = bot.config.limits
-    if not limits.topup_min <= amount <= limits.topup_max:
-        allowed = f"{format_sat(limits.topup_min)} to {format_sat(limits.topup_max)}"
-        raise Rejected("invalid", f"a top-up is {allowed}")
-    if await bot.book.balance(user(asked.sender)) + amount > limits.balance_max:
-        raise Rejected("invalid", f"a balance is at most {format_sat(limits.balance_max)}")
-    seconds = bot.config.jobs.payment_seconds
-    invoice = await bot.lightning.create_invoice(
-        label=f"topup/{asked.rumor}",
-        amount_msat=amount,
-        description=f"{bot.config.service.name}: top-up",
-        expiry_seconds=seconds,
-    )
-    row = new_invoice(invoice, purpose="topup", owner=asked.sender, job="", now=bot.clock.now())
-    return Reply(f"Pay this invoice to add {format_sat(amount)} to your balance:\n{invoice.bolt11}", (row,))
 
 
 async def _name(bot: Bot, asked: Asked) -> Reply:
@@ -155,8 +133,10 @@ def _sats(word: str) -> Msat:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "help": Command("help", "what I understand", _help),
-        "balance": Command("balance", "what you have, by class, and what is held", _balance),
-        "topup": Command("topup <sats>", "add to your balance by Lightning", _topup),
+        "balance": Command("balance", "what you have, by class, what is held, and what is on its way", _balance),
+        "topup": Command(
+            "topup [<sats>] [lightning | onchain]", "add to your balance; without a sum, by all ways at once", topup
+        ),
         "history": Command("history [n]", "the newest entries of your account, and why", _history),
         "statement": Command("statement", "the same as CSV, in msat", _statement),
         "withdraw": Command(
@@ -169,6 +149,10 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "where and when your earnings are sent by themselves",
             payout,
         ),
+        "connect": Command(
+            "connect [<name> [<sats>/day]]", "let an app use your balance (wallet connect), within a budget", connect
+        ),
+        "disconnect": Command("disconnect <name>", "end that", disconnect),
         "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),
     }

@@ -6,7 +6,7 @@ from handlers.bot import Bot, new_user
 from handlers.jobs import cause_of, held_job_changes
 from handlers.states import JobState
 from relaybot.db.database import Row
-from wallet.accounts import NODE_LIGHTNING, person, user
+from wallet.accounts import NODE_LIGHTNING, Account, person, user
 from wallet.charges import plan_hold
 from wallet.deposits import plan_cleared
 from wallet.ledger import Journal, Put, Transfer
@@ -15,13 +15,13 @@ from wallet.money import Msat
 from wallet.purses import debt_of
 
 
-async def plan_fed(bot: Bot, pubkey: str, amount: Msat, reason: str) -> Journal:
-    """Credit what came over Lightning, and pay a debt of the person's out of it. When that was first is remembered."""
+async def plan_fed(bot: Bot, pubkey: str, amount: Msat, reason: str, *, source: Account = NODE_LIGHTNING) -> Journal:
+    """Credit what came to the node, and pay a debt of the person's out of it. When that was first is remembered."""
     now = bot.clock.now()
     known = await bot.book.row("users", pubkey)
     first = known["first_funded_at"] if known is not None else None
     row = Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
-    journal = Journal((Transfer(NODE_LIGHTNING, user(pubkey), amount, reason),), (row,))
+    journal = Journal((Transfer(source, user(pubkey), amount, reason),), (row,))
     return journal + plan_cleared(pubkey, await debt_of(bot.book.database, pubkey), amount)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from handlers.bot import Bot
+from handlers.deposits import arriving
 from relaybot.errors import Rejected
 from wallet.accounts import person
 from wallet.money import format_sat
@@ -19,7 +20,7 @@ STATEMENT_MAX = 200  # lines of a statement: as much as a private message carrie
 
 
 async def balance_text(bot: Bot, pubkey: str) -> str:
-    """Return what somebody has, by class, and what is held."""
+    """Return what somebody has, by class, what is held, and what is on its way."""
     async with bot.book.database.snapshot() as reader:
         found, held = await balance_of(reader, pubkey), await held_of(reader, pubkey)
     lines = [f"Your balance is {format_sat(found.has.sats)}."]
@@ -31,6 +32,7 @@ async def balance_text(bot: Bot, pubkey: str) -> str:
     )
     lines += [f"{format_sat(amount)} {what}" for amount, what in more if amount]
     lines += [f"{format_sat(row['amount_msat'])} held for {row['what']} {_short(row['id'])}" for row in held]
+    lines += [f"{deposit} arriving on-chain" for deposit in await arriving(bot, pubkey)]
     return "\n".join(lines)
 
 

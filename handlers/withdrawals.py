@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
+from handlers.settlements import InternalPayment, pay_internally
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import user
+from wallet.bolt11_invoice import parse_bolt11
 from wallet.bolt12_offer import Offer
 from wallet.chain_address import ChainAddress
 from wallet.destinations import Destination
+from wallet.ledger import Expect, Journal
 from wallet.lightning import DecodedInvoice
 from wallet.lnurl import OWN_NODE
 from wallet.money import Msat, format_sat, parse_amount
@@ -31,6 +34,10 @@ ALL = "all"
 async def withdraw(bot: Bot, asked: Asked) -> Reply:
     """`withdraw <sats|all> <destination>`; an invoice that names its amount may stand alone."""
     said, where = _words(asked)
+    inside = await pay_inside(bot, asked.sender, where, parse_amount(f"{said} sat") if said.isdecimal() else None)
+    if inside is not None:
+        text = f"{format_sat(inside.amount_msat)} are paid: the invoice is of this service, so nothing had to leave."
+        return Reply(text, inside.journal.changes, inside.journal.transfers)
     destination = await _destination(bot, where)
     row = await bot.book.row("users", asked.sender)
     if row is None:
@@ -59,6 +66,26 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
         " what it does not need comes back. I tell you when it has arrived."
     )
     return Reply(text, changes, (held,))
+
+
+async def pay_inside(bot: Bot, payer: str, where: str, amount: Msat | None) -> InternalPayment | None:
+    """Pay an invoice of ours out of the payer's balance, at no fee; None if `where` is no invoice of ours.
+
+    It is an exit like any other: Rejected where withdrawals are closed or paused.
+    """
+    try:
+        invoice = parse_bolt11(where)
+    except Rejected:  # another destination
+        return None
+    paid = await pay_internally(bot, payer, invoice.bolt11, amount)
+    if paid is None:
+        return None
+    row = await bot.book.row("users", payer)
+    if row is None:
+        raise Rejected("invalid", "you have no balance yet")
+    await _require_open(bot, row, Rail.LIGHTNING)
+    still_open = Expect("users", payer, {"withdrawals": "open"})
+    return InternalPayment(paid.amount_msat, paid.journal + Journal(changes=(still_open,)))
 
 
 def _words(asked: Asked) -> tuple[str, str]:

@@ -43,8 +43,10 @@ from relaybot.processes import ALONE, Process, join
 from relaybot.reader import OWN_RELAY, Reader
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
+from relaybot.relay.removals import Retention
 from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
+from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
 from relaybot.web.addresses import address_routes
@@ -54,7 +56,9 @@ from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
 from wallet.book import Book
+from wallet.chain import Chain
 from wallet.cln import CoreLightning
+from wallet.cln_chain import CoreLightningChain
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
 from wallet.money import format_sat
@@ -62,6 +66,8 @@ from wallet.money import format_sat
 log = structlog.get_logger()
 
 CURSOR_SECONDS = 60  # how often it is noted up to when the embedded relay was read
+DAY_SECONDS = 86_400
+UPKEEP_SECONDS = 1  # how often it is looked for events that have expired
 STOP_SECONDS = 10  # for each part to end by itself
 
 
@@ -104,9 +110,9 @@ async def serve(
         process = await join(database, secrets.token_hex(8))
         stack.push_async_callback(process.leave)
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
-        lightning = await stack.enter_async_context(open_lightning(config, clock, probe))
+        lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
         book = Book(database, clock)
-        bot = build_bot(config, keyring, book, lightning, clock, chance=secrets.token_bytes)
+        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes)
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
@@ -123,8 +129,8 @@ async def open_book_database(config: Config, clock: Clock, probe: Probe = no_pro
 
 
 @contextlib.asynccontextmanager
-async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[Lightning]:
-    """Connect to the node; start the simulated one inside this process if the config says so."""
+async def open_node(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[tuple[Lightning, Chain]]:
+    """Connect to the node and its wallet; start the simulated one inside this process if the config says so."""
     settings = config.lightning
     async with contextlib.AsyncExitStack() as stack:
         if settings.backend == "simulated":
@@ -133,21 +139,35 @@ async def open_lightning(config: Config, clock: Clock, probe: Probe = no_probe) 
                 network = SimulatedNetwork(settings.data, clock=clock, http_port=settings.simulator_port)
                 await network.start()
                 stack.push_async_callback(network.close)
-        node = CoreLightning(settings.socket)
+        private = {"auto": None, "always": True, "never": False}[settings.private_channels]
+        node, chain = CoreLightning(settings.socket, private_channels=private), CoreLightningChain(settings.socket)
         stack.push_async_callback(node.close)
-        yield node if probe is no_probe else probed(node, probe)
+        stack.push_async_callback(chain.close)
+        yield (node, chain) if probe is no_probe else (probed(node, probe), probed(chain, probe))
 
 
 async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, ready: Ready, probe: Probe) -> None:
     inbox = build_inbox(bot, share.process if Role.BOT in share.roles else ALONE)
     is_ready = asyncio.Event()
-    others = {url: RelayConnection(url, jitter=random.random) for url in config.relays}
+
+    def is_fit() -> bool:
+        return is_ready.is_set() and not bot.alarms.standing
+
+    others = {url: RelayConnection(url, jitter=random.random, keypair=bot.service) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
         own = None
         if Role.RELAY in share.roles:
-            own = await _open_relay(config, bot, keyring, inbox, stack, is_ready=is_ready.is_set, probe=probe)
             if not await share.process.does("relay"):
                 raise BadConfig("--roles", "relay", "other roles: another process of this book has the embedded relay")
+            own = await _open_relay(
+                config,
+                bot,
+                keyring,
+                inbox,
+                stack,
+                is_ready=is_fit,
+                probe=probe,
+            )
         reader = own.reader if own is not None else Reader(bot, inbox, None)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, own.hub)} if own is not None else {}
@@ -162,6 +182,8 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
             summaries = Filter(kinds=frozenset({SUMMARY_KIND}), authors=frozenset({keyring.key("books").pubkey}))
             await own.hub.subscribe([summaries], partial(_show_day, own.published))
             await reader.read_own(own.hub)
+            upkeep = repeat("upkeep", own.upkeep.step, wake=asyncio.Event(), seconds=UPKEEP_SECONDS)
+            tasks.create_task(upkeep, name="upkeep")
             progress = repeat("progress", reader.keep_up_own, wake=asyncio.Event(), seconds=CURSOR_SECONDS)
             tasks.create_task(progress, name="progress")  # not before: the note would pass over what is still unread
         if Role.BOT in share.roles:
@@ -179,6 +201,7 @@ class _OwnRelay:
     reader: Reader
     hub: Hub
     published: PublishedAccounts
+    upkeep: Upkeep
     address: str  # host:port
 
 
@@ -199,12 +222,13 @@ async def _open_relay(
     store = await EventStore.open(config.relay.database, settings.limits, probe)
     stack.push_async_callback(store.close)
     reader = Reader(bot, inbox, store)
-    hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take)
+    hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
     server = RelayServer(hub, settings, pages)
     host, port = await _listen(server, config)
     stack.push_async_callback(_in_time, server.close)
-    return _OwnRelay(reader, hub, published, f"{host}:{port}")
+    upkeep = Upkeep(store, _retention(config), bot.clock)
+    return _OwnRelay(reader, hub, published, upkeep, f"{host}:{port}")
 
 
 async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:
@@ -259,16 +283,34 @@ async def _publish(hub: Hub, event: Event) -> Ok:
     return await hub.publish(encode_event(event).encode(), event)
 
 
+async def _has_account(book: Book, pubkey: str) -> bool:
+    return await book.row("users", pubkey) is not None
+
+
 def _relay_settings(config: Config, keyring: Keyring) -> RelaySettings:
     relay = config.relay
     limits = {one.name: getattr(relay, one.name) for one in fields(RelayLimits) if hasattr(relay, one.name)}
+    for name in ("kinds_allowed", "kinds_refused", "kinds_of_members"):
+        limits[name] = frozenset().union(*limits[name])
+    limits["kinds_refused"] |= RelayLimits().kinds_refused
+    for name in ("authors_allowed", "authors_denied"):
+        limits[name] = frozenset(limits[name])
     return RelaySettings(
         name=config.service.name,
         description=relay.description,
         contact=relay.contact,
         self_pubkey=keyring.key("relay").pubkey,
+        icon=f"http{relay.url[2:].rstrip('/')}/icon.svg" if relay.url and config.web.enabled else "",
+        url=relay.public_url,
         limits=RelayLimits(**limits),
     )
+
+
+def _retention(config: Config) -> list[Retention]:
+    return [
+        Retention(rule.kinds, rule.days * DAY_SECONDS if rule.days is not None else None, rule.events_max)
+        for rule in config.relay.retention
+    ]
 
 
 def _site(config: Config, bot: Bot) -> Site:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from relaybot.errors import BadConfig
 from relaybot.settings.environment import override
+from relaybot.settings.relay import Relay
 from relaybot.settings.sections import (
     Accounting,
     AgentSettings,
@@ -29,10 +30,10 @@ from relaybot.settings.sections import (
     LightningSettings,
     Limits,
     Log,
+    Onchain,
     Outgoing,
     Payouts,
     Referrals,
-    Relay,
     Service,
     Web,
     Workers,
@@ -67,6 +68,7 @@ class Config(Written):
     web: Web
     database: BookPlace = Path("book.sqlite3")
     lightning: LightningSettings
+    onchain: Onchain
     people: Table[Pubkey] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillModel] = Field(default_factory=dict, validate_default=True)
     agents: Table[AgentSettings] = Field(default_factory=dict, validate_default=True)
@@ -144,6 +146,9 @@ def _contradictions(config: Config) -> Iterator[BadConfig]:
         least, most = getattr(getattr(config, section), low), getattr(getattr(config, section), high)
         if most < least:
             yield BadConfig(f"{section}.{high}", show(most), f"at least {section}.{low}, which is {show(least)}")
+    if (config.onchain.deposit_fee or 0) >= config.onchain.minimum:
+        fee = format_sat(config.onchain.deposit_fee or 0)
+        yield BadConfig("onchain.deposit_fee", fee, f"below onchain.minimum, {format_sat(config.onchain.minimum)}")
     if config.outgoing.hosts and config.lightning.backend != "simulated":
         hosts = ", ".join(config.outgoing.hosts)
         yield BadConfig("outgoing.hosts", hosts, "none with a real node: money goes where the world's names lead")

@@ -3,7 +3,8 @@
 The reading loop only reads: OKs wake their publishers, events and EOSEs enter a bounded
 queue, and one task hands them on at the receiver's pace. A full queue stops the reading,
 and so in the end the relay. What a relay sends is believed only if id and signature fit
-and a filter of ours asked for it. Nothing is sent twice by itself: who must be sure that
+and a filter of ours asked for it. A relay that wants to know whose we are before it gives or
+takes something (NIP-42) is told, by a connection that has a key. Nothing is sent twice by itself: who must be sure that
 an event arrives publishes it again (`relaybot/outbox.py`).
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,25 +21,30 @@ from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketExcepti
 from websockets.frames import CloseCode
 from websockets.uri import parse_uri
 
+from relaybot.clock import Clock, SystemClock
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter, matches
-from relaybot.nostr.keys import verify
+from relaybot.nostr.keys import KeyPair, verify
 from relaybot.nostr.messages import (
+    Challenge,
     Closed,
     Eose,
     Notice,
     Ok,
     RelayEvent,
+    build_auth,
     build_close,
     build_event_frame,
     build_req,
     parse_relay_message,
 )
+from relaybot.nostr.nip42 import build_auth_event
 
 log = structlog.get_logger()
 
 EVENTS_IN_A_ROW = 32  # handed on before other tasks get their turn: verifying them takes about 2 ms
+AUTH_REQUIRED = "auth-required:"  # NIP-42
 NOTICE_CHARACTERS_MAX = 200  # of a relay's words in our log
 
 OnEvent = Callable[[Event], Awaitable[None]]
@@ -96,11 +102,16 @@ class RelayConnection:
         url: str,
         *,
         jitter: Callable[[], float],
+        keypair: KeyPair | None = None,
+        clock: Clock | None = None,
         limits: ConnectionLimits | None = None,
         pause: Pause = asyncio.sleep,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Take a `ws://` or `wss://` URL; `jitter` gives numbers of 0 … 1, `pause` waits for seconds."""
+        """Take a `ws://` or `wss://` URL; `jitter` gives numbers of 0 … 1, `pause` waits for seconds.
+
+        `keypair` is shown to relays that ask for it, and to no others.
+        """
         try:
             secure = parse_uri(url).secure
         except InvalidURI:
@@ -109,6 +120,12 @@ class RelayConnection:
         self.connections = 0  # so far
         self._limits = limits or ConnectionLimits()
         self._jitter = jitter
+        self._keypair = keypair
+        self._clock = clock or SystemClock()
+        self._challenge: str | None = None  # of this connection
+        self._answered_challenge: str | None = None
+        self._is_believed = False
+        self._authenticating = asyncio.Lock()
         self._pause = pause
         self._tls = (tls or ssl.create_default_context()) if secure else None
         self._subscriptions: dict[str, _Subscription] = {}
@@ -162,20 +179,10 @@ class RelayConnection:
         Unavailable if there is no connection, it ends before the OK, or none comes in time:
         then the relay may have the event all the same.
         """
-        if self._socket is None:
-            raise Unavailable(f"{self.url} is not connected")
-        answer: asyncio.Future[Ok | None] = asyncio.get_running_loop().create_future()
-        self._answers.setdefault(event.id, []).append(answer)
-        try:
-            async with asyncio.timeout(timeout_seconds or self._limits.publish_seconds):
-                sent = await _send(self._socket, build_event_frame(event))
-                ok = await answer if sent else None
-        except TimeoutError:
-            raise Unavailable(f"{self.url} gave no OK in time") from None
-        finally:
-            self._forget(event.id, answer)
-        if ok is None:
-            raise Unavailable(f"{self.url} closed the connection before its OK")
+        frame, seconds = build_event_frame(event), timeout_seconds or self._limits.publish_seconds
+        ok = await self._offer(event.id, frame, seconds)
+        if ok.message.startswith(AUTH_REQUIRED) and not ok.accepted and await self._authenticate():
+            ok = await self._offer(event.id, frame, seconds)
         return ok
 
     async def next_connection(self, after: int = 0) -> int:
@@ -183,6 +190,38 @@ class RelayConnection:
         while self._socket is None or self.connections <= after:
             await self._connected.wait()
         return self.connections
+
+    async def _offer(self, event_id: str, frame: str, seconds: float) -> Ok:
+        if self._socket is None:
+            raise Unavailable(f"{self.url} is not connected")
+        answer: asyncio.Future[Ok | None] = asyncio.get_running_loop().create_future()
+        self._answers.setdefault(event_id, []).append(answer)
+        try:
+            async with asyncio.timeout(seconds):
+                sent = await _send(self._socket, frame)
+                ok = await answer if sent else None
+        except TimeoutError:
+            raise Unavailable(f"{self.url} gave no OK in time") from None
+        finally:
+            self._forget(event_id, answer)
+        if ok is None:
+            raise Unavailable(f"{self.url} closed the connection before its OK")
+        return ok
+
+    async def _authenticate(self) -> bool:
+        """Answer the relay's challenge, once; tell whether it believes us. Unavailable as `publish`."""
+        async with self._authenticating:
+            challenge = self._challenge
+            if self._keypair is None or challenge is None:
+                return False
+            if challenge != self._answered_challenge:
+                now = self._clock.now()
+                event = build_auth_event(self._keypair, relay_url=self.url, challenge=challenge, now=now)
+                ok = await self._offer(event.id, build_auth(event), self._limits.publish_seconds)
+                self._answered_challenge, self._is_believed = challenge, ok.accepted
+                if not ok.accepted:
+                    log.warning("relay_auth_refused", relay=self.url, reason=ok.message[:NOTICE_CHARACTERS_MAX])
+            return self._is_believed
 
     # ---- the life of a connection
 
@@ -202,6 +241,7 @@ class RelayConnection:
 
     async def _serve(self, socket: ClientConnection) -> None:
         self.connections += 1
+        self._challenge = self._answered_challenge = None
         self._socket = socket
         self._connected.set()
         self._connected = asyncio.Event()
@@ -241,6 +281,8 @@ class RelayConnection:
                 self._on_closed(session, sub_id, message)
             case Notice(text):
                 log.info("relay_notice", relay=self.url, text=text[:NOTICE_CHARACTERS_MAX])
+            case Challenge(text):
+                self._challenge = text
 
     async def _hand_on(self, session: _Session) -> None:
         """Hand events and EOSEs to their subscriptions, one after the other."""
@@ -268,15 +310,32 @@ class RelayConnection:
         subscription = self._subscriptions.get(name)
         if subscription is None:
             return
+        if message.startswith(AUTH_REQUIRED) and self._may_authenticate():
+            self._later(session, self._authenticate_and_ask(session, name))
+            return
         subscription.refusals += 1
         words = message[:NOTICE_CHARACTERS_MAX]
         log.warning("subscription_closed", relay=self.url, subscription=name, reason=words)
         self._ask_later(session, (name,), seconds=self._delay(subscription.refusals))
 
     def _ask_later(self, session: _Session, names: Sequence[str], *, seconds: float) -> None:
-        asking = session.tasks.create_task(self._ask_all(session.socket, names, seconds=seconds))
+        self._later(session, self._ask_all(session.socket, names, seconds=seconds))
+
+    def _later(self, session: _Session, work: Coroutine[None, None, None]) -> None:
+        asking = session.tasks.create_task(work)
         session.asking.add(asking)
         asking.add_done_callback(session.asking.discard)
+
+    def _may_authenticate(self) -> bool:
+        """Tell whether there is a challenge that we have not answered yet."""
+        return self._keypair is not None and self._challenge not in (None, self._answered_challenge)
+
+    async def _authenticate_and_ask(self, session: _Session, name: str) -> None:
+        try:
+            seconds = 0.0 if await self._authenticate() else self._limits.backoff_seconds_max
+        except Unavailable:  # the connection ends, or the next CLOSED leads here again
+            seconds = self._limits.backoff_seconds_max
+        await self._ask_all(session.socket, (name,), seconds=seconds)
 
     async def _ask_all(self, socket: ClientConnection, names: Sequence[str], *, seconds: float) -> None:
         if seconds:

@@ -15,8 +15,8 @@ class RelaybotError(Exception):
 class Rejected(RelaybotError):
     """What was sent cannot be accepted, and sending it again will not help.
 
-    `prefix` is one of NIP-01's machine-readable prefixes (`invalid`, `duplicate`,
-    `blocked`, `rate-limited`, `pow`, `restricted`, `auth-required`, `error`);
+    `prefix` is one of the machine-readable prefixes of NIP-01 and NIP-42 (`invalid`, `duplicate`,
+    `blocked`, `rate-limited`, `pow`, `restricted`, `auth-required`, `unsupported`, `error`);
     `reason` is a short stable phrase; `fields` are figures to show beside it.
     """
 

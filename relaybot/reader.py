@@ -17,10 +17,11 @@ import structlog
 from handlers.bot import TWO_DAYS, Bot
 from handlers.jobs import cancelled
 from handlers.targets import is_followed
+from handlers.wallet_connect import is_ours
 from relaybot.connection import OnEose, OnEvent
 from relaybot.errors import Unavailable
 from relaybot.inbox import Inbox
-from relaybot.nostr import nip90
+from relaybot.nostr import nip47, nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
 from wallet.ledger import Plan, Put
@@ -143,6 +144,7 @@ class Reader:
             Filter(kinds=frozenset({CANCEL}), since=since),
             Filter(kinds=ANSWERS, tags={"p": service}, since=since),
             Filter(kinds=ANNOUNCEMENTS, tags={"p": service}),
+            Filter(kinds=frozenset({nip47.REQUEST_KIND}), since=since),
             Filter(kinds=TARGETS, authors=followed),
             Filter(kinds=TARGETS, since=since),
         ]
@@ -186,6 +188,8 @@ class Reader:
     async def _concerns_us(self, event: Event) -> bool:
         if event.pubkey == self._bot.service.pubkey:
             return False  # our own assignments are job requests too
+        if event.kind == nip47.REQUEST_KIND:
+            return await is_ours(self._bot, event)
         if event.kind == CANCEL:
             return await self._names_our_work(event)
         if event.kind in TARGETS:

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from handlers import assignments, commands, jobs, lots, settlements, targets, workers
+from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
+from handlers.deposits import Deposits
 from handlers.notices import tell_due
+from handlers.settlements import Settlements, cancel_paid
+from handlers.wallet_connect import tell_ends
 from relaybot import visits
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_due
@@ -31,6 +34,7 @@ from relaybot.processes import ALONE, Process
 from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.book import Book
+from wallet.chain import Chain
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
 from wallet.payees import Payees
@@ -58,7 +62,14 @@ class Doors:
 
 
 def build_bot(
-    config: Config, keyring: Keyring, book: Book, lightning: Lightning, clock: Clock, *, chance: Chance
+    config: Config,
+    keyring: Keyring,
+    book: Book,
+    lightning: Lightning,
+    clock: Clock,
+    *,
+    chain: Chain,
+    chance: Chance,
 ) -> Bot:
     """Return what the handlers work with."""
     agents: dict[str, Agent] = {}
@@ -82,11 +93,13 @@ def build_bot(
         config=config,
         service=keyring.key("service"),
         zapper=keyring.key("zapper"),
+        wallet_key=lambda app: keyring.key(f"nwc/{app}"),
         agents=agents,
         contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
         workers_allowed=frozenset(config.workers.allowed),
         book=book,
         lightning=lightning,
+        chain=chain,
         clock=clock,
         chance=chance,
     )
@@ -110,6 +123,7 @@ def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
         range(10050, 10051): targets.on_dm_relays,
         range(10133, 10134): targets.on_payto,
         range(11998, 11999): workers.on_heartbeat,
+        range(23194, 23195): wallet_connect.on_request,
         range(31990, 31991): workers.on_announcement,
     }
     return Inbox(
@@ -117,7 +131,11 @@ def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
         bot.clock,
         {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
         waiting_max=bot.config.limits.inbox_max,
-        waiting=(range(1059, 1060), range(5000, 6000)),  # whoever asks us for money waits for the node
+        waiting=(
+            range(1059, 1060),
+            range(5000, 6000),
+            range(23194, 23195),
+        ),  # whoever asks us for money waits for the node
         process=process,
     )
 
@@ -144,18 +162,21 @@ def standing_tasks(
             "inbox": inbox.run(),
             "outbox": singly("outbox", outbox.step, "outbox"),
             "notices": singly("notices", partial(tell_due, bot)),
+            "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
             "visits": singly("visits", courtesies.step, "visits", seconds=5),
             "assign": singly("assign", partial(assign_held, bot), "jobs", "workers"),
             "deadlines": singly("deadlines", partial(release_due, bot)),
         }
     if Role.MONEY in roles:
         payouts = _payouts(bot, doors, process)
-        follow = partial(settlements.follow_settlements, bot)
         standing |= {
-            "settlements": singly("settlements", follow),
+            "settlements": singly("settlements", Settlements(bot).follow, "cursors", seconds=5),
+            "cancellations": singly("cancellations", partial(cancel_paid, bot), "invoices", seconds=60),
             "lots": singly("lots", partial(lots.follow_lots, bot), seconds=60),
             "payouts": payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max),
         }
+        if config.onchain.enabled:
+            standing["deposits"] = singly("deposits", Deposits(bot).follow, seconds=5)
         if config.payouts.enabled:  # else nothing new is opened; what is open goes on
             checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up)
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)

@@ -101,6 +101,11 @@ def owner(account: Account) -> str | None:
     return rest.partition("/")[0] if kind == "user" else None
 
 
+def ceiling_msat(account: Account) -> int | None:
+    """Return the balance above which `account` may never rise, or None: nobody pays more than they owe."""
+    return 0 if account.endswith("/owed") else None
+
+
 def floor_msat(account: Account) -> int | None:
     """Return the balance below which `account` may never fall, or None for no floor.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from wallet.accounts import Account, floor_msat
+from wallet.accounts import Account, ceiling_msat, floor_msat
 from wallet.money import MAX_MSAT, Msat
 
 Value = str | int | None
@@ -201,6 +201,9 @@ def _book(state: State, balances: dict[Account, int], key: str, number: int, tra
     if floor is not None and debit_after < floor:
         return Answer(Verdict.REFUSED, f"{debit} lacks {floor - debit_after} msat")
     credit_after = (balances[credit] if credit in balances else state.balances.get(credit, 0)) + amount
+    ceiling = ceiling_msat(credit)
+    if ceiling is not None and credit_after > ceiling:
+        return Answer(Verdict.REFUSED, f"{credit} would be paid {credit_after - ceiling} msat too much")
     if debit_after < -MAX_MSAT or credit_after > MAX_MSAT:  # H4: what is added up must fit int64 too
         return Answer(Verdict.REFUSED, f"{key}/{number} leaves more than there is bitcoin on one account")
     balances[debit], balances[credit] = debit_after, credit_after

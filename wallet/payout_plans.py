@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relaybot.db.database import Row
+from relaybot.errors import Rejected
 from wallet.accounts import EXPENSE_LIGHTNING, NODE_LIGHTNING, hold, user
 from wallet.ledger import Change, Expect, Insert, Plan, Put, Transfer, Update, Values
 from wallet.lightning import DecodedInvoice, PaymentReport, PaymentState
@@ -18,7 +19,9 @@ from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutKind
 
 REASON_CHARACTERS_MAX = 200  # of why something waits, stopped or failed
 
+GIVEN_UP = "given up by the operator"
 NO_RECORD = "no record"  # the reason with which the port reports an empty list
+PAID_AFTER_ALL = "paid"  # in the place of a doubt: the node contradicts the book
 FAILED, EMPTY = "failed", "empty"  # what a synced node's records can say that may end an attempt
 
 
@@ -127,6 +130,12 @@ def plan_settled(payout: Row, attempt: Row, found: Finding, rules: PayoutRules, 
     return _plan_doubted(payout, attempt, Finding(found.report, evidence, found.said), rules, since=since, now=now)
 
 
+def plan_contradicted(attempt: Row) -> Plan:
+    """Note that the node says paid of an attempt that counted as failed: `payouts list --stuck` shows it."""
+    change = Update("attempts", attempt["id"], {"doubt": PAID_AFTER_ALL}, expect={"version": attempt["version"]})
+    return Plan(f"payment/{attempt['id']}/contradicted", changes=(change,))
+
+
 def plan_failed(payout: Row, attempt: Row, reason: str, rules: PayoutRules, now: int) -> Plan:
     """End an attempt that definitely did not pay; the payout waits for the next one, or its money is balance again."""
     state = ATTEMPT.after(AttemptState(attempt["state"]), AttemptStep.FAIL).value
@@ -150,7 +159,10 @@ def _plan_paid(payout: Row, attempt: Row, report: PaymentReport, now: int) -> Pl
         (escrow, owner, amount - paid, "not taken"),
         (escrow, owner, payout["reserve_msat"] - charged, "reserve not needed"),
     )
-    ended: Values = {"state": ATTEMPT.after(AttemptState.SENT, AttemptStep.PAY).value}
+    ended: Values = {
+        "state": ATTEMPT.after(AttemptState.SENT, AttemptStep.PAY).value,
+        "preimage": report.preimage or "",
+    }
     values: Values = {"paid_msat": paid, "fee_msat": charged, "next_at": None, "reason": ""}
     changes = (
         Update("attempts", attempt["id"], ended, expect={"version": attempt["version"]}),
@@ -224,6 +236,36 @@ def plan_stopped(payout: Row, reason: str, now: int) -> Plan:
     return Plan(f"{cause_of(payout['id'])}/stop", transfers, (change,))
 
 
+def plan_retried(payout: Row, now: int) -> Plan:
+    """Look at a payout now; Rejected if it is over. It changes when something happens, never what."""
+    _require_open(payout)
+    values: Values = {"next_at": now}
+    soon = Update("payouts", payout["id"], values, expect={"version": payout["version"]})
+    return Plan(f"{cause_of(payout['id'])}/retry/{payout['version']}", changes=(soon,))
+
+
+def plan_given_up(payout: Row, attempt: Row | None, now: int) -> Plan:
+    """Make a payout's money balance again because the operator says so; Rejected if it is over.
+
+    That a sent attempt can never arrive is what the caller has made sure of.
+    """
+    _require_open(payout)
+    state, ended = PayoutState(payout["state"]), tuple[Change, ...]()
+    if state is PayoutState.PAYING:
+        assert attempt is not None, f"payout {payout['id']} is paying by nothing"
+        failed: Values = {"state": ATTEMPT.after(AttemptState(attempt["state"]), AttemptStep.FAIL).value}
+        values: Values = {**failed, "reason": GIVEN_UP}
+        ended = (Update("attempts", attempt["id"], values, expect={"version": attempt["version"]}),)
+        state = PAYOUT.after(state, PayoutStep.WAIT)
+    transfers, change = _stopped(payout, state, GIVEN_UP, now, why="given up")
+    return Plan(f"{cause_of(payout['id'])}/give-up", transfers, (*ended, change))
+
+
+def _require_open(payout: Row) -> None:
+    if payout["next_at"] is None:
+        raise Rejected("invalid", f"the payout is over: {payout['state']}")
+
+
 def _after_failure(
     payout: Row, reason: str, tries: int, rules: PayoutRules, *, single: bool, now: int
 ) -> tuple[tuple[Transfer, ...], Change]:
@@ -238,9 +280,11 @@ def _is_late(payout: Row, rules: PayoutRules, now: int) -> bool:
     return asked and bool(now - payout["created_at"] >= rules.withdrawal_seconds)
 
 
-def _stopped(payout: Row, state: PayoutState, reason: str, now: int) -> tuple[tuple[Transfer, ...], Change]:
+def _stopped(
+    payout: Row, state: PayoutState, reason: str, now: int, *, why: str = "stopped"
+) -> tuple[tuple[Transfer, ...], Change]:
     held = Msat(payout["amount_msat"] + payout["reserve_msat"])
-    back = Transfer(hold(cause_of(payout["id"])), user(payout["pubkey"]), held, "stopped")
+    back = Transfer(hold(cause_of(payout["id"])), user(payout["pubkey"]), held, why)
     after = PAYOUT.after(state, PayoutStep.STOP).value
     values: Values = {"state": after, "updated_at": now, "reason": reason[:REASON_CHARACTERS_MAX], "next_at": None}
     return (back,), Update("payouts", payout["id"], values, expect={"version": payout["version"]})

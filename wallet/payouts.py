@@ -44,6 +44,7 @@ from wallet.payout_plans import (
     Finding,
     evidence_of,
     may_be_sent_again,
+    plan_contradicted,
     plan_failed,
     plan_paused,
     plan_prepared,
@@ -320,13 +321,13 @@ class Payouts:
         await self._book.decide(partial(self._decide_settle, payment_hash, found))
 
     async def _decide_settle(self, payment_hash: str, found: Finding) -> Plan | None:
-        attempt = await self._book.row("attempts", payment_hash)
-        assert attempt is not None, f"no attempt {payment_hash}"
-        payout = await self._book.row("payouts", attempt["payout"])
-        assert payout is not None, f"attempt {payment_hash} has no payout"
+        async with self._book.database.snapshot() as reader:  # of one moment: another process may settle it just now
+            attempt = (await reader.rows_by_id("attempts", [payment_hash]))[payment_hash]
+            payout = (await reader.rows_by_id("payouts", [attempt["payout"]]))[attempt["payout"]]
         if AttemptState(attempt["state"]) is not AttemptState.SENT:
             if found.report.state is PaymentState.SETTLED and AttemptState(attempt["state"]) is AttemptState.FAILED:
                 log.error("paid_after_failure", payout=payout["id"], payment_hash=payment_hash)
+                return plan_contradicted(attempt)
             return None
         plan = plan_settled(payout, attempt, found, self._rules, self._clock.now())
         _log(payout, payment_hash, found.report, plan)

@@ -29,8 +29,13 @@ SELECT plan,
     SUM(CASE WHEN debit = :lightning THEN amount_msat WHEN credit = :lightning THEN -amount_msat ELSE 0 END)
         AS channels,
     SUM(CASE WHEN debit = :onchain THEN amount_msat WHEN credit = :onchain THEN -amount_msat ELSE 0 END) AS coins
-FROM transfers WHERE debit IN (:lightning, :onchain) OR credit IN (:lightning, :onchain) GROUP BY plan
+FROM transfers WHERE (debit > 'hold/job0' AND debit IN (:lightning, :onchain)) OR credit IN (:lightning, :onchain)
+GROUP BY plan
 """
+
+
+# Users' deposits that stand in the node's moves, which are never taken back, and not, or no more, in the book.
+_NOT_BOOKED = "SELECT id, amount_msat FROM deposits WHERE state IN ('pending', 'lost', 'reversed')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,8 @@ async def _booked(reader: Reader, *, coins: bool) -> dict[str, Sums]:
         sums = booked[_key_of(row["plan"])]
         sums.lightning += row["channels"]
         sums.onchain += row["coins"] if coins else 0
+    for row in await reader.fetch(_NOT_BOOKED) if coins else ():
+        booked[row["id"].partition(":")[0]].onchain += row["amount_msat"]
     return dict(booked)
 
 

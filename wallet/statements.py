@@ -24,11 +24,12 @@ SELECT 'payout', id, amount_msat + reserve_msat, state, created_at FROM payouts
 WHERE pubkey = :pubkey AND next_at IS NOT NULL
 ORDER BY created_at, id
 """
-# Each account is read by its own index, newest first, and no further than is shown.
+# Each account is read by its own index, newest first, and no further than is shown. No user's account is a job's
+# escrow, whose debits stand in no index (0009_leaner_debits.sql).
 _ONE_SIDE = """
 SELECT * FROM (SELECT seq, id, plan, {side} AS account, {other} AS other, {sign}amount_msat AS amount_msat,
     {side}_after AS balance_msat, reason, created_at
-FROM transfers WHERE {side} = :{name} AND seq < :before ORDER BY seq DESC LIMIT :limit)
+FROM transfers WHERE {side} = :{name} AND {side} > 'hold/job0' AND seq < :before ORDER BY seq DESC LIMIT :limit)
 """
 
 

@@ -73,6 +73,43 @@ class DepositStep(Enum):
     WRITE_OFF = "write_off"
 
 
+class CoinState(Enum):
+    """Where a deposit on the chain stands."""
+
+    PENDING = "pending"  # in a block, and not deep enough yet
+    CREDITED = "credited"
+    KEPT = "kept"  # below the minimum: nobody's balance
+    LOST = "lost"  # taken out of the chain before it counted
+    REVERSED = "reversed"  # taken out of the chain after it counted
+    BURIED = "buried"  # so deep that nothing undoes it
+
+
+class CoinStep(Enum):
+    """What can happen to a deposit."""
+
+    CREDIT = "credit"
+    KEEP = "keep"
+    LOSE = "lose"
+    REVERSE = "reverse"
+    RETURN = "return"
+    BURY = "bury"
+
+
+COIN = Lifecycle(
+    "coin",
+    {
+        (CoinState.PENDING, CoinStep.CREDIT): CoinState.CREDITED,
+        (CoinState.PENDING, CoinStep.KEEP): CoinState.KEPT,
+        (CoinState.PENDING, CoinStep.LOSE): CoinState.LOST,
+        (CoinState.CREDITED, CoinStep.REVERSE): CoinState.REVERSED,
+        (CoinState.CREDITED, CoinStep.BURY): CoinState.BURIED,
+        (CoinState.KEPT, CoinStep.REVERSE): CoinState.REVERSED,
+        (CoinState.KEPT, CoinStep.BURY): CoinState.BURIED,
+        (CoinState.LOST, CoinStep.RETURN): CoinState.PENDING,
+        (CoinState.REVERSED, CoinStep.RETURN): CoinState.PENDING,
+    },
+)
+
 PAYOUT = Lifecycle(
     "payout",
     {

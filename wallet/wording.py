@@ -29,7 +29,9 @@ _HELD = {
     "matured": "earned from card money: now sats",
     "advanced": "earned from card money: advanced",
     "advance": "earned from card money: advanced",
+    "deposit": "top-up on-chain",
     "deposit reversed": "deposit undone by the chain",
+    "internal": "between users of this service",
 }
 _TAKEN_BACK = {
     "disputed": "taken back by the card company",

@@ -20,7 +20,7 @@ from relaybot.errors import Rejected
 from relaybot.nostr.flow_of_funds import DAY_SECONDS, CellName, Period, build_summary, day_period
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
-from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, owner
+from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN, REVENUE, Account, owner
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Values
 
@@ -29,10 +29,16 @@ log = structlog.get_logger()
 Cells = dict[CellName, Counter[str]]
 
 TIPS: CellName = ("tips", "given")
+ONCHAIN: CellName = ("in", "onchain")
 _GIFTS = "hold/zap/"
 _GIVERS = "whoever gives"  # counts as one account: a giver's key may be made for one gift alone
 
-_NEW_TRANSFERS = "SELECT * FROM transfers WHERE seq > :last AND created_at < :end ORDER BY seq"
+# A day ends with the first transfer of a later one: clocks may jump, and two processes' may differ, but none is missed.
+_NEW_TRANSFERS = """
+SELECT * FROM transfers WHERE seq > :last AND seq < COALESCE(
+    (SELECT seq FROM transfers WHERE seq > :last AND created_at >= :end ORDER BY seq LIMIT 1), :no_later
+) ORDER BY seq
+"""
 
 
 async def publish_day(book: Book, keypair: KeyPair, rules: Rules, day: str, *, now: int) -> bool:
@@ -82,12 +88,13 @@ async def publish_due(book: Book, keypair: KeyPair, rules: Rules, clock: Clock, 
 
 async def read_cells(reader: Reader, *, after_seq: int, end: int) -> tuple[Cells, int]:
     """Return whose money moved in which cell by the transfers after `after_seq` and before `end`, and the last seq."""
-    rows = await reader.fetch(_NEW_TRANSFERS, last=after_seq, end=end)
+    rows = await reader.fetch(_NEW_TRANSFERS, last=after_seq, end=end, no_later=2**63 - 1)
     jobs = await reader.rows_by_id("jobs", {_job_of(row) for row in rows if _is_capture(row)})
     cells: Cells = defaultdict(Counter)
     for row in rows:
         for cell, account, amount in _contributions(row, jobs):
             cells[cell][account] += amount
+    cells[ONCHAIN] = +cells[ONCHAIN]  # what came on an earlier day and was taken back on this one is not subtracted
     for job in jobs.values():
         cells["jobs", "count"][job["customer"]] += 1
     return dict(cells), rows[-1]["seq"] if rows else after_seq
@@ -95,11 +102,10 @@ async def read_cells(reader: Reader, *, after_seq: int, end: int) -> tuple[Cells
 
 def _contributions(row: Row, jobs: dict[str, Row]) -> list[tuple[CellName, str, int]]:
     amount, payer, payee = row["amount_msat"], Account(row["debit"]), Account(row["credit"])
-    if payer == NODE_LIGHTNING and owner(payee) is not None:
-        came_in: list[tuple[CellName, str, int]] = [(("in", "lightning"), str(owner(payee)), amount)]
-        return came_in + ([(TIPS, str(owner(payee)), amount)] if row["reason"] == "zap" else [])
-    if payer == NODE_LIGHTNING and (payee.startswith(_GIFTS) or row["reason"] == "donation"):
-        return [(("in", "lightning"), _GIVERS, amount)]
+    if NODE_ONCHAIN in {payer, payee}:
+        return _on_chain(payer, payee, amount)
+    if payer == NODE_LIGHTNING:
+        return _over_lightning(payee, amount, row["reason"])
     if payer.startswith(_GIFTS) and owner(payee) is not None:
         return [(TIPS, str(owner(payee)), amount)]
     if payee == NODE_LIGHTNING and payer.startswith("hold/payout/"):
@@ -110,6 +116,24 @@ def _contributions(row: Row, jobs: dict[str, Row]) -> list[tuple[CellName, str, 
         role = row["reason"].partition(":")[0]
         earner = customer if payee in REVENUE.values() else str(owner(payee))
         return [(("earned", role), earner, amount), (("jobs", "charged"), customer, amount)]
+    return []
+
+
+def _over_lightning(payee: Account, amount: int, reason: str) -> list[tuple[CellName, str, int]]:
+    if owner(payee) is not None:
+        came_in: list[tuple[CellName, str, int]] = [(("in", "lightning"), str(owner(payee)), amount)]
+        return came_in + ([(TIPS, str(owner(payee)), amount)] if reason == "zap" else [])
+    if payee.startswith(_GIFTS) or reason == "donation":
+        return [(("in", "lightning"), _GIVERS, amount)]
+    return []
+
+
+def _on_chain(payer: Account, payee: Account, amount: int) -> list[tuple[CellName, str, int]]:
+    """Return what a deposit added, or what the chain has taken back of one."""
+    if payer == NODE_ONCHAIN and owner(payee) is not None:
+        return [(ONCHAIN, str(owner(payee)), amount)]
+    if payee == NODE_ONCHAIN and owner(payer) is not None:
+        return [(ONCHAIN, str(owner(payer)), -amount)]
     return []
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 
 import click
 
-from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, show, show_table
-from relaybot.operator import checking, explaining, publishing
+from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, read_npub, show, show_table
+from relaybot.operator import checking, explaining, exporting, people, publishing, rereading
 
 
 @click.group()
@@ -29,6 +30,17 @@ def books_check(config_path: Path, *, as_json: bool) -> None:
     show(answer, "books", as_json=as_json)
     if not answer["sound"]:
         sys.exit(1)
+
+
+@books.command("reread")
+@config_option
+@json_option
+def books_reread(config_path: Path, *, as_json: bool) -> None:
+    """Read the node's settlements again from the first one: after it was restored from a backup.
+
+    Example: relaybot books reread
+    """
+    show(finish(rereading.reread_settlements(load(config_path))), "settlements", as_json=as_json)
 
 
 @books.command("own")
@@ -59,9 +71,64 @@ def books_explain(what: str, config_path: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer))
         return
-    for title in ("job", "payout", "attempts", "transfers"):
-        if answer.get(title):
-            show_table(title, answer[title] if isinstance(answer[title], list) else [answer[title]])
+    for sentence in answer["words"]:
+        click.echo(sentence)
+    show_table("transfers", answer["transfers"])
+
+
+@books.command("export")
+@click.option("--format", "form", type=click.Choice(("hledger", "csv")), default="hledger", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; else it goes to stdout.")
+@config_option
+@json_option
+def books_export(form: exporting.Format, out: Path | None, config_path: Path, *, as_json: bool) -> None:
+    """Write the whole book for other programs, each transfer with the balances it left.
+
+    hledger checks every entry by them. The export is one committed state; the service may go on.
+
+    Example: relaybot books export --format csv --out book.csv
+    """
+    config = load(config_path)
+    if as_json and out is None:
+        raise click.UsageError("--json says how it went: give --out a file for the book itself")
+    with out.open("w", encoding="utf-8") if out is not None else contextlib.nullcontext(sys.stdout) as target:
+        count = finish(exporting.export(config, form, target.write))
+    if out is not None:
+        show({"file": str(out), "format": form, "transfers": count}, "export", as_json=as_json)
+
+
+@books.command("statement")
+@click.argument("npub")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, as the user's own `statement` does.")
+@config_option
+@json_option
+def books_statement(npub: str, config_path: Path, *, as_csv: bool, as_json: bool) -> None:
+    """List every entry on somebody's accounts, oldest first, with its cause in words.
+
+    Example: relaybot books statement npub1vh36ayf29e5uhmww54qaxlakgqw0ggfl29gdm50uhdrwdgpggfusdg6afu
+    """
+    config, pubkey = load(config_path), read_npub(npub, "NPUB")
+    if as_csv:
+        click.echo(finish(people.statement_csv(config, pubkey)), nl=False)
+    else:
+        show(finish(people.statement(config, pubkey)), "statement", as_json=as_json)
+
+
+@click.group()
+def users() -> None:
+    """See one person's money."""
+
+
+@users.command("show")
+@click.argument("npub")
+@config_option
+@json_option
+def users_show(npub: str, config_path: Path, *, as_json: bool) -> None:
+    """Show what somebody has by class, what is held, where they want to be paid, and their newest entries.
+
+    Example: relaybot users show npub1vh36ayf29e5uhmww54qaxlakgqw0ggfl29gdm50uhdrwdgpggfusdg6afu
+    """
+    show(finish(people.show_user(load(config_path), read_npub(npub, "NPUB"))), "user", as_json=as_json)
 
 
 @click.group()
@@ -82,4 +149,4 @@ def accounts_publish(day: str | None, config_path: Path, *, as_json: bool) -> No
     show(finish(publishing.publish_accounts(config, keyring_of(config), day)), "accounts", as_json=as_json)
 
 
-COMMANDS = (books, accounts)
+COMMANDS = (books, users, accounts)

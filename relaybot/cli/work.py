@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, show
-from relaybot.operator import listing, refunding
+from relaybot.operator import listing, refunding, switching
 
 
 @click.group()
@@ -42,20 +42,48 @@ def jobs_refund(job_id: str, config_path: Path, *, as_json: bool) -> None:
 
 @click.group()
 def payouts() -> None:
-    """See payouts."""
+    """See payouts, and decide about those that are stuck."""
 
 
 @payouts.command("list")
 @click.option("--unfinished", is_flag=True, help="Only those whose money is still held.")
+@click.option("--stuck", is_flag=True, help="Only payments whose end is not known for too long, and what to do.")
 @click.option("--limit", default=50, show_default=True)
 @config_option
 @json_option
-def payouts_list(limit: int, config_path: Path, *, unfinished: bool, as_json: bool) -> None:
+def payouts_list(limit: int, config_path: Path, *, unfinished: bool, stuck: bool, as_json: bool) -> None:
     """List the newest payouts, why they wait, and for how long.
 
     Example: relaybot payouts list --unfinished
     """
-    show(finish(listing.list_payouts(load(config_path), limit, unfinished=unfinished)), "payouts", as_json=as_json)
+    config = load(config_path)
+    asked = switching.stuck_payouts(config) if stuck else listing.list_payouts(config, limit, unfinished=unfinished)
+    show(finish(asked), "payouts", as_json=as_json)
+
+
+@payouts.command("retry")
+@click.argument("payout_id")
+@config_option
+@json_option
+def payouts_retry(payout_id: str, config_path: Path, *, as_json: bool) -> None:
+    """Look at a payout now, instead of after its pause. Nothing is paid twice by it.
+
+    Example: relaybot payouts retry 5c83da77af1dec6d7289834998ad7aafbd9e2191396d75ec3cc27f5a77226f36/3
+    """
+    show(finish(switching.retry(load(config_path), payout_id)), "payout", as_json=as_json)
+
+
+@payouts.command("give-up")
+@click.argument("payout_id")
+@click.option("--i-have-checked", "checked", is_flag=True, help="You know that what was sent can never arrive.")
+@config_option
+@json_option
+def payouts_give_up(payout_id: str, config_path: Path, *, checked: bool, as_json: bool) -> None:
+    """Make a payout's money its owner's balance again; refused where it was paid or may be yet.
+
+    Example: relaybot payouts give-up 5c83da77af1dec6d7289834998ad7aafbd9e2191396d75ec3cc27f5a77226f36/3
+    """
+    show(finish(switching.give_up(load(config_path), payout_id, checked=checked)), "payout", as_json=as_json)
 
 
 COMMANDS = (jobs, payouts)

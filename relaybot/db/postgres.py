@@ -24,6 +24,8 @@ from relaybot.probe import Probe, no_probe
 READERS = 4
 AGAIN_MAX = 20  # how often a change is decided again because another process was faster
 CONNECT_SECONDS = 10
+ANSWER_SECONDS = 60  # twice what a lock is waited for: a server that is silent for longer has gone
+STATEMENTS_MAX = 500  # prepared ones that are kept: each mix of tables in a change is another one
 MIGRATING = 0x72656C6179626F74  # the lock under which the schema is changed: "relaybot"
 _SETTINGS = {
     "application_name": "relaybot",
@@ -223,7 +225,7 @@ async def open_postgres(
 ) -> PostgresDatabase:
     """Connect to the database at `url`, bring its schema up to date, and return it."""
     with _errors():
-        connection = await _connect(url)
+        connection = await _connect(url, answer_seconds=None)  # a migration may take its time
     async with AsyncExitStack() as opened:
         opened.push_async_callback(_close, connection)
         with _errors():
@@ -248,9 +250,19 @@ async def _migrate_once(connection: Any, migrations: Sequence[Migration], now: i
     return True
 
 
-async def _connect(url: str) -> Any:
-    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, server_settings=_SETTINGS)
-    await _prepare(connection)
+async def _connect(url: str, *, answer_seconds: float | None = ANSWER_SECONDS) -> Any:
+    connection = await asyncpg.connect(
+        url,
+        timeout=CONNECT_SECONDS,
+        command_timeout=answer_seconds,
+        statement_cache_size=STATEMENTS_MAX,
+        server_settings=_SETTINGS,
+    )
+    try:
+        await _prepare(connection)
+    except BaseException:  # cancelled, or cut off: nobody else will close it
+        connection.terminate()
+        raise
     return connection
 
 

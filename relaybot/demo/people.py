@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -17,6 +17,7 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.messages import Ok
+from wallet.money import from_sat
 
 PATIENCE_SECONDS = 60.0  # for anything the story waits for
 RETRY_SECONDS = 0.1  # before something that did not answer is asked again
@@ -46,8 +47,10 @@ class Person:
 
     async def listen(self) -> None:
         """Subscribe to everything that names this person."""
-        mine = Filter(tags={"p": frozenset({self.pubkey})})
-        await self._relay.subscribe("mine", lambda: [mine], self._on_event)
+        to_me = {"p": frozenset({self.pubkey})}
+        # Whoever names the kind of private messages is asked for AUTH; without it, they are left out.
+        mine = [Filter(tags=to_me), Filter(kinds=frozenset({nip59.WRAP_KIND}), tags=to_me)]
+        await self._relay.subscribe("mine", lambda: mine, self._on_event)
 
     async def publish(self, kind: int, content: str, tags: Sequence[Sequence[str]] = ()) -> Event:
         """Sign and publish an event; return it when the relay has it."""
@@ -111,16 +114,19 @@ class Person:
     def _read(self, wrap: Event) -> nip17.Message:
         return nip17.parse_message(nip59.unwrap(wrap, self.keypair))
 
-    async def pay(self, bolt11: str) -> None:
-        """Pay an invoice from this person's wallet."""
-        await self._wallet("POST", f"/wallets/{self.name}/pay", {"bolt11": bolt11})
+    async def pay(self, bolt11: str, sat: int | None = None) -> None:
+        """Pay an invoice or an offer from this person's wallet; `sat` if it names no sum."""
+        amount = {} if sat is None else {"amount_msat": from_sat(sat)}
+        await self._wallet("POST", f"/wallets/{self.name}/pay", {"bolt11": bolt11, **amount})
 
     async def received_msat(self) -> int:
         """Return what this person's wallet has received so far."""
         wallet = await self._wallet("GET", f"/wallets/{self.name}", None)
         return sum(int(payment["amount_msat"]) for payment in wallet["received"])
 
-    async def _wallet(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, list[dict[str, int]]]:
+    async def _wallet(
+        self, method: str, path: str, body: Mapping[str, str | int] | None
+    ) -> dict[str, list[dict[str, int]]]:
         async with aiohttp.ClientSession() as http, http.request(method, self._wallets + path, json=body) as answer:
             found: dict[str, list[dict[str, int]]] = await answer.json()
             if answer.status >= 400:  # noqa: PLR2004  HTTP's own border between good and bad

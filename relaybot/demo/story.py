@@ -119,7 +119,7 @@ class Story:
         self._tell("Carol's compute node has announced itself (31990) and beats (11998)")
 
     async def _join(self, tasks: asyncio.TaskGroup, name: str, keypair: KeyPair) -> Person:
-        relay = RelayConnection(self.relay_url, jitter=random.random)
+        relay = RelayConnection(self.relay_url, jitter=random.random, keypair=keypair)
         tasks.create_task(relay.run(), name=name)
         person = Person(name, ROLES[name], keypair, relay, self._stage.wallets_url)
         await person.listen()

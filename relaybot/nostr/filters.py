@@ -12,6 +12,7 @@ from typing import Any
 
 from relaybot.errors import Rejected
 from relaybot.nostr.event import CREATED_AT_MAX, HEX32_LENGTH, KIND_MAX, Event, is_hex
+from relaybot.nostr.nip59 import WRAP_KINDS
 
 _TAG_KEYS = {f"#{letter}": letter for letter in string.ascii_letters}
 _HEX_TAGS = frozenset("ep")  # NIP-01: the lists of #e and #p hold exact ids and keys
@@ -19,7 +20,10 @@ _HEX_TAGS = frozenset("ep")  # NIP-01: the lists of #e and #p hold exact ids and
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Conditions an event must all meet; None or absent means any. An empty list is met by no event."""
+    """Conditions an event must all meet; None or absent means any. An empty list is met by no event.
+
+    `wraps_to` is a relay's own condition, no client's: of gift wraps, only those to these keys.
+    """
 
     ids: frozenset[str] | None = None
     authors: frozenset[str] | None = None
@@ -28,6 +32,7 @@ class Filter:
     since: int | None = None
     until: int | None = None
     limit: int | None = None
+    wraps_to: frozenset[str] | None = None
 
 
 def parse_filter(obj: object) -> Filter:
@@ -49,7 +54,7 @@ def parse_filter(obj: object) -> Filter:
                 tags[letter] = _hexes(name, value) if letter in _HEX_TAGS else _strings(name, value)
             case _:
                 # NIP-01 shows a relay closing such a subscription: ignoring a condition would send too much
-                raise Rejected("invalid", "filter contains unknown elements", element=str(name)[:40])
+                raise Rejected("unsupported", "filter contains unknown elements", element=str(name)[:40])
     return Filter(tags=tags, **found)
 
 
@@ -62,6 +67,7 @@ def matches(filter_: Filter, event: Event) -> bool:
         and (filter_.since is None or event.created_at >= filter_.since)
         and (filter_.until is None or event.created_at <= filter_.until)
         and all(_has_tag(event, name, values) for name, values in filter_.tags.items())
+        and (filter_.wraps_to is None or event.kind not in WRAP_KINDS or _has_tag(event, "p", filter_.wraps_to))
     )
 
 

@@ -1,4 +1,4 @@
-"""The frames of NIP-01 between clients and relays, both ways: text to objects, objects to text.
+"""The frames between clients and relays, both ways: NIP-01's, AUTH (NIP-42), COUNT (NIP-45), hints of EOSE (NIP-67).
 
 An event that a client sends keeps its bytes, so that a relay stores and sends it on by
 splicing. Nothing here knows connections, limits or subscriptions.
@@ -43,6 +43,19 @@ class Close(msgspec.Struct, frozen=True):
     sub_id: str
 
 
+class Count(msgspec.Struct, frozen=True):
+    """COUNT of a client: how many events meet any of the filters."""
+
+    query_id: str
+    filters: tuple[Filter, ...]
+
+
+class Auth(msgspec.Struct, frozen=True):
+    """AUTH of a client: the id is checked, all else is not."""
+
+    event: Event
+
+
 class RelayEvent(msgspec.Struct, frozen=True):
     """EVENT of a relay: the id is checked, the signature is not."""
 
@@ -77,12 +90,18 @@ class Notice(msgspec.Struct, frozen=True):
     text: str
 
 
-ClientMessage = ClientEvent | Req | Close
-RelayMessage = RelayEvent | Ok | Eose | Closed | Notice
+class Challenge(msgspec.Struct, frozen=True):
+    """AUTH of a relay: what a client signs to show whose it is."""
+
+    text: str
+
+
+ClientMessage = ClientEvent | Req | Close | Count | Auth
+RelayMessage = RelayEvent | Ok | Eose | Closed | Notice | Challenge
 
 
 class RejectedEvent(Rejected):
-    """An EVENT frame is refused; `event_id` is the id it claims (to be named in OK), or empty if it claims none."""
+    """An EVENT or AUTH frame is refused; `event_id` is the id it claims, for the OK, or empty if it claims none."""
 
     def __init__(self, cause: Rejected, *, event_id: str) -> None:
         super().__init__(cause.prefix, cause.reason, **cause.fields)
@@ -90,7 +109,7 @@ class RejectedEvent(Rejected):
 
 
 class RejectedRequest(Rejected):
-    """A REQ frame is refused; `sub_id` is to be named in CLOSED."""
+    """A REQ or COUNT frame is refused; `sub_id` is to be named in CLOSED."""
 
     def __init__(self, cause: Rejected, *, sub_id: str) -> None:
         super().__init__(cause.prefix, cause.reason, **cause.fields)
@@ -115,10 +134,14 @@ def parse_client_message(frame: bytes | str) -> ClientMessage:
         case "EVENT", 2:
             return _client_event(bytes(parts[1]))
         case "REQ", count if count >= _REQ_PARTS_MIN:
-            return _req(parts)
+            return Req(*_request(parts))
         case "CLOSE", 2:
             return Close(_subscription_id(parse_json(bytes(parts[1]))))
-        case "EVENT" | "REQ" | "CLOSE", _:
+        case "COUNT", count if count >= _REQ_PARTS_MIN:
+            return Count(*_request(parts))
+        case "AUTH", 2:
+            return Auth(_client_event(bytes(parts[1])).event)
+        case "EVENT" | "REQ" | "CLOSE" | "COUNT" | "AUTH", _:
             raise Rejected("invalid", f"{verb} has a wrong number of elements")
         case _:
             raise Rejected("invalid", "unknown message", found=verb[:20])
@@ -139,6 +162,11 @@ def build_close(sub_id: str) -> str:
     return _frame("CLOSE", sub_id)
 
 
+def build_auth(event: Event) -> str:
+    """Return the frame by which a client shows whose it is (NIP-42)."""
+    return f'["AUTH",{encode_event(event)}]'
+
+
 # ---- relay to client
 
 
@@ -149,12 +177,14 @@ def parse_relay_message(frame: bytes | str) -> RelayMessage:
             return RelayEvent(sub_id, event_from(event))
         case ["OK", str(event_id), bool(accepted), str(message)]:
             return Ok(event_id, accepted, message)
-        case ["EOSE", str(sub_id)]:
+        case ["EOSE", str(sub_id)] | ["EOSE", str(sub_id), [*_]]:  # NIP-67: hints, which tell us nothing
             return Eose(sub_id)
         case ["CLOSED", str(sub_id), str(message)]:
             return Closed(sub_id, message)
         case ["NOTICE", str(text)]:
             return Notice(text)
+        case ["AUTH", str(text)]:
+            return Challenge(text)
         case _:
             raise Rejected("invalid", "unknown message")
 
@@ -170,9 +200,19 @@ def build_ok(event_id: str, accepted: bool, message: str) -> str:  # noqa: FBT00
     return _frame("OK", event_id, accepted, message)
 
 
-def build_eose(sub_id: str) -> str:
-    """Return the frame that ends the stored events of a subscription."""
-    return _frame("EOSE", sub_id)
+def build_eose(sub_id: str, hint: str = "") -> str:
+    """Return the frame that ends the stored events of a subscription; `hint` is NIP-67's, if there is one."""
+    return _frame("EOSE", sub_id, [hint]) if hint else _frame("EOSE", sub_id)
+
+
+def build_count(query_id: str, count: int) -> str:
+    """Return the answer to a COUNT."""
+    return _frame("COUNT", query_id, {"count": count})
+
+
+def build_challenge(text: str) -> str:
+    """Return the frame by which a relay asks whose a client is (NIP-42)."""
+    return _frame("AUTH", text)
 
 
 def build_closed(sub_id: str, message: str) -> str:
@@ -232,10 +272,10 @@ def _claimed_id(raw: bytes) -> str:
     return claimed if is_hex(claimed, HEX32_LENGTH) else ""
 
 
-def _req(parts: Sequence[msgspec.Raw]) -> Req:
+def _request(parts: Sequence[msgspec.Raw]) -> tuple[str, tuple[Filter, ...]]:
     sub_id = _subscription_id(parse_json(bytes(parts[1])))
     try:
-        return Req(sub_id, tuple(parse_filter(parse_json(bytes(part))) for part in parts[2:]))
+        return sub_id, tuple(parse_filter(parse_json(bytes(part))) for part in parts[2:])
     except Rejected as error:
         raise RejectedRequest(error, sub_id=sub_id) from None
 

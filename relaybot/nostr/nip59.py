@@ -30,6 +30,7 @@ from relaybot.nostr.strict_json import UNREADABLE, refuse_repeated_keys
 SEAL_KIND = 13
 WRAP_KIND = 1059
 EPHEMERAL_WRAP_KIND = 21059  # the same, never stored by relays
+WRAP_KINDS = frozenset({WRAP_KIND, 1060, EPHEMERAL_WRAP_KIND})  # 1060 stands in no NIP yet; clients use it for the same
 
 
 class Rumor(msgspec.Struct, frozen=True, gc=False):

@@ -9,73 +9,47 @@ once per turn of the loop, and everything a peer can pile up is bounded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import structlog
 from websockets.frames import CloseCode
 
+from relaybot.errors import Rejected
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
-from relaybot.nostr.messages import Ok, build_closed, build_eose, build_ok
-from relaybot.relay.frames import EventFrames, event_frames, event_prefix, text_frame
-from relaybot.relay.hub import Hub
+from relaybot.nostr.messages import Ok, build_challenge, build_closed, build_ok
+from relaybot.nostr.nip42 import check_auth
+from relaybot.relay.answers import Counting, Subscription
+from relaybot.relay.connections import Connections
+from relaybot.relay.frames import event_frames, text_frame
 from relaybot.relay.nip11 import RELAY_PATH
 from relaybot.relay.policies import ConnectionFacts
-from relaybot.relay.session import Action, RefuseSubscription, Send, Session, StoreEvent, Subscribe, Unsubscribe
-from relaybot.relay.settings import RelayLimits
+from relaybot.relay.proxies import forwarded_address, is_trusted, origin
+from relaybot.relay.session import (
+    Action,
+    Authenticate,
+    CountEvents,
+    RefuseSubscription,
+    Send,
+    Session,
+    StoreEvent,
+    Subscribe,
+    Unsubscribe,
+)
 from relaybot.relay.websocket import HEAD_END, Websocket, asks_for_websocket
 
 log = structlog.get_logger()
 
-CONNECTIONS_SPARE = 100  # above connections_max: to be told so, in HTTP; beyond, there is no answer
+CONNECTIONS_SPARE = 100  # above what is allowed: to be told so, in HTTP; beyond, there is no answer
+AUTH_REQUIRED = "auth-required:"
+CHALLENGE_BYTES = 16  # NIP-42: nobody may guess it
 ROOM_BYTES = 262_144  # unsent bytes above which stored events wait for the reader
 TOGETHER_BYTES_MAX = 65_536  # of stored events that are written together with what comes after them
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class Connections:
-    """What all connections of one server share, and the list of those that are open."""
-
-    def __init__(self, hub: Hub, limits: RelayLimits, http: Callable[[], asyncio.Protocol]) -> None:
-        """Take what connections need; `http` makes the protocol for those that are no websockets."""
-        self.hub = hub
-        self.limits = limits
-        self.http = http
-        self.open: set[Connection] = set()
-        self.all_gone = asyncio.Event()
-        self.all_gone.set()
-        self.stopping = False  # from here on nobody is listened to again
-        self.frames = EventFrames()
-        self._loop = asyncio.get_running_loop()
-        self._to_flush: list[Connection] = []
-
-    def time(self) -> float:
-        """Return the loop's time, in seconds."""
-        return self._loop.time()
-
-    def enter(self, connection: Connection) -> None:
-        """Count a connection in."""
-        self.open.add(connection)
-        self.all_gone.clear()
-
-    def leave(self, connection: Connection) -> None:
-        """Count a connection out: it is lost, or belongs to the HTTP server now."""
-        self.open.discard(connection)
-        if not self.open:
-            self.all_gone.set()
-
-    def flush_soon(self, connection: Connection) -> None:
-        """Write what `connection` has to send after this turn of the loop."""
-        self._to_flush.append(connection)
-        if len(self._to_flush) == 1:
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        connections, self._to_flush = self._to_flush, []
-        for connection in connections:
-            connection.flush()
 
 
 class Connection(asyncio.Protocol):
@@ -83,7 +57,9 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_all",
+        "_challenge",
         "_closing_since",
+        "_counts",
         "_deaf",
         "_facts",
         "_head",
@@ -107,7 +83,9 @@ class Connection(asyncio.Protocol):
         self._head: bytearray | None = bytearray()  # the request so far; None when it is complete
         self._websocket: Websocket | None = None
         self._session = Session(all_connections.limits)
-        self._subscriptions: dict[str, _Subscription] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._counts: dict[str, Counting] | None = None  # few clients count
+        self._challenge: str | None = None  # NIP-42; made when it is first needed
         self._out: list[bytes] = []
         self._room: asyncio.Event | None = None  # set when there is room again; None while there is
         self._unanswered = 0
@@ -122,12 +100,12 @@ class Connection(asyncio.Protocol):
         """Begin; uvloop and asyncio have set TCP_NODELAY."""
         self._transport = cast("asyncio.Transport", transport)
         self._all.enter(self)
-        if len(self._all.open) > self._all.limits.connections_max + CONNECTIONS_SPARE:
+        peer = transport.get_extra_info("peername")
+        self._is_from(peer[0] if peer else "")
+        if self._all.too_many(self._facts.origin, CONNECTIONS_SPARE):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=ROOM_BYTES)
-        peer = transport.get_extra_info("peername")
-        self._facts = ConnectionFacts(address=peer[0] if peer else "")
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: of the request first, of frames later."""
@@ -145,12 +123,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """End everything of this connection."""
-        for sub_id in list(self._subscriptions):
-            self._end_subscription(sub_id)
+        self._end_all()
         self._out.clear()
         if self._closing_since is None:
             self._closing_since = self._all.time()
-        self._all.leave(self)
+        self._all.leave(self, self._facts.origin)
 
     def pause_writing(self) -> None:
         """Let stored events wait: the reader is slower than we are."""
@@ -220,14 +197,25 @@ class Connection(asyncio.Protocol):
 
     # ---- bytes in
 
+    def _is_from(self, address: str) -> None:
+        before = self._facts.origin
+        self._facts = ConnectionFacts(address, origin(address), self._all.known_as)
+        self._all.move(before, self._facts.origin)
+
     def _read_head(self, head: bytearray) -> None:
         end = head.find(HEAD_END) + len(HEAD_END)
         if end >= len(HEAD_END):
             self._head = None
-            if len(self._all.open) > self._all.limits.connections_max:
+            proxies = self._all.limits.trusted_proxies
+            if proxies and is_trusted(self._facts.address, proxies):
+                self._is_from(forwarded_address(bytes(head[:end]), self._facts.address, proxies))
+            if self._all.too_many(self._facts.origin):
                 self._turn_away(_BUSY)
             elif asks_for_websocket(bytes(head[:end]), RELAY_PATH):
                 self._websocket = Websocket(bytes(head[:end]), self._all.limits.message_bytes_max)
+                if self._all.limits.auth_required:
+                    self._write_websocket(self._websocket)  # the handshake's answer goes first
+                    self._ask_whose()
                 self._receive(self._websocket, bytes(head[end:]))
             else:
                 self._hand_over(bytes(head))
@@ -243,7 +231,7 @@ class Connection(asyncio.Protocol):
     def _hand_over(self, received: bytes) -> None:
         """Let the HTTP server have the connection, as if it had accepted it."""
         protocol = self._all.http()
-        self._all.leave(self)
+        self._all.leave(self, self._facts.origin)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.data_received(received)
@@ -263,24 +251,82 @@ class Connection(asyncio.Protocol):
                 self._all.hub.submit(raw, event, self._facts, self._answer)
             case Subscribe(sub_id=sub_id, filters=filters):
                 self._end_subscription(sub_id)
-                self._unanswered += 1
-                self._subscriptions[sub_id] = _Subscription(self, sub_id, self._all.hub, filters)
+                if self._may_ask(sub_id):
+                    self._unanswered += 1
+                    self._subscriptions[sub_id] = Subscription(self, sub_id, self._all.hub, filters)
             case Unsubscribe(sub_id=sub_id):
                 self._end_subscription(sub_id)
             case RefuseSubscription(sub_id=sub_id, message=message):
                 self._end_subscription(sub_id)
-                self.send_text(build_closed(sub_id, message))
+                self._refuse(message, build_closed(sub_id, message))
+            case CountEvents(query_id=query_id, filters=filters):
+                if self._may_ask(query_id):
+                    self._count(query_id, filters)
+            case Authenticate(event=event):
+                self._authenticate(event)
             case Send(text=text):
                 self.send_text(text)
 
+    def _may_ask(self, sub_id: str) -> bool:
+        """Tell whether a question may be asked now; send CLOSED if this address asks too much."""
+        if not self._facts.origin or self._all.requests.take(self._facts.origin, self._all.time()):
+            return True
+        self._session.ended(sub_id)
+        allowed = f"{self._all.limits.requests_per_address_minute_max} a minute"
+        rejected = Rejected("rate-limited", "too many requests from this address", allowed=allowed)
+        self.send_text(build_closed(sub_id, str(rejected)))
+        return False
+
+    def _count(self, query_id: str, filters: Sequence[Filter]) -> None:
+        if self._counts is None:
+            self._counts = {}
+        elif query_id in self._counts:
+            self._counts[query_id].end()
+        self._unanswered += 1
+        self._counts[query_id] = Counting(self, query_id, self._all.hub, filters)
+
+    def _authenticate(self, event: Event) -> None:
+        now, known_as = self._all.hub.now(), self._facts.known_as
+        try:
+            check_auth(event, challenge=self._challenge, known_as=known_as, now=now)
+            self._session.authenticated(event.pubkey)
+        except Rejected as rejected:
+            self.send_text(build_ok(event.id, False, str(rejected)))
+            return
+        self._facts = replace(self._facts, keys=self._session.keys)
+        self.send_text(build_ok(event.id, True, ""))
+
+    def _ask_whose(self) -> None:
+        """Send a challenge, once: it is good as long as the connection."""
+        if self._challenge is None:
+            self._challenge = secrets.token_hex(CHALLENGE_BYTES)
+            self.send_text(build_challenge(self._challenge))
+
     def _answer(self, ok: Ok) -> None:
-        self.send_text(build_ok(ok.event_id, ok.accepted, ok.message))
+        text = build_ok(ok.event_id, ok.accepted, ok.message)
+        if ok.accepted:
+            self.send_text(text)
+        else:
+            self._refuse(ok.message, text)
         self.answered()
+
+    def _refuse(self, message: str, text: str) -> None:
+        """Send a refusal; before one for want of AUTH, the challenge (NIP-42)."""
+        if message.startswith(AUTH_REQUIRED):
+            self._ask_whose()
+        self.send_text(text)
 
     def _end_subscription(self, sub_id: str) -> None:
         subscription = self._subscriptions.pop(sub_id, None)
         if subscription is not None:
             subscription.end()
+
+    def _end_all(self) -> None:
+        for sub_id in list(self._subscriptions):
+            self._end_subscription(sub_id)
+        for count in (self._counts or {}).values():
+            count.end()
+        self._counts = None
 
     # ---- frames out
 
@@ -312,6 +358,11 @@ class Connection(asyncio.Protocol):
         self._unanswered -= 1
         if self._deaf and self._unanswered <= self._all.limits.unanswered_max // 2 and not self._all.stopping:
             self._listen()
+
+    def count_ended(self, query_id: str) -> None:
+        """Forget a COUNT that is answered."""
+        if self._counts is not None:
+            self._counts.pop(query_id, None)
 
     def subscription_closed(self, sub_id: str, message: str) -> None:
         """Tell the client that its subscription has ended."""
@@ -345,43 +396,4 @@ class Connection(asyncio.Protocol):
                 self._transport.write_eof()
         if not websocket.open and self._closing_since is None:
             self._closing_since = self._all.time()
-            for sub_id in list(self._subscriptions):
-                self._end_subscription(sub_id)
-
-
-class _Subscription:
-    """The sink of one subscription of a client."""
-
-    __slots__ = ("_answered", "_connection", "_feed", "_hub", "_prefix", "_sub_id")
-
-    def __init__(self, connection: Connection, sub_id: str, hub: Hub, filters: Sequence[Filter]) -> None:
-        self._connection = connection
-        self._sub_id = sub_id
-        self._prefix = event_prefix(sub_id)
-        self._answered = False
-        self._hub = hub
-        self._feed = hub.open(filters, self)
-
-    async def stored(self, raws: Sequence[bytes]) -> None:
-        await self._connection.send_stored(self._prefix, raws)
-
-    def eose(self) -> None:
-        self._connection.send_text(build_eose(self._sub_id))
-        self._note_answer()
-
-    def live(self, raw: bytes, _event: Event) -> None:
-        self._connection.send_live(self._prefix, raw)
-
-    def closed(self, message: str) -> None:
-        self._connection.subscription_closed(self._sub_id, message)
-        self._note_answer()
-
-    def end(self) -> None:
-        """End it from the client's side."""
-        self._hub.end(self._feed)
-        self._note_answer()
-
-    def _note_answer(self) -> None:
-        if not self._answered:
-            self._answered = True
-            self._connection.answered()
+            self._end_all()

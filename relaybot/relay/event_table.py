@@ -11,9 +11,11 @@ import hashlib
 import string
 from typing import TypeAlias
 
+from relaybot.errors import Rejected
 from relaybot.nostr.event import Event, is_addressable, is_replaceable
+from relaybot.nostr.nip40 import parse_expiration
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE event (
@@ -39,6 +41,24 @@ CREATE TABLE tag (
     PRIMARY KEY (key, kind, created_at DESC, rank, seq)
 ) WITHOUT ROWID;
 """
+
+# What version 2 has beside: events that expire (NIP-40), keys that asked to be forgotten (NIP-62).
+SCHEMA_2 = """
+CREATE TABLE expiration (
+    seq        INTEGER PRIMARY KEY,
+    expires_at INTEGER NOT NULL
+);
+CREATE INDEX expiration_time ON expiration (expires_at);
+CREATE TABLE vanished (
+    pubkey BLOB    PRIMARY KEY,
+    until  INTEGER NOT NULL,     -- what they wrote up to here is removed, and not taken again
+    rest   INTEGER NOT NULL      -- whether something of it is still to be removed
+) WITHOUT ROWID;
+CREATE INDEX vanished_rest ON vanished (pubkey) WHERE rest;
+"""
+
+# Events of version 1 that may expire, to be looked at one by one.
+MAY_EXPIRE = "SELECT seq, raw FROM event WHERE instr(raw, CAST('\"expiration\"' AS BLOB))"
 
 # Every commit is on the disk before anybody is told (synchronous=FULL syncs the WAL).
 WRITER_PRAGMAS = (
@@ -97,6 +117,15 @@ def event_row(event: Event, raw: bytes, seq: int) -> EventRow:
         event.created_at,
         raw,
     )
+
+
+def expiration_row(event: Event, seq: int) -> tuple[int, int] | None:
+    """Return the row of table expiration, if the event expires."""
+    try:
+        expires_at = parse_expiration(event)
+    except Rejected:  # an event of before this was refused
+        return None
+    return None if expires_at is None else (seq, expires_at)
 
 
 def tag_rows(event: Event, seq: int) -> list[TagRow]:

@@ -1,7 +1,7 @@
 """Writing events: each of a batch is judged in order, and one commit makes the whole batch durable.
 
 Here stand the rules of what is kept: once by id, the newest of an address (NIP-01),
-nothing its author deleted (NIP-09). Statements go over many events at a time, since every
+nothing its author deleted (NIP-09) or had forgotten (NIP-62). Statements go over many events at a time, since every
 step into SQLite gives the interpreter away and must win it back from a busy loop.
 """
 
@@ -18,24 +18,30 @@ from itertools import chain
 from typing import TypeVar
 
 from relaybot.nostr.event import HEX32_LENGTH, Event, is_hex, parse_event
+from relaybot.nostr.nip59 import WRAP_KIND
+from relaybot.nostr.nip62 import VANISH_KIND
 from relaybot.relay.event_table import (
     EventRow,
     TagRow,
     address_key,
     event_row,
+    expiration_row,
     has_address,
     short_key,
     tag_key,
     tag_rows,
 )
+from relaybot.relay.removals import Removal, remove, vanishing_seqs
 
 DELETION = 5  # NIP-09
+NEVER = 2**62  # later than any date
 
 Item = TypeVar("Item")
 
-_DELETIONS = "SELECT t.key, lower(hex(e.pubkey)), e.created_at FROM tag AS t CROSS JOIN event AS e ON e.seq = t.seq"
+_NEXT_EXPIRY = f"SELECT coalesce(min(expires_at), {NEVER}) FROM expiration"
 _KIND = re.compile(r"\d{1,5}", re.ASCII)
 _CHUNKS = (64, 16, 4, 1)  # rows of one statement: few shapes, so each is prepared once
+_REMOVED_AT_ONCE_MAX = 1_000  # of a key that vanishes, in the transaction of its request; the rest follows in steps
 
 
 class Outcome(Enum):
@@ -45,6 +51,7 @@ class Outcome(Enum):
     KNOWN = "known"
     OUTDATED = "outdated"
     DELETED = "deleted"
+    VANISHED = "vanished"
     FAILED = "failed"
 
 
@@ -74,6 +81,7 @@ class EventWriter:
         """Take a connection in autocommit mode (isolation_level None)."""
         self._connection = connection
         self._last_seq = 0
+        (self.next_expiry,) = connection.execute(_NEXT_EXPIRY).fetchone()
 
     def write(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
         """Store what is to be stored; when this returns, it is on the disk. sqlite3.Error: nothing was stored."""
@@ -84,11 +92,29 @@ class EventWriter:
             batch.flush()
             self._connection.execute("COMMIT")
             self._last_seq = batch.last_seq
+            self.next_expiry = min(self.next_expiry, batch.next_expiry)
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
         return outcomes
+
+    def remove(self, removal: Removal) -> None:
+        """Remove what stands under these numbers, if it is there still; sqlite3.Error: nothing was removed."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for seq in removal.seqs:
+                for (raw,) in self._connection.execute("SELECT raw FROM event WHERE seq = ?", (seq,)).fetchall():
+                    remove(self._connection, seq, parse_event(raw))
+            if removal.last_of:
+                values = (bytes.fromhex(removal.last_of),)
+                self._connection.execute("UPDATE vanished SET rest = 0 WHERE pubkey = ?", values)
+            (self.next_expiry,) = self._connection.execute(_NEXT_EXPIRY).fetchone()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
 
 class _Batch:
@@ -104,8 +130,11 @@ class _Batch:
         self._deletions: dict[bytes, list[tuple[str, int]]] = {}
         for key, pubkey, created_at in self._read_deletions(arrivals):
             self._deletions.setdefault(key, []).append((pubkey, created_at))
+        self._vanished = dict(self._read_vanished(arrivals))  # NIP-62: until when, by key
+        self.next_expiry = NEVER
         self._event_rows: list[EventRow] = []
         self._tag_rows: list[TagRow] = []
+        self._expiration_rows: list[tuple[int, int]] = []
         self._addresses: set[str] = set()
 
     def take(self, arrival: Arrival) -> Outcome:
@@ -114,15 +143,24 @@ class _Batch:
             return Outcome.KNOWN
         if self._is_deleted(event):
             return Outcome.DELETED
+        if self._vanished and self._has_vanished(event):
+            return Outcome.VANISHED
         if has_address(event) and not self._takes_its_place(event):
             return Outcome.OUTDATED
         self._seen.add(event.id)
         self.last_seq += 1
         self._event_rows.append(event_row(event, arrival.raw, self.last_seq))
         self._tag_rows += tag_rows(event, self.last_seq)
+        expiration = expiration_row(event, self.last_seq)
+        if expiration is not None:
+            self._expiration_rows.append(expiration)
+            self.next_expiry = min(self.next_expiry, expiration[1])
         if event.kind == DELETION:
             self.flush()
             self._delete(event)
+        elif event.kind == VANISH_KIND:
+            self.flush()
+            self._vanish(event)
         return Outcome.STORED
 
     def flush(self) -> None:
@@ -130,7 +168,8 @@ class _Batch:
         _insert(self._connection, "event", self._event_rows)
         # in the order of their table: neighbours go to the same leaf, which is a third off the insertion
         _insert(self._connection, "tag", sorted(self._tag_rows))
-        self._event_rows, self._tag_rows = [], []
+        _insert(self._connection, "expiration", self._expiration_rows)
+        self._event_rows, self._tag_rows, self._expiration_rows = [], [], []
         self._addresses.clear()
 
     # ---- NIP-01: the newest of an address
@@ -164,10 +203,12 @@ class _Batch:
             yield from self._connection.execute(sql, keys)
 
     def _is_deleted(self, event: Event) -> bool:
-        if not self._deletions or event.kind == DELETION:
-            return False  # NIP-09: a request against a request has no effect
+        if not self._deletions or event.kind in (DELETION, VANISH_KIND):
+            return False  # NIP-09, NIP-62: a request against a request has no effect
         by_id, *by_address = _deletion_keys(event)
-        if any(pubkey == event.pubkey for pubkey, _ in self._deletions.get(by_id, ())):
+        # NIP-59: relays SHOULD delete kind 1059 events whose p tag matches the signer
+        owners = {event.pubkey, *_recipients(event)}
+        if any(pubkey in owners for pubkey, _ in self._deletions.get(by_id, ())):
             return True
         return any(
             pubkey == event.pubkey and event.created_at <= created_at
@@ -196,16 +237,45 @@ class _Batch:
         return self._connection.execute(sql, (short_key(value), bytes.fromhex(value))).fetchall()
 
     def _remove(self, seq: int, event: Event) -> None:
-        sql = "DELETE FROM tag WHERE key = ? AND kind = ? AND created_at = ? AND rank = ? AND seq = ?"
-        self._connection.executemany(sql, tag_rows(event, seq))
-        self._connection.execute("DELETE FROM event WHERE seq = ?", (seq,))
+        remove(self._connection, seq, event)
         self._seen.discard(event.id)
+
+    # ---- NIP-62: requests to vanish
+
+    def _read_vanished(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[str, int]]:
+        if self._connection.execute("SELECT 1 FROM vanished LIMIT 1").fetchone() is None:
+            return
+        keys = {key for arrival in arrivals for key in (arrival.event.pubkey, *_recipients(arrival.event))}
+        for pubkeys in _chunks([bytes.fromhex(key) for key in keys if is_hex(key, HEX32_LENGTH)]):
+            sql = f"SELECT lower(hex(pubkey)), until FROM vanished WHERE pubkey IN ({_marks(pubkeys)})"
+            yield from self._connection.execute(sql, pubkeys)
+
+    def _has_vanished(self, event: Event) -> bool:
+        keys = (event.pubkey, *_recipients(event))
+        return any(event.created_at <= self._vanished.get(key, -1) for key in keys)
+
+    def _vanish(self, request: Event) -> None:
+        """Remove what the key wrote, and the wraps to it, up to the date of the request; this stays as a record."""
+        # NIP-62: relays MUST ensure the deleted events cannot be re-broadcast
+        self._vanished[request.pubkey] = max(request.created_at, self._vanished.get(request.pubkey, -1))
+        until = self._vanished[request.pubkey]
+        seqs = vanishing_seqs(self._connection, request.pubkey, until, _REMOVED_AT_ONCE_MAX)
+        for seq in seqs:
+            for (raw,) in self._connection.execute("SELECT raw FROM event WHERE seq = ?", (seq,)).fetchall():
+                self._remove(seq, parse_event(raw))
+        values = (bytes.fromhex(request.pubkey), until, len(seqs) == _REMOVED_AT_ONCE_MAX)
+        self._connection.execute("INSERT OR REPLACE INTO vanished VALUES (?, ?, ?)", values)
 
 
 def _deletion_keys(event: Event) -> list[bytes]:
     """Return the tag keys by which a deletion request would name `event`."""
     by_id = tag_key("e", event.id)
     return [by_id, tag_key("a", event.address())] if has_address(event) else [by_id]
+
+
+def _recipients(event: Event) -> list[str]:
+    """Return whose letter a gift wrap is."""
+    return [tag[1] for tag in event.tags if tag[0] == "p" and len(tag) > 1] if event.kind == WRAP_KIND else []
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:

@@ -10,6 +10,8 @@ What is kept is decided in event_writes.py, how filters become SQL in queries.py
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import math
 import sqlite3
 import threading
@@ -17,23 +19,35 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import aiosqlite
 import structlog
 
 from relaybot.errors import BadConfig, Unavailable
+from relaybot.nostr.event import parse_event
 from relaybot.nostr.filters import Filter
 from relaybot.probe import Probe, no_probe
 from relaybot.relay import queries
-from relaybot.relay.event_table import READER_PRAGMAS, SCHEMA, SCHEMA_VERSION, STATEMENTS_CACHED, WRITER_PRAGMAS
+from relaybot.relay.event_table import (
+    MAY_EXPIRE,
+    READER_PRAGMAS,
+    SCHEMA,
+    SCHEMA_2,
+    SCHEMA_VERSION,
+    STATEMENTS_CACHED,
+    WRITER_PRAGMAS,
+    expiration_row,
+)
 from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
 from relaybot.relay.quick_answers import QuickAnswers
+from relaybot.relay.removals import Removal
 from relaybot.relay.settings import RelayLimits
 
 log = structlog.get_logger()
 
 Done: TypeAlias = Callable[[list[Outcome]], None]
+Job: TypeAlias = tuple[Sequence[Arrival], Done]
 
 READERS = 2  # long queries leave one for the short ones; the machine aimed at has two cores
 COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood does not wait for the last
@@ -46,14 +60,17 @@ LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 class EventStore:
     """Events on disk. Made by `open`, ended by `close`; all but `known` is called on the loop."""
 
-    def __init__(self, path: Path, readers: Sequence[_Reader], probe: Probe) -> None:
+    def __init__(self, path: Path, lock: IO[bytes], readers: Sequence[_Reader], probe: Probe) -> None:
         """Start the writer on a file that `open` has prepared."""
+        self.next_expiry = 0  # nothing stored expires before; kept by the writer, once it has looked
         self._path = path
+        self._lock = lock
         self._probe = probe
         self._readers = readers
         self._quick = QuickAnswers(_connect(path, READER_PRAGMAS))
         self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[tuple[Sequence[Arrival], Done] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._removals: SimpleQueue[tuple[Removal, asyncio.Future[None]]] = SimpleQueue()
         self._writer = threading.Thread(target=self._write_until_closed, name="relay-writer")
         self._local = threading.local()
         self._local_connections: list[sqlite3.Connection] = []
@@ -61,9 +78,9 @@ class EventStore:
 
     @classmethod
     async def open(cls, path: Path, limits: RelayLimits, probe: Probe = no_probe) -> EventStore:
-        """Open or create the file at `path`; BadConfig if it is of another version."""
-        await asyncio.to_thread(_prepare, path)
-        return cls(path, [await _Reader.open(path, limits.query_seconds) for _ in range(READERS)], probe)
+        """Open or create the file at `path`; BadConfig if it is of another version, or another process has it."""
+        lock = await asyncio.to_thread(_prepare, path)
+        return cls(path, lock, [await _Reader.open(path, limits.query_seconds) for _ in range(READERS)], probe)
 
     def write(self, arrivals: Sequence[Arrival], done: Done) -> None:
         """Have `arrivals` stored; `done` is called on the loop with one outcome each, after the commit."""
@@ -97,6 +114,25 @@ class EventStore:
             if joined is not None:  # else they were deleted meanwhile
                 yield joined.split(b"\n")
 
+    async def count(self, filters: Sequence[Filter], now: int) -> int:
+        """Return how much meets any of `filters` and has not expired; Unavailable as `query`."""
+        plans = [(filter_, await self._choose(filter_)) for filter_ in filters]
+        statement = queries.build_count(plans, now)
+        counted: int = (await self._row(statement.sql, statement.values))[0]
+        return counted
+
+    async def look_up(self, sql: str, values: Sequence[Any] = ()) -> str:
+        """Return the text that a statement of removals.py finds; empty if it finds nothing. Unavailable as `query`."""
+        row = await self._row(sql, values)
+        return str(row[0]) if row and row[0] is not None else ""
+
+    async def remove(self, removal: Removal) -> None:
+        """Have something removed by the writer, between two commits; Unavailable if the disk refuses."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._removals.put((removal, done))
+        self._jobs.put(((), lambda _: None))
+        await done
+
     async def close(self) -> None:
         """Write what is waiting, then close the file. Nothing may be called afterwards."""
         self._quick.close()
@@ -106,6 +142,7 @@ class EventStore:
             connection.close()
         self._jobs.put(None)
         await asyncio.to_thread(self._writer.join)
+        self._lock.close()
 
     # ---- reading
 
@@ -127,6 +164,7 @@ class EventStore:
     def _write_until_closed(self) -> None:
         connection = _connect(self._path, WRITER_PRAGMAS)
         writer = EventWriter(connection)
+        self.next_expiry = writer.next_expiry
         open_ = True
         while open_:
             jobs = [self._jobs.get()]
@@ -137,15 +175,30 @@ class EventStore:
                     break
             open_ = None not in jobs
             self._write([job for job in jobs if job], writer)
+            self._remove(writer)
         connection.close()
 
-    def _write(self, jobs: Sequence[tuple[Sequence[Arrival], Done]], writer: EventWriter) -> None:
+    def _remove(self, writer: EventWriter) -> None:
+        if self._removals.empty():
+            return
+        removal, done = self._removals.get()
+        error: Exception | None = None
+        try:
+            writer.remove(removal)
+            self.next_expiry = writer.next_expiry
+        except sqlite3.Error as refusal:
+            log.error("relay_store_failed", events=len(removal.seqs), error=str(refusal))  # noqa: TRY400 - an outside fault, no bug
+            error = Unavailable("the events cannot be removed now")
+        self._loop.call_soon_threadsafe(_finish, done, error)
+
+    def _write(self, jobs: Sequence[Job], writer: EventWriter) -> None:
         arrivals = [arrival for job, _ in jobs for arrival in job]
         if not arrivals:
             return
         try:
             self._probe("store:before")
             outcomes = writer.write(arrivals)
+            self.next_expiry = writer.next_expiry
             self._probe("store:after")
         except sqlite3.Error as error:
             log.error("relay_store_failed", events=len(arrivals), error=str(error))  # noqa: TRY400 - an outside fault, no bug
@@ -208,7 +261,16 @@ class _Reader:
         return time.monotonic() > self._give_up_at
 
 
-def _tell(jobs: Sequence[tuple[Sequence[Arrival], Done]], outcomes: Sequence[Outcome]) -> None:
+def _finish(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():  # nobody waits any more
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+
+
+def _tell(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
     start = 0
     for arrivals, done in jobs:
         done(list(outcomes[start : start + len(arrivals)]))
@@ -249,15 +311,37 @@ def _connect(path: Path, pragmas: Sequence[str]) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(path: Path) -> None:
-    """Make the file and its tables if they are not there."""
+def _prepare(path: Path) -> IO[bytes]:
+    """Make the file and its tables if they are not there; return the lock that keeps other writers away."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = _connect(path, WRITER_PRAGMAS)
+    # A file of its own: whoever closed the database itself would take SQLite's own locks away.
+    lock = path.with_name(f"{path.name}-lock").open("ab")
     try:
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found == 0:
-            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif found != SCHEMA_VERSION:
-            raise BadConfig("relay.database", f"{path} of version {found}", f"version {SCHEMA_VERSION}")
-    finally:
-        connection.close()
+        _lock(lock, path)
+        with contextlib.closing(_connect(path, WRITER_PRAGMAS)) as connection:
+            _bring_up(connection, path)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def _lock(lock: IO[bytes], path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadConfig("relay.database", str(path), "a file that no other process writes to") from None
+
+
+def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == SCHEMA_VERSION:
+        return
+    if found not in (0, 1):
+        raise BadConfig("relay.database", f"{path} of version {found}", f"version {SCHEMA_VERSION}")
+    schema = SCHEMA_2 if found else SCHEMA + SCHEMA_2
+    connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION};")
+    may_expire = connection.execute(MAY_EXPIRE)
+    rows = [row for seq, raw in may_expire if (row := expiration_row(parse_event(raw), seq)) is not None]
+    connection.executemany("INSERT INTO expiration VALUES (?, ?)", rows)
+    connection.execute("COMMIT")

@@ -7,13 +7,16 @@ event concerns is subscriptions.py's. Nothing here awaits anything but store and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Protocol
 
 from relaybot.errors import Unavailable
-from relaybot.nostr.event import Event
+from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
+from relaybot.nostr.nip40 import parse_expiration
 from relaybot.relay.events import EventStore
 
 
@@ -23,8 +26,8 @@ class Sink(Protocol):
     async def stored(self, raws: Sequence[bytes]) -> None:
         """Take a page of stored events; wait here as long as there is no room."""
 
-    def eose(self) -> None:
-        """Learn that all stored events were handed over (EOSE)."""
+    def eose(self, hint: str) -> None:
+        """Learn that stored events were handed over (EOSE): all (`finish`), not all (`more`), or not known."""
 
     def live(self, raw: bytes, event: Event) -> None:
         """Take a new event."""
@@ -66,21 +69,42 @@ class Feed:
             if self._early_bytes > self._early_bytes_max:
                 raise TooSlow("the reader is too slow")
 
-    async def send_stored(self, store: EventStore, being_stored: AbstractSet[bytes]) -> None:
+    async def send_stored(self, store: EventStore, being_stored: AbstractSet[bytes], *, expired_by: int = 0) -> None:
         """Send what is stored, EOSE, and what came meanwhile.
 
         `being_stored` holds, at any time, what is or will soon be stored and has not been
-        offered yet. Raises Unavailable if the store does not answer.
+        offered yet. What expires up to `expired_by` is left out; 0 means that nothing such is
+        stored. Raises Unavailable if the store does not answer.
         """
         assert self._early is not None, "stored events are sent once"
-        async for page in store.query(self.filters):
+        asked, room = self._asked()
+        found = 0
+        async for page in store.query(asked):
+            found += len(page)
+            wanted = page if found <= room else page[:-1]
+            if expired_by:
+                wanted = [raw for raw in wanted if not _has_expired(raw, expired_by)]
             if self._early or being_stored:
-                self._remember(page, being_stored)
-            await self.sink.stored(page)
+                self._remember(wanted, being_stored)
+            await self.sink.stored(wanted)
         early, self._early = self._early, None
-        self.sink.eose()
+        self.sink.eose(self._hint(found, room))
         for raw, event in early.items():
             self.sink.live(raw, event)
+
+    def _asked(self) -> tuple[Sequence[Filter], float]:
+        """Return what the store is asked for, and how much is sent: one event more than that tells if it is all."""
+        if len(self.filters) == 1 and (limit := self.filters[0].limit):
+            return [replace(self.filters[0], limit=limit + 1)], limit
+        return self.filters, math.inf
+
+    def _hint(self, found: int, room: float) -> str:
+        # NIP-67: "finish" if every stored event was sent, "more" if some were not, nothing where that is not known
+        if found > room:
+            return "more"
+        if len(self.filters) == 1:
+            return "" if self.filters[0].limit == 0 else "finish"
+        return "finish" if all(filter_.limit is None or found < filter_.limit for filter_ in self.filters) else ""
 
     def _remember(self, page: Sequence[bytes], being_stored: AbstractSet[bytes]) -> None:
         assert self._early is not None, "pages come before EOSE"
@@ -90,3 +114,10 @@ class Feed:
                 self._early_bytes -= len(raw)
             elif raw in being_stored:
                 self._sent_early.add(raw)
+
+
+def _has_expired(raw: bytes, now: int) -> bool:
+    if b'"expiration"' not in raw:
+        return False
+    expiration = parse_expiration(parse_event(raw))
+    return expiration is not None and expiration <= now

@@ -28,7 +28,8 @@ from relaybot.nostr.messages import Ok
 from relaybot.relay.event_writes import Arrival, Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.feeds import Feed, Sink, TooSlow
-from relaybot.relay.policies import INSIDE, ConnectionFacts, refusal
+from relaybot.relay.policies import INSIDE, ConnectionFacts, refusal, refusal_of_a_stranger, rules_in_force
+from relaybot.relay.rates import Rate
 from relaybot.relay.settings import RelayLimits
 from relaybot.relay.subscriptions import Subscriptions
 
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 
 Answer = Callable[[Ok], None]
 BeforeOk = Callable[[Event], Awaitable[None]]
+HasAccount = Callable[[str], Awaitable[bool]]
 
 CHECKED_AT_ONCE_MAX = 2  # events checked on the loop: 60 µs each; handing a chunk over costs as much
 CHUNK_EVENTS = 32  # checked by a thread in one go: about 2 ms
@@ -50,6 +52,7 @@ _ANSWERS = {
     Outcome.KNOWN: _KNOWN,
     Outcome.OUTDATED: (True, "duplicate: a newer event has taken its place"),
     Outcome.DELETED: (False, "blocked: its author asked for its deletion"),
+    Outcome.VANISHED: (False, "blocked: its author asked to be forgotten"),
     Outcome.FAILED: _FAILED,
 }
 _FORGED = (False, "invalid: the signature does not fit")
@@ -76,16 +79,27 @@ class Hub:
     """The relay without its sockets."""
 
     def __init__(
-        self, store: EventStore, limits: RelayLimits, clock: Clock, *, before_ok: BeforeOk | None = None
+        self,
+        store: EventStore,
+        limits: RelayLimits,
+        clock: Clock,
+        *,
+        before_ok: BeforeOk | None = None,
+        has_account: HasAccount | None = None,
     ) -> None:
         """Work on `store`, which the caller closes after this.
 
         `before_ok` is awaited for each accepted event, ephemeral ones too, that meets a
         durable subscription of this process; its sender is told afterwards. If it raises
-        a RelaybotError, the sender is told to try again.
+        a RelaybotError, the sender is told to try again. `has_account` is asked about keys
+        that write a kind of `kinds_of_members`; without it, nobody has an account.
         """
         self.limits = limits
         self.before_ok = before_ok
+        self._has_account = has_account
+        self._rules = rules_in_force(limits)
+        self._key_rate = Rate(limits.events_per_key_minute_max)
+        self._address_rate = Rate(limits.events_per_address_minute_max)
         self._store = store
         self._clock = clock
         self._subscriptions: Subscriptions[Feed] = Subscriptions()
@@ -109,10 +123,40 @@ class Hub:
 
     def submit(self, raw: bytes, event: Event, facts: ConnectionFacts, answer: Answer) -> None:
         """Offer an event whose id is checked and whose JSON `raw` is compact; `answer` is called once, on the loop."""
-        rejected = refusal(event, facts, self._clock.now(), self.limits)
+        rejected = refusal(event, facts, self._clock.now(), self.limits, self._rules)
+        if rejected is None and facts.origin:
+            rejected = self._too_fast(event, facts)
         if rejected is not None:
             answer(Ok(event.id, False, str(rejected)))
-        elif event.id in self._offers:
+        elif event.kind in self.limits.kinds_of_members and facts is not INSIDE:
+            self._spawn(self._submit_of_member(raw, event, facts, answer))
+        else:
+            self._submit(raw, event, answer)
+
+    def _too_fast(self, event: Event, facts: ConnectionFacts) -> Rejected | None:
+        now = asyncio.get_running_loop().time()
+        if not self._address_rate.take(facts.origin, now):
+            allowed = f"{self.limits.events_per_address_minute_max} a minute"
+            return Rejected("rate-limited", "too many events from this address", allowed=allowed)
+        if not self._key_rate.take(event.pubkey, now):
+            allowed = f"{self.limits.events_per_key_minute_max} a minute"
+            return Rejected("rate-limited", "too many events of this key", allowed=allowed)
+        return None
+
+    async def _submit_of_member(self, raw: bytes, event: Event, facts: ConnectionFacts, answer: Answer) -> None:
+        try:
+            known = [await self._has_account(key) for key in (event.pubkey, *facts.keys)] if self._has_account else []
+        except RelaybotError as error:
+            log.error("relay_account_not_looked_up", event_id=event.id, error=str(error))  # noqa: TRY400 - foreseen
+            answer(Ok(event.id, *_NOT_TAKEN))
+            return
+        if any(known):
+            self._submit(raw, event, answer)
+        else:
+            answer(Ok(event.id, False, str(refusal_of_a_stranger(facts))))
+
+    def _submit(self, raw: bytes, event: Event, answer: Answer) -> None:
+        if event.id in self._offers:
             self._offers[event.id].answers.append(answer)
         elif event.id in self._ephemeral:
             answer(Ok(event.id, *_KNOWN))
@@ -231,6 +275,26 @@ class Hub:
             raise
         return feed
 
+    def count(
+        self, filters: Sequence[Filter], counted: Callable[[int], None], refused: Callable[[str], None]
+    ) -> asyncio.Task[None]:
+        """Count what is stored; one of both functions is called, unless the task is cancelled before."""
+        return self._spawn(self._count(filters, counted, refused))
+
+    async def _count(
+        self, filters: Sequence[Filter], counted: Callable[[int], None], refused: Callable[[str], None]
+    ) -> None:
+        try:
+            found = await self._store.count(filters, self._clock.now())
+        except Unavailable as error:
+            refused(str(Rejected("error", str(error))))
+        else:
+            counted(found)
+
+    def now(self) -> int:
+        """Return the time by which events are judged."""
+        return self._clock.now()
+
     async def all_answered(self) -> None:
         """Wait until every event that was offered is answered."""
         await self._idle.wait()
@@ -256,7 +320,9 @@ class Hub:
 
     async def _feed(self, feed: Feed) -> None:
         try:
-            await feed.send_stored(self._store, self._being_stored)
+            now = self._clock.now()
+            expired_by = now if now >= self._store.next_expiry else 0
+            await feed.send_stored(self._store, self._being_stored, expired_by=expired_by)
             self._feeding.pop(feed, None)
         except Unavailable as error:
             self._feeding.pop(feed, None)
@@ -285,7 +351,7 @@ class _Listener:
         for raw in raws:
             self._callback(parse_event(raw))
 
-    def eose(self) -> None:
+    def eose(self, _hint: str) -> None:
         if not self.ready.done():
             self.ready.set_result(None)
 

@@ -16,7 +16,7 @@ from aiohttp.typedefs import Middleware
 from relaybot.nostr.messages import SUBSCRIPTION_ID_LENGTH_MAX
 from relaybot.relay.settings import RelayLimits, RelaySettings
 
-SUPPORTED_NIPS = (1, 9, 11)
+SUPPORTED_NIPS = (1, 9, 11, 13, 17, 40, 42, 45, 59, 62, 67, 70)
 MEDIA_TYPE = "application/nostr+json"
 RELAY_PATH = "/"
 
@@ -38,13 +38,14 @@ def build_information(settings: RelaySettings) -> dict[str, Any]:
         "pubkey": settings.pubkey,
         "self": settings.self_pubkey,
         "contact": settings.contact,
+        "icon": settings.icon,
     }
     return {
         **{name: word for name, word in words.items() if word},
         "supported_nips": list(SUPPORTED_NIPS),
-        "software": "relaybot",
         "version": version("relaybot"),
         "limitation": _limitation(settings.limits),
+        "fees": {},  # the relay is free; jobs are paid by their requests
     }
 
 
@@ -57,12 +58,19 @@ def _limitation(limits: RelayLimits) -> dict[str, Any]:
         "max_subid_length": SUBSCRIPTION_ID_LENGTH_MAX,
         "max_event_tags": limits.tags_max,
         "max_content_length": limits.content_characters_max,
-        "min_pow_difficulty": 0,
-        "auth_required": False,
+        "min_pow_difficulty": limits.pow_bits_min,
+        "auth_required": limits.auth_required,
         "payment_required": False,
-        "restricted_writes": False,
+        "restricted_writes": _is_restricted(limits),
+        **({"created_at_lower_limit": limits.past_seconds} if limits.past_seconds else {}),
         "created_at_upper_limit": limits.future_seconds,
     }
+
+
+def _is_restricted(limits: RelayLimits) -> bool:
+    # NIP-11: "when users are expected to know the relay policy before trying to write to it"
+    conditions = (limits.authors_allowed, limits.kinds_allowed, limits.kinds_of_members, limits.pow_bits_min)
+    return any(conditions) or limits.auth_required
 
 
 def information_middleware(settings: RelaySettings) -> Middleware:

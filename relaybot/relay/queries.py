@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from relaybot.nostr.filters import Filter
+from relaybot.nostr.nip59 import WRAP_KINDS
 from relaybot.relay.event_table import short_key, tag_key
 
 MERGED_RUNS_MAX = 16  # each number of runs is another statement to prepare
@@ -24,6 +25,7 @@ AUTHORS = ""  # the choice "by authors"; other choices are the name of a tag
 
 _ORDER = "created_at DESC, rank, seq"  # NIP-01: newest first, ties by lowest id
 _NO_LIMIT = -1
+_WRAPS = ",".join(map(str, sorted(WRAP_KINDS)))
 _NOTHING = "SELECT NULL AS created_at, NULL AS rank, NULL AS seq WHERE 0"
 
 
@@ -98,6 +100,16 @@ def build_listing(plans: Sequence[tuple[Filter, str | None]]) -> Statement:
     return Statement(sql, tuple(values.bound))
 
 
+def build_count(plans: Sequence[tuple[Filter, str | None]], now: int) -> Statement:
+    """Return the statement that counts all answers which have not expired."""
+    values = _Values()
+    sql = (
+        f"SELECT count(*) FROM ({_union(plans, values)}) AS q WHERE NOT EXISTS "
+        f"(SELECT 1 FROM expiration AS x WHERE x.seq = q.seq AND x.expires_at <= {values.bind(now)})"
+    )
+    return Statement(sql, tuple(values.bound))
+
+
 # The page of a listing: ?1 is a JSON array of seqs. Returned are those that are there, and their JSON, one a line.
 PAGE_SQL = (
     "SELECT group_concat(e.seq), CAST(group_concat(e.raw, x'0A') AS BLOB) "
@@ -118,7 +130,7 @@ def _select(filter_: Filter, choice: str | None, values: _Values) -> str:
     if filter_.ids is not None:
         return _by_ids(filter_, values)
     if choice is None and filter_.kinds is None:
-        where = _where(_times(filter_, values))
+        where = _where([*_times(filter_, values), *_wrap_condition(filter_, values)])
         return f"SELECT created_at, rank, seq FROM event AS i INDEXED BY event_time {where} {_tail(filter_, values)}"
     return _by_runs(filter_, choice, values)
 
@@ -131,6 +143,7 @@ def _by_ids(filter_: Filter, values: _Values) -> str:
         *_author_condition(filter_, values),
         *_tag_conditions(filter_, filter_.tags, values),
         *_times(filter_, values),
+        *_wrap_condition(filter_, values),
     ]
     if filter_.kinds is not None:
         conditions.append(f"i.kind IN ({values.bind_all(filter_.kinds)})")
@@ -142,7 +155,8 @@ def _by_ids(filter_: Filter, values: _Values) -> str:
 
 def _by_runs(filter_: Filter, choice: str | None, values: _Values) -> str:
     keys = _keys(filter_, choice)
-    kinds = None if filter_.kinds is None else list(filter_.kinds)
+    others_wraps = WRAP_KINDS if filter_.wraps_to == frozenset() else frozenset()  # whole runs of what may not be read
+    kinds = None if filter_.kinds is None else list(filter_.kinds - others_wraps)
     if kinds == [] or (choice is not None and not keys):
         return _NOTHING
     conditions = _conditions_in_run(filter_, choice, values)
@@ -156,9 +170,10 @@ def _by_runs(filter_: Filter, choice: str | None, values: _Values) -> str:
         return f"{union.join(runs)} ORDER BY {_ORDER} {tail}"
     run = _run(choice, conditions, key="run.key", kind="run.kind")
     distinct = "" if choice in (None, AUTHORS) else "DISTINCT "
+    readable = f"run.kind NOT IN ({_WRAPS}) AND " if others_wraps else ""
     return (
         f"{_runs(choice, keys, kinds, values)} "
-        f"SELECT {distinct}e.created_at, e.rank, e.seq FROM run CROSS JOIN event AS e WHERE e.seq IN "
+        f"SELECT {distinct}e.created_at, e.rank, e.seq FROM run CROSS JOIN event AS e WHERE {readable}e.seq IN "
         f"(SELECT seq FROM ({run} ORDER BY {_ORDER} {tail})) ORDER BY e.created_at DESC, e.rank, e.seq {tail}"
     )
 
@@ -166,7 +181,11 @@ def _by_runs(filter_: Filter, choice: str | None, values: _Values) -> str:
 def _conditions_in_run(filter_: Filter, choice: str | None, values: _Values) -> list[str]:
     """Return what an entry of a run must meet beside the key and the kind of the run."""
     others = [name for name in filter_.tags if name != choice]
-    conditions = [*_tag_conditions(filter_, others, values), *_times(filter_, values)]
+    conditions = [
+        *_tag_conditions(filter_, others, values),
+        *_times(filter_, values),
+        *_wrap_condition(filter_, values),
+    ]
     if choice == AUTHORS:
         # the short key leads to the run, the whole key is compared
         return [*conditions, *(_author_condition(filter_, values) if values.whole_keys else [])]
@@ -239,6 +258,20 @@ def _tag_conditions(filter_: Filter, names: Iterable[str], values: _Values) -> l
         "AND t.created_at = i.created_at AND t.rank = i.rank AND t.seq = i.seq)"
         for name in names
     ]
+
+
+def _wrap_condition(filter_: Filter, values: _Values) -> list[str]:
+    if filter_.wraps_to is None:
+        return []
+    is_no_wrap = f"i.kind NOT IN ({_WRAPS})"
+    if not filter_.wraps_to:
+        return [is_no_wrap]
+    keys = values.bind_all([tag_key("p", recipient) for recipient in filter_.wraps_to])
+    is_theirs = (
+        f"EXISTS (SELECT 1 FROM tag AS w WHERE w.key IN ({keys}) AND w.kind = i.kind "
+        "AND w.created_at = i.created_at AND w.rank = i.rank AND w.seq = i.seq)"
+    )
+    return [f"({is_no_wrap} OR {is_theirs})"]
 
 
 def _times(filter_: Filter, values: _Values) -> list[str]:

@@ -14,7 +14,9 @@ import structlog
 from aiohttp import web
 from websockets.frames import CloseCode
 
-from relaybot.relay.connection import Connection, Connections
+from relaybot.nostr.nip42 import relay_name
+from relaybot.relay.connection import Connection
+from relaybot.relay.connections import Connections
 from relaybot.relay.hub import Hub
 from relaybot.relay.nip11 import information_middleware
 from relaybot.relay.settings import RelaySettings
@@ -32,6 +34,7 @@ class RelayServer:
     def __init__(self, hub: Hub, settings: RelaySettings, app: web.Application | None = None) -> None:
         """Take a hub, which the caller closes after this, and an application that was not started."""
         self._hub = hub
+        self._url = settings.url
         self._limits = settings.limits
         app = app if app is not None else web.Application()
         app.middlewares.insert(0, information_middleware(settings))
@@ -56,6 +59,7 @@ class RelayServer:
         self._listening = await loop.create_server(lambda: Connection(connections), host, port, backlog=BACKLOG)
         self._check_times(connections)
         bound_host, bound_port = self._listening.sockets[0].getsockname()[:2]
+        connections.known_as = _names(self._url, bound_host, bound_port)
         log.info("relay_listening", host=bound_host, port=bound_port)
         return bound_host, bound_port
 
@@ -90,6 +94,17 @@ class RelayServer:
         shortest = min(limits.handshake_seconds, limits.close_seconds, *silences)
         loop = asyncio.get_running_loop()
         self._checks = loop.call_later(shortest / CHECKS_PER_LIMIT, self._check_times, connections)
+
+
+def _names(url: str, host: str, port: int) -> frozenset[str]:
+    """Return by which names this relay answers (NIP-42, NIP-62): its public one, and those on this machine.
+
+    What a client says in its Host header is no such name: a relay between could have written it.
+    """
+    local = [
+        f"ws://{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host)
+    ]
+    return frozenset(relay_name(one) for one in (url, *local)) - {""}
 
 
 async def _wait(done: Coroutine[None, None, object], seconds: float) -> None:

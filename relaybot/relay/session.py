@@ -1,12 +1,13 @@
 """One client's conversation with the relay, as a pure state machine: frame in, action out.
 
-Here NIP-01's answers and the limits of one connection are decided. What an action needs
-(store, other connections, sockets, time) is the shell's: see hub.py and connection.py.
-Further messages (AUTH, COUNT) are further cases of `receive`.
+Here NIP-01's answers and the limits of one connection are decided, and what a client may
+read. What an action needs (store, other connections, sockets, time) is the shell's: see
+hub.py and connection.py. Further messages (NEG-OPEN) are further cases of `receive`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -14,7 +15,10 @@ from relaybot.errors import Rejected
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.messages import (
+    Auth,
     ClientEvent,
+    ClientMessage,
+    Count,
     RejectedEvent,
     RejectedRequest,
     Req,
@@ -22,6 +26,7 @@ from relaybot.nostr.messages import (
     build_ok,
     parse_client_message,
 )
+from relaybot.relay.reading import NOBODY, readable
 from relaybot.relay.settings import RelayLimits
 
 
@@ -57,23 +62,39 @@ class RefuseSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class CountEvents:
+    """Send how many events meet any of the filters."""
+
+    query_id: str
+    filters: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Check the answer to the challenge, then call `authenticated`, and send OK."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Send this text."""
 
     text: str
 
 
-Action: TypeAlias = StoreEvent | Subscribe | Unsubscribe | RefuseSubscription | Send
+Action: TypeAlias = StoreEvent | Subscribe | Unsubscribe | RefuseSubscription | CountEvents | Authenticate | Send
 
 
 class Session:
-    """What the relay remembers of one connection: the subscriptions that are open."""
+    """What the relay remembers of one connection: open subscriptions, and whose it has shown to be."""
 
-    __slots__ = ("_limits", "_open")
+    __slots__ = ("_limits", "_open", "keys")
 
     def __init__(self, limits: RelayLimits) -> None:
         self._limits = limits
         self._open: set[str] = set()
+        self.keys = NOBODY  # NIP-42: of the connection's clients, all of them for all messages
 
     def receive(self, frame: bytes) -> Action:
         """Return what is to be done about one frame of the client; never raises."""
@@ -87,10 +108,17 @@ class Session:
             return self._refuse(rejected.sub_id, rejected)
         except Rejected as rejected:
             return Send(build_notice(str(rejected)))
+        return self._action(message)
+
+    def _action(self, message: ClientMessage) -> Action:
         if isinstance(message, ClientEvent):
             return StoreEvent(message.raw, message.event)
         if isinstance(message, Req):
             return self._subscribe(message.sub_id, message.filters)
+        if isinstance(message, Count):
+            return self._count(message.query_id, message.filters)
+        if isinstance(message, Auth):
+            return Authenticate(message.event)
         self._open.discard(message.sub_id)
         return Unsubscribe(message.sub_id)
 
@@ -98,19 +126,42 @@ class Session:
         """Note that the relay itself ended a subscription (CLOSED was sent)."""
         self._open.discard(sub_id)
 
+    def authenticated(self, key: str) -> None:
+        """Note whose the connection is, too; Rejected if these are too many. Open subscriptions stay as they are."""
+        keys = self.keys | {key}
+        if len(keys) > self._limits.keys_max:
+            raise Rejected("restricted", "too many keys on one connection", allowed=self._limits.keys_max)
+        self.keys = keys
+
     def _subscribe(self, sub_id: str, filters: tuple[Filter, ...]) -> Action:
         limits = self._limits
         if sub_id not in self._open and len(self._open) >= limits.subscriptions_max:
             return self._refuse(sub_id, Rejected("error", "too many subscriptions", allowed=limits.subscriptions_max))
-        if len(filters) > limits.filters_max:
-            rejected = Rejected("invalid", "too many filters", found=len(filters), allowed=limits.filters_max)
-            return self._refuse(sub_id, rejected)
-        values = sum(_count_values(filter_) for filter_ in filters)
-        if values > limits.filter_values_max:
-            rejected = Rejected("invalid", "too many values in filters", found=values, allowed=limits.filter_values_max)
+        try:
+            asked = self._readable(filters)
+        except Rejected as rejected:
             return self._refuse(sub_id, rejected)
         self._open.add(sub_id)
-        return Subscribe(sub_id, tuple(self._with_limit(filter_) for filter_ in filters))
+        return Subscribe(sub_id, tuple([self._with_limit(filter_) for filter_ in asked]))
+
+    def _count(self, query_id: str, filters: tuple[Filter, ...]) -> Action:
+        try:
+            asked = self._readable(filters)
+        except Rejected as rejected:
+            return self._refuse(query_id, rejected)
+        # `limit` bounds what is sent; nothing is sent here
+        return CountEvents(query_id, tuple([replace(filter_, limit=None) for filter_ in asked]))
+
+    def _readable(self, filters: tuple[Filter, ...]) -> Sequence[Filter]:
+        limits = self._limits
+        if limits.auth_required and not self.keys:
+            raise Rejected("auth-required", "this relay is for those who AUTH")
+        if len(filters) > limits.filters_max:
+            raise Rejected("invalid", "too many filters", found=len(filters), allowed=limits.filters_max)
+        values = sum([_count_values(filter_) for filter_ in filters])
+        if values > limits.filter_values_max:
+            raise Rejected("invalid", "too many values in filters", found=values, allowed=limits.filter_values_max)
+        return readable(filters, self.keys) if limits.wraps_to_recipients_only else filters
 
     def _refuse(self, sub_id: str, rejected: Rejected) -> RefuseSubscription:
         self._open.discard(sub_id)
@@ -125,4 +176,4 @@ class Session:
 
 def _count_values(filter_: Filter) -> int:
     lists = (filter_.ids, filter_.authors, filter_.kinds, *filter_.tags.values())
-    return sum(len(values) for values in lists if values is not None)
+    return sum([len(values) for values in lists if values is not None])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-AUTH_KIND = 22_242  # NIP-42: signed for one connection, so nothing to hand on to others
+from relaybot.nostr.nip42 import AUTH_KIND
+from relaybot.relay.proxies import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,18 @@ class RelayLimits:
     message_bytes_max: int = 131_072  # bytes of one frame; a contact list of 1,500 keys has about 110,000
     content_characters_max: int = 65_536  # characters; long articles have less
     tags_max: int = 2_000  # tags of one event; each single-letter one costs a row
-    kinds_refused: frozenset[int] = frozenset({AUTH_KIND})
     future_seconds: int = 900  # seconds ahead of our clock; clocks of phones are minutes off
+    past_seconds: int = 0  # seconds behind our clock, 0 for any: old events are moved between relays
+    pow_bits_min: int = 0  # leading zero bits of an id
+
+    # Who may write what, and read what. Empty: no such rule.
+    kinds_allowed: frozenset[int] = frozenset()
+    kinds_refused: frozenset[int] = frozenset({AUTH_KIND})
+    kinds_of_members: frozenset[int] = frozenset()  # only keys with an account write these
+    authors_allowed: frozenset[str] = frozenset()  # keys in hex
+    authors_denied: frozenset[str] = frozenset()
+    auth_required: bool = False  # for everything
+    wraps_to_recipients_only: bool = True  # NIP-59: to protect who writes to whom
 
     # What one connection may ask for. NIP-11 publishes these.
     subscriptions_max: int = 64  # open at once; busy clients use about 30
@@ -28,6 +39,7 @@ class RelayLimits:
     filter_values_max: int = 2_000  # ids, keys, kinds and tag values of one REQ together; a feed of 1,000 follows fits
     limit_max: int = 500  # stored events one filter returns; more is fetched with `until`
     limit_default: int = 500  # where a filter names none
+    keys_max: int = 20  # a connection may AUTH with; a person has a few
 
     # What one connection may keep waiting.
     unanswered_max: int = 512  # frames being worked on; beyond, we stop reading from this connection
@@ -45,6 +57,13 @@ class RelayLimits:
     connections_max: int = 5_000  # open sockets; the usual limit of file descriptors must allow it
     request_bytes_max: int = 16_384  # bytes of an HTTP request's head
 
+    # What one address or key may do, 0 for any number. This machine's own addresses are not counted.
+    connections_per_address_max: int = 100  # a household or a small company behind one address
+    events_per_address_minute_max: int = 1_200  # a client that moves its history here sends 20 a second
+    events_per_key_minute_max: int = 600  # the same, for a key behind many addresses
+    requests_per_address_minute_max: int = 1_200  # REQ and COUNT; a client opens some 30 at its start
+    trusted_proxies: tuple[Network, ...] = ()  # whose word on a client's address counts
+
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
@@ -55,4 +74,6 @@ class RelaySettings:
     pubkey: str = ""  # the operator's, hex
     self_pubkey: str = ""  # the relay's own, hex
     contact: str = ""  # a URI: mailto:, https:, nostr:
+    icon: str = ""  # a URL
+    url: str = ""  # the address that others are told
     limits: RelayLimits = field(default_factory=RelayLimits)

@@ -67,8 +67,9 @@ class Websocket:
         self._protocol.send_ping(b"")
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Begin the closing handshake."""
-        self._protocol.send_close(code, reason)
+        """Begin the closing handshake, unless the client has begun it."""
+        if self._protocol.state is OPEN:
+            self._protocol.send_close(code, reason)
 
     def to_send(self) -> list[bytes]:
         """Return what the websocket itself has to say; an empty item means that we say no more."""

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from relaybot.settings.values import (
     ConfigPath,
+    Confirmations,
     Contributor,
     Count,
     DataFile,
@@ -22,13 +23,11 @@ from relaybot.settings.values import (
     Origin,
     PercentFromZero,
     Port,
-    RelayUrl,
     Seconds,
 )
 from splits.model import AgentModel, Amount, Millionths, Percent, Text, Words, Written
 from wallet.money import Msat, from_sat
 
-Host = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
 Hosts = Annotated[Mapping[HostName, Origin], AfterValidator(MappingProxyType)]
@@ -48,47 +47,6 @@ class Keys(Written):
     file: DataPath = Path("master.key")
 
 
-class Relay(Written):
-    """Our own relay: where it listens, what NIP-11 says of it, and what a stranger can make it hold."""
-
-    host: Host = "127.0.0.1"  # this machine only: the world is let in on purpose
-    port: Annotated[int, Field(ge=0, le=65_535)] = 7447  # 0 takes any free one
-    url: RelayUrl | None = None
-    description: Text = "The relay of a payment bot"
-    contact: Annotated[str, StringConstraints(max_length=200)] = ""
-    database: DataPath = Path("relay.sqlite3")
-
-    # What one frame may carry
-    message_bytes_max: Count = 131_072  # a contact list of 1,500 keys has about 110,000
-    content_characters_max: Count = 65_536  # long articles have less
-    tags_max: Count = 2_000  # each single-letter tag costs a row
-    future_seconds: Seconds = 900  # clocks of phones are minutes off
-
-    # What one connection may ask for, and keep waiting
-    subscriptions_max: Count = 64  # busy clients use about 30
-    filters_max: Count = 20  # in one REQ
-    filter_values_max: Count = 2_000  # in one REQ: a feed of 1,000 follows fits twice
-    limit_max: Count = 500  # stored events one filter returns; more is fetched with `until`
-    unanswered_max: Count = 512  # frames being worked on; beyond, reading from that connection stops
-    unsent_bytes_max: Count = 8_388_608  # what a slow reader leaves with us before it is dropped
-    query_seconds: Seconds = 5  # indexed queries need milliseconds
-
-    # How long a connection may be silent
-    handshake_seconds: Seconds = 10  # a request's head fits into one packet
-    ping_seconds: Seconds = 30  # middle boxes forget a connection after 60
-    idle_seconds: Seconds = 90  # three pings
-    stalled_seconds: Seconds = 60  # a reader that takes nothing for so long is gone
-
-    # What all of them may hold together
-    connections_max: Count = 5_000  # the limit of file descriptors (ulimit -n) must allow it
-
-    @property
-    def public_url(self) -> str:
-        """The address that others are told: `url`, else host and port as they are."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.url or f"ws://{host}:{self.port}"
-
-
 class Web(Written):
     """The pages for browsers, on the relay's port, and the domain of our Lightning Addresses and NIP-05 names."""
 
@@ -104,6 +62,22 @@ class LightningSettings(Written):
     embedded: bool = True  # nothing else to start; the demo and kill tests run it as a process of its own
     simulator_port: Port = 7480  # of the web server of its wallets
     data: DataPath = Path("lightning")
+    private_channels: Literal["auto", "always", "never"] = "auto"  # whether invoices hint at unpublished channels
+
+
+class Onchain(Written):
+    """Deposits on the chain: when they count, how small they may be, how long they are watched."""
+
+    enabled: bool = True
+    confirmations: Confirmations = (
+        (Msat(0), 1),  # a coffee is not worth a double spend
+        (from_sat(1_000_000), 3),
+        (from_sat(10_000_000), 6),
+    )
+    minimum: Amount = from_sat(1_000)  # to spend an output costs about 60 sat at 1 sat/vB, 3,000 at 50
+    deposit_fee: Amount | None = None  # taken off each deposit, for what it costs to spend it
+    watch_blocks: Annotated[int, Field(ge=6, le=1_000)] = 100  # a coinbase cannot be spent before: nobody goes deeper
+    poll_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60  # between two looks, if no block comes
 
 
 class AgentSettings(AgentModel):

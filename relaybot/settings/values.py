@@ -6,7 +6,10 @@ refer to come as pydantic's validation context (`Surroundings`). No file is open
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from ipaddress import ip_network
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, TypedDict
 from urllib.parse import urlsplit
@@ -15,12 +18,17 @@ from pydantic import AfterValidator, Field, PlainValidator, SecretStr, TypeAdapt
 from pydantic_core import PydanticCustomError
 
 from relaybot.errors import Rejected
+from relaybot.nostr.event import KIND_MAX
 from relaybot.nostr.nip19 import parse_pubkey
+from relaybot.relay.proxies import Network
 from splits.model import Millionths, Percent
+from wallet.money import Msat, parse_amount
 
 URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
+CONFIRMATIONS_MAX = 100  # deeper nothing is watched
 YEAR_SECONDS = 366 * 86_400
 
+_KINDS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -116,6 +124,48 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def _kinds(value: object) -> range:
+    """Read a kind, or a range of kinds with both its ends."""
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    found = _KINDS.fullmatch(text)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if not first <= last <= KIND_MAX:
+        raise refused(f"a kind of 0 to {KIND_MAX}, or a range of them such as 5000-5999")
+    return range(first, last + 1)
+
+
+def _addresses(value: object) -> Network:
+    try:
+        return ip_network(value if isinstance(value, str) else "")
+    except ValueError:
+        raise refused("an address or a range of them, such as 10.0.0.0/8 or fd00::1") from None
+
+
+def _ladder(value: object) -> object:
+    """Read `[[0, 1], [1000000 sat, 3]]`: from which sum on how many confirmations."""
+    steps = [_step(step) for step in value] if isinstance(value, list | tuple) else []
+    found = [step for step in steps if step is not None]
+    rising = all(one[0] < other[0] and one[1] <= other[1] for one, other in pairwise(found))
+    if not found or len(found) < len(steps) or found[0][0] != 0 or not rising:
+        raise refused(
+            "rising sums with rising numbers from 1 to 100, the first from 0, such as [[0, 1], [1000000 sat, 3]]"
+        )
+    return tuple(found)
+
+
+def _step(step: object) -> tuple[Msat, int] | None:
+    match step:
+        case [0, int() as count] if 1 <= count <= CONFIRMATIONS_MAX:
+            return Msat(0), count
+        case [str() as least, int() as count] if 1 <= count <= CONFIRMATIONS_MAX:
+            try:
+                return parse_amount(least), count
+            except Rejected:
+                return None
+        case _:
+            return None
+
+
 ConfigPath = Annotated[Path, PlainValidator(_in_config_dir), Field(validate_default=True)]
 DataFile = Annotated[Path, PlainValidator(_in_data_dir)]
 DataPath = Annotated[DataFile, Field(validate_default=True)]  # with a default, which is relative too
@@ -123,8 +173,11 @@ BookPlace = Annotated[Path | SecretStr, PlainValidator(_book), Field(validate_de
 Pubkey = Annotated[str, PlainValidator(_pubkey)]  # hex, once read
 Contributor = Annotated[str, PlainValidator(_person)]  # hex, once read
 RelayUrl = Annotated[str, AfterValidator(_url("ws", "wss"))]
+KindRange = Annotated[range, PlainValidator(_kinds)]
+AddressRange = Annotated[Network, PlainValidator(_addresses)]
 Origin = Annotated[str, AfterValidator(_url("http", "https"))]
 PercentFromZero = Annotated[Millionths, PlainValidator(_percent_from_zero)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[int, Field(ge=1, le=YEAR_SECONDS)]
+Confirmations = Annotated[tuple[tuple[Msat, int], ...], PlainValidator(_ladder)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

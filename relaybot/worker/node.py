@@ -57,7 +57,8 @@ async def run_worker(
 
     `chance` gives random bytes, `jitter` numbers of 0 … 1, `pause` waits for seconds.
     """
-    connections = [RelayConnection(url, jitter=jitter, pause=pause) for url in settings.relay_urls]
+    key = settings.keypair
+    connections = [RelayConnection(url, jitter=jitter, keypair=key, pause=pause) for url in settings.relay_urls]
     with closing(Journal(settings.state_dir, settings.relay_urls)) as journal:
         await Node(settings, journal, connections, clock=clock, chance=chance, pause=pause).run()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,19 @@ from wallet.book import Book
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Return what makes another empty store of one kind."""
     if request.param == "sqlite":
-        return SqliteStore(tmp_path / "book.db")
+        numbers = count()
+        return lambda: SqliteStore(tmp_path / f"{next(numbers)}.db")
     if why := unavailable():
         pytest.skip(why)
-    return PostgresStore(new_schema())
+    return lambda: PostgresStore(new_schema())
+
+
+@pytest.fixture
+def store(new_store: Callable[[], Store]) -> Store:
+    return new_store()
 
 
 @pytest.fixture

@@ -150,5 +150,5 @@ def fill_the_disk(store: Store, pipe: Pipe) -> None:
         raise AssertionError("the disk is endless")
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead, as on a full disk
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
     pipe.send(asyncio.run(filling()))

@@ -80,7 +80,7 @@ async def test_a_row_comes_back_as_a_mapping_with_its_columns(database: Database
     await write(database, cursor("a", 7))
     assert [dict(row) for row in await database.fetch("SELECT value, id FROM cursors")] == [{"value": 7, "id": "a"}]
     assert {key: dict(row) for key, row in (await database.rows_by_id("cursors", ["a"])).items()} == {
-        "a": {"id": "a", "version": 1, "value": 7}
+        "a": {"id": "a", "version": 1, "value": 7, "mark": ""}
     }
 
 

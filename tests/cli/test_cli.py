@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -241,9 +242,10 @@ def test_an_unknown_command_is_a_usage_error(
 
 async def test_a_port_that_is_taken_is_named_in_one_line() -> None:
     async with world() as w:
-        second = await asyncio.create_subprocess_exec(
+        second = await asyncio.create_subprocess_exec(  # another service, on the same port
             *(sys.executable, "-m", "relaybot", "run", "--config", str(w.data / "config.yaml")),
             stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "RELAYBOT_SERVICE__DATA_DIR": str(w.data / "other")},
         )
         said = (await second.communicate())[1].decode().splitlines()
         assert second.returncode == 1

@@ -26,6 +26,8 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield from _keys(inner[0], f"{path}.{NAMES[name]}.") if inner else [f"{path}.{NAMES[name]}"]
         elif name == "price":
             yield from (path, *_keys(inner[0], f"{path}."))
+        elif name == "retention":
+            yield from (path, *(f"{path}[].{key}" for key in inner[0].model_fields))
         elif name == "params":
             yield from (path, *_keys(inner[0], f"{path}.<name>."))
         elif name == "split":

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from handlers import announcements, assignments, settlements
+from handlers import announcements, assignments
 from handlers.bot import Bot
+from handlers.settlements import Settlements
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_day
 from relaybot.clock import SetClock
@@ -28,8 +29,9 @@ from relaybot.nostr.encryption import NIP44, Encryption, decrypt
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.workings import build_bot, build_inbox
+from tests.documents import incoming
 from tests.documents.cast import DAY, MASTER, MORNING, PEOPLE, RELAY, SCRIBE, Chance, Told, key_of
-from tests.documents.scripted import WALLETS_NODE, ScriptedNode, signed_invoice
+from tests.documents.scripted import WALLETS_NODE, ScriptedChain, ScriptedNode, signed_invoice
 from wallet.book import Book, running
 from wallet.ledger import Plan, Verdict
 from wallet.lightning import DecodedInvoice
@@ -75,8 +77,9 @@ async def _tell(directory: Path) -> Told:
                 config_dir=directory,
             )
             keyring = Keyring(MASTER)
-            bot = build_bot(config, keyring, book, node, clock, chance=Chance())
-            story = _Story(bot, keyring, node, clock)
+            chain = ScriptedChain()
+            bot = build_bot(config, keyring, book, node, clock, chain=chain, chance=Chance())
+            story = _Story(bot, keyring, node, chain, clock)
             await story.play()
             story.told.plans = [row["id"] for row in await database.fetch("SELECT id FROM plans")]
             return story.told
@@ -85,11 +88,12 @@ async def _tell(directory: Path) -> Told:
 
 
 class _Story:
-    def __init__(self, bot: Bot, keyring: Keyring, node: ScriptedNode, clock: SetClock) -> None:
+    def __init__(self, bot: Bot, keyring: Keyring, node: ScriptedNode, chain: ScriptedChain, clock: SetClock) -> None:
         self.told = Told()
         self._bot = bot
         self._keyring = keyring
         self._node = node
+        self._chain = chain
         self._clock = clock
         self._inbox = build_inbox(bot)
         self._chance = Chance()
@@ -110,6 +114,8 @@ class _Story:
         await self._late_payment()
         await self._payouts()
         await self._money_nobody_asked_for()
+        await incoming.play_deposits(self)
+        await incoming.play_internal_payment(self)
         await self._the_day()
 
     # ---- the acts
@@ -164,7 +170,7 @@ class _Story:
         await self._hear("job-request", request)
         self.told.events["payment-required"] = (await self._said())["7000 payment-required"]
         self._node.settle(f"job/{request.id}", 12_000_000)
-        await settlements.follow_settlements(self._bot)
+        await Settlements(self._bot).follow()
         self.told.events["processing"] = (await self._said())["7000 processing"]
         await self._note("paid-by-invoice")
         child = await self._assignment()
@@ -183,7 +189,7 @@ class _Story:
         self.told.events["private-answer"] = answer
         self.told.inside["private-answer"] = _rumor(nip59.unwrap(answer, key_of("bob")))
         self._node.settle(f"topup/{rumor.id}", 24_000_000)
-        await settlements.follow_settlements(self._bot)
+        await Settlements(self._bot).follow()
         await self._said()
         await self._note("top-up")
 
@@ -241,7 +247,7 @@ class _Story:
         await assignments.release_due(self._bot)
         await self._said()
         self._node.settle(f"job/{request.id}", 12_000_000)
-        await settlements.follow_settlements(self._bot)
+        await Settlements(self._bot).follow()
         await self._said()
         await self._note("late-payment")
 
@@ -264,7 +270,7 @@ class _Story:
 
     async def _money_nobody_asked_for(self) -> None:
         self._node.settle("keysend-1", 5_000_000)
-        await settlements.follow_settlements(self._bot)
+        await Settlements(self._bot).follow()
         await self._note("unknown-invoice")
 
     async def _the_day(self) -> None:

@@ -7,6 +7,7 @@ import hashlib
 from relaybot.clock import Clock
 from relaybot.simulator.signing import InvoiceText, build_bolt11
 from wallet.bolt11_invoice import parse_bolt11
+from wallet.chain import ChainMove, Output
 from wallet.lightning import (
     DecodedInvoice,
     Invoice,
@@ -86,6 +87,26 @@ class ScriptedNode:
         return Msat(1_000_000_000)
 
     async def moves(self, *, after_index: int, limit: int) -> list[Move]:
+        del after_index, limit
+        return []
+
+
+class ScriptedChain:
+    """The port `wallet.chain.Chain`: outputs that a story writes down."""
+
+    def __init__(self) -> None:
+        self.paid: list[Output] = []
+
+    async def new_address(self) -> str:
+        return "bcrt1p97nuy7nhg6shsxmm8gk6yarz9j6cje0vyffss38ycrgs6pfwkns5wp8ld"
+
+    async def outputs(self) -> list[Output]:
+        return self.paid
+
+    async def wait_for_block(self, height: int, *, timeout_seconds: int) -> None:
+        raise AssertionError(f"nobody waits {timeout_seconds} s for block {height}")
+
+    async def chain_moves(self, *, after_index: int, limit: int) -> list[ChainMove]:
         del after_index, limit
         return []
 

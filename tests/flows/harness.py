@@ -76,7 +76,7 @@ class World:
     async def join(self, name: str) -> Person:
         """Return the person of this name, connected."""
         if name not in self.people:
-            relay = RelayConnection(f"ws://{HOST}:{self.port}", jitter=random.random)
+            relay = RelayConnection(f"ws://{HOST}:{self.port}", jitter=random.random, keypair=self.keys[name])
             self.tasks.create_task(relay.run())
             person = Person(name, "", self.keys[name], relay, self.network.running.url)
             await person.listen()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from relaybot.app import Addresses, serve
+from relaybot.cli import cli
 from relaybot.config import load_config
 from relaybot.errors import BadConfig
 from relaybot.workings import Role
@@ -26,3 +28,10 @@ def _nobody(_addresses: Addresses) -> None:
 
 def test_the_roles_are_those_of_the_manual() -> None:
     assert [role.value for role in Role] == ["relay", "bot", "money", "accounts"]
+
+
+@pytest.mark.parametrize("roles", ["bot,nonsense", "", "relay bot"])
+def test_a_role_that_is_none_is_refused_with_those_there_are(roles: str) -> None:
+    result = CliRunner().invoke(cli, ["run", "--roles", roles, "--config", "config.yaml"])
+    assert result.exit_code == 2
+    assert "a list of relay, bot, money, accounts, with commas between" in result.output

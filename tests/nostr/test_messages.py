@@ -14,9 +14,12 @@ from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.messages import (
+    Auth,
+    Challenge,
     ClientEvent,
     Close,
     Closed,
+    Count,
     Eose,
     Notice,
     Ok,
@@ -98,6 +101,29 @@ def test_a_subscription_holds_its_filters() -> None:
     assert json.loads(theirs.as_json()) == json.loads(frame)
 
 
+def test_a_count_holds_its_filters() -> None:
+    frame = messages.build_req("q", [Filter(kinds=frozenset({1}), limit=5)]).replace("REQ", "COUNT")
+    assert parse_client_message(frame) == Count("q", (Filter(kinds=frozenset({1}), limit=5),))
+    theirs = nostr_sdk.RelayMessage.from_json(messages.build_count("q", 7))
+    assert json.loads(theirs.as_json()) == ["COUNT", "q", {"count": 7}]
+
+
+def test_nip_42_an_answer_to_a_challenge_is_an_event(event: Event) -> None:
+    frame = messages.build_auth(event)
+    assert parse_client_message(frame) == Auth(event)
+    with pytest.raises(RejectedEvent) as caught:
+        parse_client_message(frame.replace('"kind":1', '"kind":2'))
+    assert caught.value.event_id == event.id
+    theirs = nostr_sdk.ClientMessage.from_json(frame)
+    assert json.loads(theirs.as_json()) == json.loads(frame)
+
+
+@pytest.mark.parametrize("hints", [[], ["finish"], ["more", "unheard of"]])
+def test_nip_67_the_hints_of_eose_are_passed_over(hints: list[str]) -> None:
+    assert parse_relay_message(json.dumps(["EOSE", "s", hints])) == Eose("s")
+    assert json.loads(messages.build_eose("s", "more")) == ["EOSE", "s", ["more"]]
+
+
 def test_a_subscription_is_closed() -> None:
     assert parse_client_message(messages.build_close("s")) == Close("s")
 
@@ -109,7 +135,7 @@ def test_a_refused_request_is_answered_by_its_subscription(filters: str) -> None
     with pytest.raises(RejectedRequest) as caught:
         parse_client_message(f'["REQ","s",{filters}]')
     assert caught.value.sub_id == "s"
-    assert caught.value.prefix == "invalid"
+    assert caught.value.prefix == ("unsupported" if filters == '{"x":1}' else "invalid")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +161,9 @@ def test_a_refused_request_is_answered_by_its_subscription(filters: str) -> None
         '["REQ","s",{"#t":["\\ud800"]}]',
         '["event",{}]',
         '["AUTH",{}]',
+        '["AUTH"]',
+        '["COUNT"]',
+        '["COUNT","q"]',
         '["' + "x" * 99_999 + '"]',
         "[" * 99_999,
         "\ud800",
@@ -165,6 +194,7 @@ def test_the_relays_frames_are_read_back(event: Event) -> None:
         messages.build_eose("s"): Eose("s"),
         messages.build_closed("s", "error: gone"): Closed("s", "error: gone"),
         messages.build_notice('words "said"'): Notice('words "said"'),
+        messages.build_challenge("c\n"): Challenge("c\n"),
     }
     for frame, wanted in frames.items():
         assert parse_relay_message(frame) == wanted
@@ -184,12 +214,13 @@ def test_the_relays_frames_are_read_back(event: Event) -> None:
         '["OK",1,true,""]',
         '["EOSE"]',
         '["EOSE","s","t"]',
+        '["EOSE","s",["finish"],1]',
         '["CLOSED","s"]',
         '["NOTICE",1]',
         '["EVENT","s"]',
         '["EVENT","s",{}]',
         '["EVENT",1,{}]',
-        '["AUTH","challenge"]',
+        '["AUTH",1]',
         "\ud800",
         b"\xff",
         "[" * 99_999,

@@ -62,3 +62,19 @@ async def test_a_process_that_was_only_thought_to_be_gone_sends_nothing(desk: De
         await left.payouts._send(stale, await left.attempt())
         assert (len(left.node.calls), len(right.node.calls)) == (0, 1)
         assert len(desk.received("alice")) == 1
+
+
+async def test_two_processes_that_hear_of_the_same_end_settle_it_once(desk: Desk) -> None:
+    desk.script(Outcome.HOLD)
+    async with named(desk, "left") as (left, _), named(desk, "right") as (right, _):
+        await left.open("alice")
+        await left.step()
+        calling = asyncio.create_task(left.step())
+        attempt = await right.attempt()
+        await right.in_flight(attempt["id"])
+        desk.network.payments.release(payment_hash=None, ending=None)
+        await calling
+        report = await right.node.payment(attempt["id"])
+        await asyncio.gather(*(life.payouts.settle(attempt["id"], report) for life in (left, right) for _ in range(10)))
+        assert (await right.payout())["state"] == "paid"
+        assert await right.differences() == []

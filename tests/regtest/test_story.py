@@ -105,6 +105,7 @@ async def test_the_node_killed_with_a_payment_in_flight_ends_it_when_it_is_back(
     try:
         playing = asyncio.create_task(perform(stage))
         await nodes.arrive()
+        await the_others_are_paid(tmp_path)
         rig.kill_node("service")
         await rig.start_node("service")
         await nodes.reconnect("service")
@@ -122,6 +123,7 @@ async def test_node_and_service_killed_with_a_payment_in_flight_pay_it_once(
     try:
         playing = asyncio.create_task(perform(stage))
         await nodes.arrive()
+        await the_others_are_paid(tmp_path)
         stage.kill_service()
         rig.kill_node("service")
         await rig.start_node("service")
@@ -141,7 +143,7 @@ async def test_a_payment_that_hangs_stays_held_while_all_others_are_paid(
     try:
         playing = asyncio.create_task(perform(stage))
         await nodes.arrive()
-        await until("six of seven are paid", lambda: six_are_paid(tmp_path / "book.sqlite3"))
+        await the_others_are_paid(tmp_path)
         assert states(tmp_path / "book.sqlite3")["paying"] == 1  # unknown is not failed: nothing was paid back
         await nodes.release(Ending.SETTLE)
         assert await playing == []
@@ -149,8 +151,13 @@ async def test_a_payment_that_hangs_stays_held_while_all_others_are_paid(
         await stage.stop()
 
 
-async def six_are_paid(book: Path) -> bool:
-    return states(book)["paid"] == 6
+async def the_others_are_paid(data: Path) -> None:
+    """Wait until one payment only is in flight: a node that is killed while it sends may call it pending for ever."""
+
+    async def six_are_paid() -> bool:
+        return states(data / "book.sqlite3")["paid"] == 6
+
+    await until("six of seven are paid", six_are_paid)
 
 
 def states(book: Path) -> Counter[str]:

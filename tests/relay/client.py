@@ -54,7 +54,7 @@ class Client:
     async def until_eose(self, sub: str) -> list[str]:
         """Return the ids of the events that come before EOSE."""
         ids = []
-        while (message := await self.hear()) != ["EOSE", sub]:
+        while (message := await self.hear())[:2] != ["EOSE", sub]:
             assert message[:2] == ["EVENT", sub], message
             ids.append(message[2]["id"])
         return ids
@@ -62,5 +62,5 @@ class Client:
     async def hears_nothing_more(self, sub: str = "nothing") -> None:
         """Assert that nothing is on its way: the next that comes answers a question asked now."""
         await self.subscribe({"ids": ["0" * 64]}, sub=sub)
-        assert await self.hear() == ["EOSE", sub]
+        assert await self.hear() == ["EOSE", sub, ["finish"]]
         await self.send("CLOSE", sub)

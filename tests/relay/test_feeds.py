@@ -26,7 +26,7 @@ class Heard:
     async def stored(self, raws: Sequence[bytes]) -> None:
         self.told += raws
 
-    def eose(self) -> None:
+    def eose(self, _hint: str) -> None:
         self.told.append(EOSE)
 
     def live(self, raw: bytes, _event: Event) -> None:

@@ -132,7 +132,7 @@ REFUSALS = [
     Refusal("since: integer", ["REQ", "s", {"since": "1"}], _closed("s", "invalid")),
     Refusal("limit: not negative", ["REQ", "s", {"limit": -1}], _closed("s", "invalid")),
     Refusal(
-        "CLOSED for a filter that contains unknown elements", ["REQ", "s", {"search": "x"}], _closed("s", "invalid")
+        "CLOSED for a filter that contains unknown elements", ["REQ", "s", {"search": "x"}], _closed("s", "unsupported")
     ),
     Refusal("messages are EVENT, REQ, CLOSE", ["HELLO", "s"], _notice),
 ]

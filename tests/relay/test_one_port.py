@@ -112,7 +112,7 @@ async def test_a_keep_alive_client_opens_a_new_connection_for_a_websocket(relay:
                 await got.read()
         async with http.ws_connect(url) as ws:
             await ws.send_json(["REQ", "s", {}])
-            assert await ws.receive_json() == ["EOSE", "s"]
+            assert await ws.receive_json() == ["EOSE", "s", ["finish"]]
 
 
 async def test_other_paths_keep_their_connection(relay: Relay) -> None:
@@ -133,7 +133,7 @@ async def test_frames_right_behind_the_handshake_are_read(relay: Relay) -> None:
     async with wire(relay) as one:
         one.writer.write(HANDSHAKE + masked(b'["REQ","s",{}]'))
         assert b" 101 " in await one.reader.readuntil(b"\r\n\r\n")
-        assert await one.reader.readuntil(b"]") == b'\x81\x0c["EOSE","s"]'
+        assert await one.reader.readuntil(b"]]") == b'\x81\x17["EOSE","s",["finish"]]'
 
 
 async def test_small_writes_are_not_held_back(relay: Relay) -> None:

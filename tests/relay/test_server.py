@@ -59,7 +59,7 @@ async def test_a_silent_client_is_asked_and_stays_if_it_answers(path: Path) -> N
             assert await one.reader.readexactly(2) == PING
             one.writer.write(PONG)
         one.writer.write(masked(b'["REQ","s",{}]'))
-        assert (await one.reader.readuntil(b"]")).endswith(b'["EOSE","s"]')
+        assert (await one.reader.readuntil(b"]]")).endswith(b'["EOSE","s",["finish"]]')
 
 
 async def test_a_client_that_does_not_answer_is_let_go_of(path: Path) -> None:

@@ -49,16 +49,15 @@ def test_a_bad_event_without_an_id_is_refused_by_notice(session: Session) -> Non
 
 
 def test_a_subscription_has_its_filters(session: Session) -> None:
-    action = session.receive(req("s", {"kinds": [1], "limit": 5}, {"#t": ["x"], "limit": 7}))
-    assert action == Subscribe(
-        "s", (Filter(kinds=frozenset({1}), limit=5), Filter(tags={"t": frozenset("x")}, limit=7))
-    )
+    action = session.receive(req("s", {"kinds": [1], "limit": 5}, {"#t": ["x"], "kinds": [2], "limit": 7}))
+    second = Filter(kinds=frozenset({2}), tags={"t": frozenset("x")}, limit=7)
+    assert action == Subscribe("s", (Filter(kinds=frozenset({1}), limit=5), second))
 
 
 @pytest.mark.parametrize(("wanted", "limit"), [(None, 10), (0, 0), (10, 10), (100, 100), (101, 100)])
 def test_limits_are_filled_in_and_clamped(session: Session, wanted: int | None, limit: int) -> None:
-    filter_ = {} if wanted is None else {"limit": wanted}
-    assert session.receive(req("s", filter_)) == Subscribe("s", (Filter(limit=limit),))
+    filter_ = {"kinds": [1]} if wanted is None else {"kinds": [1], "limit": wanted}
+    assert session.receive(req("s", filter_)) == Subscribe("s", (Filter(kinds=frozenset({1}), limit=limit),))
 
 
 def test_no_more_subscriptions_than_allowed(session: Session) -> None:

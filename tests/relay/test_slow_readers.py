@@ -42,7 +42,7 @@ async def test_stored_events_wait_for_a_slow_reader_and_all_arrive(path: Path) -
             await loop.sock_sendall(slow, HANDSHAKE + masked(b'["REQ","s",{}]'))
             await until(lambda: any(connection._room is not None for connection in open_connections(relay.server)))
             received = b""
-            while not received.endswith(b'["EOSE","s"]'):
+            while not received.endswith(b'["EOSE","s",["finish"]]'):
                 received += await loop.sock_recv(slow, 1_000_000)
         assert received.count(b'["EVENT","s",') == len(LARGE)
         assert [received.count(raw(event)) for event in LARGE] == [1] * len(LARGE)

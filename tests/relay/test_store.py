@@ -14,7 +14,7 @@ from relaybot.errors import BadConfig, Unavailable
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.relay import events as events_module
-from relaybot.relay.event_table import SCHEMA, WRITER_PRAGMAS
+from relaybot.relay.event_table import SCHEMA, SCHEMA_2, WRITER_PRAGMAS
 from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
 from relaybot.relay.events import EventStore
 from relaybot.relay.queries import AUTHORS, build_listing
@@ -28,7 +28,7 @@ STORED, KNOWN, OUTDATED, DELETED = Outcome.STORED, Outcome.KNOWN, Outcome.OUTDAT
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(SCHEMA)
+    connection.executescript(SCHEMA + SCHEMA_2)
     yield connection
     connection.close()
 
@@ -161,7 +161,7 @@ async def test_a_file_of_another_version_is_refused_with_both_versions(path: Pat
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(BadConfig, match=r"relay\.database: found '.*events\.db of version 99'; allowed: version 1"):
+    with pytest.raises(BadConfig, match=r"relay\.database: found '.*events\.db of version 99'; allowed: version 2"):
         await EventStore.open(path, RelayLimits())
 
 

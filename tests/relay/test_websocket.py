@@ -122,6 +122,15 @@ def test_a_bad_handshake_is_refused_in_http() -> None:
     assert b"".join(websocket.to_send()).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_connection_that_its_client_is_closing_is_closed_once(peer: Peer) -> None:
+    peer.client.send_close(CloseCode.NORMAL_CLOSURE)
+    assert peer.say() == []
+    peer.server.close(CloseCode.GOING_AWAY, "the relay is stopping")
+    peer.carry()
+    (frame,) = peer.heard()
+    assert Close.parse(bytes(frame.data)).code == CloseCode.NORMAL_CLOSURE
+
+
 def test_a_request_that_is_no_http_is_ended_without_a_word() -> None:
     websocket = Websocket(b"GET / HTTP/1.1\r\nno header\r\n\r\n", LIMIT)
     assert not websocket.open

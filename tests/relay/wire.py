@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from relaybot.relay.connection import Connection
 from relaybot.relay.server import RelayServer
@@ -68,7 +69,7 @@ def masked(text: bytes) -> bytes:
 def open_connections(server: RelayServer) -> list[Connection]:
     """Return the connections of a server that runs."""
     assert server._connections is not None
-    return list(server._connections.open)
+    return cast("list[Connection]", list(server._connections.open))
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -5,31 +5,36 @@ from __future__ import annotations
 import asyncio
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from handlers import assignments, jobs, settlements
 from handlers.bot import Bot
+from handlers.deposits import Deposits, deposit_address
 from handlers.jobs import new_invoice
+from handlers.settlements import Settlements
 from relaybot.clock import SetClock
 from relaybot.config import Config, parse_config
 from relaybot.db.database import Row
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import open_sqlite
 from relaybot.keyring import Keyring
-from relaybot.nostr.event import Event
+from relaybot.nostr import nip17, nip59
+from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.people import Wanted
 from relaybot.workings import build_bot
 from tests.payouts.desk import NOW, CheckedBook, Killed
-from wallet.accounts import hold, user
+from wallet.accounts import hold, owed, user
 from wallet.book import Book
 from wallet.cln import CoreLightning
+from wallet.cln_chain import CoreLightningChain
 from wallet.ledger import Plan, Put
 from wallet.money import from_sat
 from wallet.reconcile import reconcile
@@ -46,6 +51,7 @@ class Till:
         self.bot = bot
         self.book: Book = bot.book
         self.network = network
+        self.settlements, self.deposits = Settlements(bot), Deposits(bot)
         self.committing = committing
 
     async def ask_for_job(self, customer: KeyPair = BOB, text: str = "Fix issue 42") -> Row:
@@ -66,6 +72,55 @@ class Till:
         row = new_invoice(invoice, purpose="topup", owner=customer.pubkey, job="", now=self.bot.clock.now())
         assert (await self.book.apply(Plan(f"test/topup/{number}", changes=(row,)))).done
         return invoice.bolt11
+
+    async def any_sum(self, customer: KeyPair = BOB) -> str:
+        """Make an invoice that names no sum, and return its text."""
+        invoice = await self.bot.lightning.create_invoice(
+            label="topup/any", amount_msat=None, description="top-up", expiry_seconds=600
+        )
+        row = new_invoice(invoice, purpose="topup", owner=customer.pubkey, job="", now=self.bot.clock.now())
+        assert (await self.book.apply(Plan("test/topup/any", changes=(row,)))).done
+        return invoice.bolt11
+
+    async def funded(self, sat: int, customer: KeyPair = BOB) -> None:
+        """Let somebody top up over Lightning."""
+        await self.pay(await self.top_up(sat, customer, number=len(await self.invoices())))
+        await self.follow()
+
+    async def invoices(self) -> Sequence[Row]:
+        return await self.book.database.fetch("SELECT * FROM invoices ORDER BY id")
+
+    async def address(self, customer: KeyPair = BOB) -> str:
+        """Return where a customer may deposit now, as the command does."""
+        address, changes = await deposit_address(self.bot, customer.pubkey)
+        if changes:
+            assert (await self.book.apply(Plan(f"test/address/{address}", changes=changes))).done
+        return address
+
+    async def mined(self, blocks: int = 1) -> None:
+        """Mine, and take in what the chain shows then."""
+        for _ in range(blocks):
+            self.network.chain.mine()
+            await self.deposits.look()
+
+    async def reorganised(self, blocks: int = 1, **how: Any) -> None:
+        """Reorganise, and take in what the chain shows then."""
+        self.network.chain.reorganise(blocks, **how)
+        await self.deposits.look()
+
+    async def deposit_states(self) -> list[str]:
+        rows = await self.book.database.fetch("SELECT state FROM deposits ORDER BY amount_msat, id")
+        return [row["state"] for row in rows]
+
+    async def told(self, customer: KeyPair = BOB) -> list[str]:
+        """Return what a customer was told in private messages, oldest first."""
+        rows = await self.book.database.fetch("SELECT event FROM outbox ORDER BY created_at, rowid")
+        events = [parse_event(row["event"]) for row in rows]
+        mine = [event for event in events if event.kind == 1059 and event.tag("p") == customer.pubkey]
+        return [nip17.parse_message(nip59.unwrap(event, customer)).text for event in mine]
+
+    async def debt(self, customer: KeyPair = BOB) -> int:
+        return await self.book.balance(owed(customer.pubkey))
 
     async def by_hand(self, label: str, sat: int) -> str:
         """Make an invoice at the node that the book knows nothing of."""
@@ -89,7 +144,7 @@ class Till:
         rounds = 0
         while True:
             before = await self.cursor()
-            assert await settlements.follow_settlements(self.bot) is True
+            assert await self.settlements.follow() is True
             if await self.cursor() == before:
                 return rounds
             rounds += 1
@@ -101,7 +156,8 @@ class Till:
     async def rewind(self, to: int = 0) -> None:
         """Set the cursor back, as an operator might."""
         key = f"test/rewind/{await self.cursor_version()}"
-        assert (await self.book.apply(Plan(key, changes=(Put("cursors", settlements.CURSOR, {"value": to}),)))).done
+        row = Put("cursors", settlements.CURSOR, {"value": to, "mark": ""})
+        assert (await self.book.apply(Plan(key, changes=(row,)))).done
 
     async def cursor(self) -> int:
         row = await self.book.row("cursors", settlements.CURSOR)
@@ -138,7 +194,7 @@ class Till:
     async def agrees(self) -> None:
         """Assert that the node's books and ours are the same."""
         async with self.book.database.snapshot() as reader:
-            assert (await reconcile(reader, self.bot.lightning)).differences == ()
+            assert (await reconcile(reader, self.bot.lightning, self.bot.chain)).differences == ()
 
     async def until_killed(self) -> None:
         """Follow until the process dies of it."""
@@ -166,10 +222,20 @@ class Street:
         node = CoreLightning(self.network.sockets["service"])
         book = CheckedBook(database, self.clock)
         committing = asyncio.create_task(book.run())
+        wallet = CoreLightningChain(self.network.sockets["service"])
         lightning = node if probe is no_probe else probed(node, probe)
+        chain = wallet if probe is no_probe else probed(wallet, probe)
         try:
             yield Till(
-                build_bot(self.config, Keyring(bytes(32)), book, lightning, self.clock, chance=secrets.token_bytes),
+                build_bot(
+                    self.config,
+                    Keyring(bytes(32)),
+                    book,
+                    lightning,
+                    self.clock,
+                    chain=chain,
+                    chance=secrets.token_bytes,
+                ),
                 self.network,
                 committing,
             )
@@ -177,6 +243,7 @@ class Street:
             committing.cancel()
             await asyncio.wait({committing})
             await node.close()
+            await wallet.close()
             await database.close()
 
 

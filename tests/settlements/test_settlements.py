@@ -24,6 +24,9 @@ class Feed:
     def __init__(self, *settled: Settlement) -> None:
         self.settled = settled
 
+    async def invoice_changes(self) -> int:
+        return 1_000
+
     async def next_settlement(self, *, after_index: int, timeout_seconds: int) -> Settlement | None:
         del timeout_seconds
         return next((one for one in self.settled if one.pay_index > after_index), None)
@@ -31,7 +34,7 @@ class Feed:
 
 def fed(till: Till, *settled: Settlement) -> Till:
     """Return the same till with a feed in front of its node."""
-    feed: Lightning = Feed(*settled)  # type: ignore[assignment]  # the one method that is called
+    feed: Lightning = Feed(*settled)  # type: ignore[assignment]  # the methods that are called
     return Till(replace(till.bot, lightning=feed), till.network, till.committing)
 
 
@@ -47,7 +50,7 @@ async def test_a_top_up_is_credited_and_its_owner_is_told(till: Till) -> None:
 
 
 async def test_nothing_new_changes_nothing_and_asks_to_be_called_again(till: Till) -> None:
-    assert await settlements.follow_settlements(till.bot) is True
+    assert await till.settlements.follow() is True
     assert await till.cursor() == 0
     assert await till.book.database.fetch("SELECT id FROM plans") == []
 
@@ -55,7 +58,7 @@ async def test_nothing_new_changes_nothing_and_asks_to_be_called_again(till: Til
 async def test_a_node_that_is_away_is_said_to_be(till: Till) -> None:
     await till.network.close()
     with pytest.raises(Unavailable):
-        await settlements.follow_settlements(till.bot)
+        await till.settlements.follow()
     await till.network.start()
 
 
@@ -280,8 +283,8 @@ async def test_a_settlement_that_cannot_be_booked_is_a_fault_of_ours_and_moves_n
         Settlement("topup/1", row["payment_hash"], from_sat(1_000), 1, NOW),
         Settlement("topup/1", "cc" * 32, everything, 2, NOW),
     )
-    await settlements.follow_settlements(feed.bot)
+    await feed.settlements.follow()
     with pytest.raises(AssertionError):
-        await settlements.follow_settlements(feed.bot)
+        await feed.settlements.follow()
     assert (await till.cursor(), await till.balance()) == (1, from_sat(1_000))
     assert await invariants(till.book.database) == []

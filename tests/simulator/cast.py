@@ -72,6 +72,7 @@ def config() -> Config:
             "web": {"domain": "bot.test"},
             "people": pubkeys,
             "agents": {SCRIBE: _SCRIBE, METER: _METER},
+            "onchain": {"enabled": False},
             "jobs": JOB_SECONDS,
             "workers": {"admission": "closed", "allowed": list(WORKERS), "open_jobs_max": 2},
             "payouts": {

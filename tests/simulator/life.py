@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from handlers.announcements import announce
 from handlers.bot import Bot
@@ -27,6 +27,9 @@ from tests.simulator.node import InProcessNode
 from tests.simulator.relays import FAR, FarRelay, OwnRelay
 from tests.simulator.wallets import Wallets
 from wallet.book import Book
+from wallet.chain import Chain
+
+NO_CHAIN = cast("Chain", None)  # the configuration of these stories has no bitcoin on the chain
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -90,7 +93,7 @@ class Life:
         book = Book(self._database, world.bot_clock)
         node = InProcessNode(world.node, borders)
         chance = world.chance(f"bot/{self.number}").randbytes
-        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chance=chance)
+        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chain=NO_CHAIN, chance=chance)
         self.bot = bot
         inbox = build_inbox(bot)
         reader = Reader(bot, inbox, self._own)

@@ -28,7 +28,7 @@ NOBODY = cast("Any", None)  # what is not needed here
 
 
 def test_a_clock_that_was_ahead_hides_no_events_once_it_is_right_again() -> None:
-    bot = build_bot(config(), KEYRING, NOBODY, NOBODY, SetClock(START), chance=bytes)
+    bot = build_bot(config(), KEYRING, NOBODY, NOBODY, SetClock(START), chain=NOBODY, chance=bytes)
     filters = Reader(bot, NOBODY, NOBODY).filters(since=START + 7_200)
     assert max(one.since or 0 for one in filters) == START - OVERLAP_SECONDS
 
@@ -49,7 +49,9 @@ async def test_a_result_whose_job_is_captured_by_another_while_it_is_read_pays_n
     fresh_book(tmp_path / "book")
     database = Interrupted(Disk(tmp_path / "book", Chance(0, "disk")), Borders(Chance(0, "borders"), lambda _: None))
     async with running(Book(database, SetClock(START))) as book:
-        bot = build_bot(config(), KEYRING, book, NOBODY, SetClock(START), chance=Chance(0, "bot").randbytes)
+        bot = build_bot(
+            config(), KEYRING, book, NOBODY, SetClock(START), chain=NOBODY, chance=Chance(0, "bot").randbytes
+        )
         child = await assigned(bot)
 
         async def captured() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from pathlib import Path
+from typing import cast
 
 from handlers import commands
 from handlers.bot import Bot
@@ -16,8 +17,11 @@ from relaybot.simulator.invoices import Asked as AskedInvoice
 from relaybot.simulator.people import WALLETS_NODE
 from relaybot.workings import build_bot
 from tests.payouts.desk import Life, person
+from wallet.chain import Chain
 from wallet.ledger import Plan
 from wallet.payees import Payees
+
+NO_CHAIN = cast("Chain", None)  # nothing here asks it
 
 
 class NoWeb:
@@ -75,4 +79,6 @@ def _bot(life: Life, directory: Path) -> Bot:
     clock = life.desk.clock
     assert isinstance(clock, SetClock)
     config = parse_config({}, config_dir=directory)
-    return build_bot(config, Keyring(bytes(31) + b"\1"), life.book, life.node, clock, chance=secrets.token_bytes)
+    return build_bot(
+        config, Keyring(bytes(31) + b"\1"), life.book, life.node, clock, chain=NO_CHAIN, chance=secrets.token_bytes
+    )

@@ -109,16 +109,15 @@ async def test_a_program_need_not_read_its_input() -> None:
 async def test_a_program_that_left_something_running_in_a_session_of_its_own_does_not_hold_us_up(
     tmp_path: Path,
 ) -> None:
-    os.mkfifo(tmp_path / "end")
-    leave = f"setsid sh -c 'read line < {tmp_path}/end' & echo left >&2"
-    working = asyncio.create_task(sh(leave))
-    try:
-        await asyncio.wait([working], timeout=0.05)  # it waits for the end of the output, until its time is up
-        working.cancel()
-        await asyncio.wait([working])
-        assert working.cancelled()
-    finally:
-        await asyncio.to_thread((tmp_path / "end").write_text, "\n")
+    for pipe in ("begun", "end"):
+        os.mkfifo(tmp_path / pipe)
+    stay = f"echo begun > {tmp_path}/begun; read line < {tmp_path}/end"
+    working = asyncio.create_task(sh(f"setsid sh -c '{stay}' & echo left >&2"))
+    assert await asyncio.to_thread((tmp_path / "begun").read_text) == "begun\n"
+    working.cancel()  # it waits for the end of the output, until its time is up
+    await asyncio.wait([working])
+    assert working.cancelled()
+    await asyncio.to_thread((tmp_path / "end").write_text, "\n")
 
 
 async def test_no_shell_reads_the_arguments() -> None:

@@ -1,0 +1,353 @@
+"""The wallet service (NIP-47): an app asks, and the balance of the user who connected it answers.
+
+A request is handled once by its event id, whatever a relay replays. What is asked to be paid
+is held in the same Plan that marks the request as done, against the connection's budget too;
+the app hears the end when the payment has one, for a payment that is pending has not failed.
+An invoice that was paid before is not paid again: its preimage is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from handlers.bot import Bot, events_owed
+from handlers.connections import notifications, spent
+from handlers.conversation import Asked
+from handlers.jobs import new_invoice
+from handlers.settlements import InternalPayment
+from handlers.withdrawals import pay_inside, withdraw
+from relaybot.db.database import Row
+from relaybot.errors import Rejected
+from relaybot.inbox import Decision
+from relaybot.nostr import nip47
+from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.nip47 import Code, Failure
+from wallet.accounts import user
+from wallet.bolt11_invoice import parse_bolt11
+from wallet.ledger import Change, Insert, Plan, Update, Value
+from wallet.money import MSAT_PER_SAT, Msat
+
+log = structlog.get_logger()
+
+BATCH_MAX = 100  # payments whose end is told in one round
+NETWORKS = {"bitcoin": "mainnet"}  # NIP-47's words; the others are called alike
+CODES = {"restricted": Code.RESTRICTED, "rate-limited": Code.RATE_LIMITED}  # by NIP-01's prefix; else OTHER
+
+Outcome = Mapping[str, Any] | Failure
+
+
+async def is_ours(bot: Bot, event: Event) -> bool:
+    """Tell whether a wallet request comes from an app that was connected once, to the key it was given."""
+    connection = await bot.book.row("connections", event.pubkey)
+    return connection is not None and connection["service"] == event.tag("p")
+
+
+async def on_request(bot: Bot, event: Event) -> Decision:
+    """Take a wallet request (23194): answer it, or hold what it asks to be paid."""
+    connection = await bot.book.row("connections", event.pubkey)
+    if connection is None or connection["service"] != event.tag("p"):
+        return "an app that nobody connected"
+    request = nip47.parse_request(event, bot.wallet_key(connection["id"]))
+    now = bot.clock.now()
+    if request.expiration is not None and request.expiration < now:  # NIP-47: it is ignored
+        return "the request has expired"
+    if connection["state"] != "open" or (connection["expires_at"] or now) < now:
+        return _answer(bot, connection, request, Failure(Code.UNAUTHORIZED, "this connection is closed"))
+    if isinstance(request.command, Failure):
+        return _answer(bot, connection, request, request.command)
+    if isinstance(request.command, nip47.PayInvoice):
+        return await _pay(bot, connection, request, request.command, event)
+    try:
+        outcome, changes = await _do(bot, connection, request.command, event.id)
+    except Rejected as refusal:
+        outcome, changes = _failure(refusal), ()
+    return _answer(bot, connection, request, outcome, *changes)
+
+
+def _answer(bot: Bot, connection: Row, request: nip47.Request, outcome: Outcome, *changes: Change) -> Plan:
+    return Plan(f"nwc/{request.event_id}", changes=(*changes, *_told(bot, connection, request, outcome)))
+
+
+def _told(bot: Bot, connection: Row, request: nip47.Request, outcome: Outcome) -> tuple[Insert, ...]:
+    now = bot.clock.now()
+    response = nip47.build_response(bot.wallet_key(connection["id"]), request, outcome, nonce=bot.chance(32), now=now)
+    return events_owed(now, response)
+
+
+def _failure(refusal: Rejected) -> Failure:
+    """Return a refusal in NIP-47's words; its reason is for the app's user."""
+    code = Code.INSUFFICIENT_BALANCE if "can be sent" in refusal.reason else CODES.get(refusal.prefix, Code.OTHER)
+    return Failure(code, str(refusal).removeprefix(f"{refusal.prefix}: "))
+
+
+# ---- what is answered at once
+
+
+async def _do(bot: Bot, connection: Row, command: nip47.Command, event_id: str) -> tuple[Outcome, tuple[Change, ...]]:
+    owner = connection["owner"]
+    match command:
+        case nip47.GetBalance():
+            return {"balance": await bot.book.balance(user(owner))}, ()
+        case nip47.GetInfo():
+            return await _info(bot), ()
+        case nip47.MakeInvoice():
+            return await _make_invoice(bot, owner, command, event_id)
+        case nip47.LookupInvoice():
+            found = await find_transaction(bot, owner, _hash_of(command))
+            if found is None:
+                return Failure(Code.NOT_FOUND, "no invoice or payment of yours has this hash"), ()
+            return nip47.shown(found), ()
+        case nip47.ListTransactions():
+            listed = await list_transactions(bot, owner, command)
+            return {"transactions": [nip47.shown(one) for one in listed]}, ()
+        case nip47.PayInvoice():  # pragma: no cover  (it is held, not answered)
+            raise AssertionError("a payment is answered when it has ended")
+
+
+async def _info(bot: Bot) -> Mapping[str, Any]:
+    node = await bot.lightning.info()
+    return {
+        "alias": bot.config.service.name,
+        "color": "#f7931a",
+        "pubkey": node.node_id,
+        "network": NETWORKS.get(node.network, node.network),
+        "block_height": node.block_height,
+        "block_hash": "",
+        "methods": list(nip47.METHODS),
+        "notifications": list(nip47.NOTIFICATIONS),
+    }
+
+
+async def _make_invoice(
+    bot: Bot, owner: str, command: nip47.MakeInvoice, event_id: str
+) -> tuple[Outcome, tuple[Change, ...]]:
+    """Make an invoice that credits the user; its label is the request's, so a repeat finds the same one."""
+    if command.description_hash is not None:
+        raise Rejected("invalid", "description_hash: the node makes invoices of descriptions only")
+    limits = bot.config.limits
+    amount = Msat(command.amount)
+    if await bot.book.balance(user(owner)) + amount > limits.balance_max or amount > limits.topup_max:
+        raise Rejected("invalid", "amount: more than a balance may hold")
+    invoice = await bot.lightning.create_invoice(
+        label=f"nwc/{event_id}",
+        amount_msat=amount,
+        description=command.description or f"{bot.config.service.name}: top-up",
+        expiry_seconds=command.expiry or bot.config.jobs.payment_seconds,
+    )
+    now = bot.clock.now()
+    made = nip47.Transaction(
+        "incoming",
+        "pending",
+        invoice.payment_hash,
+        amount,
+        now,
+        invoice=invoice.bolt11,
+        description=command.description,
+        expires_at=invoice.expires_at,
+    )
+    return nip47.shown(made), (new_invoice(invoice, purpose="topup", owner=owner, job="", now=now),)
+
+
+def _hash_of(command: nip47.LookupInvoice) -> str:
+    if command.payment_hash is not None:
+        return command.payment_hash
+    if command.invoice is None:
+        raise Rejected("invalid", "payment_hash or invoice: one of them is needed")
+    return parse_bolt11(command.invoice).payment_hash
+
+
+# ---- what is paid
+
+
+async def _pay(bot: Bot, connection: Row, request: nip47.Request, command: nip47.PayInvoice, event: Event) -> Plan:
+    owner = connection["owner"]
+    try:
+        known = await find_transaction(bot, owner, parse_bolt11(command.invoice).payment_hash, type_="outgoing")
+        if known is not None and known.state == "settled":  # the same invoice twice pays once
+            return _answer(bot, connection, request, _paid(known))
+        amount = None if command.amount is None else Msat(command.amount)
+        inside = await pay_inside(bot, owner, command.invoice, amount)
+        if inside is not None:
+            return _paid_inside(bot, connection, request, inside)
+        words = (*_sats(command.amount), command.invoice)
+        withdrawal = await withdraw(bot, Asked(owner, event.id, event.created_at, words))
+        budgeted = Msat(sum(transfer.amount_msat for transfer in withdrawal.transfers))  # amount and fee reserve
+        counted = _budgeted(connection, budgeted, bot.clock.now())
+    except Rejected as refusal:
+        return _answer(bot, connection, request, _failure(refusal))
+    if isinstance(counted, Failure):
+        return _answer(bot, connection, request, counted)
+    payment = Insert(
+        "wallet_payments",
+        event.id,
+        {
+            "connection": connection["id"],
+            "request": encode_event(event),
+            "budgeted_msat": budgeted,
+            "answered_at": None,
+            "created_at": bot.clock.now(),
+        },
+    )
+    return Plan(f"nwc/{event.id}", withdrawal.transfers, (*withdrawal.changes, payment, counted))
+
+
+def _paid_inside(bot: Bot, connection: Row, request: nip47.Request, payment: InternalPayment) -> Plan:
+    """Pay an invoice of ours inside the book, and say so at once; the node keeps its preimage to itself."""
+    counted = _budgeted(connection, payment.amount_msat, bot.clock.now())
+    if isinstance(counted, Failure):
+        return _answer(bot, connection, request, counted)
+    told = _told(bot, connection, request, {"preimage": "", "fees_paid": 0})
+    return payment.journal.plan(f"nwc/{request.event_id}", counted, *told)
+
+
+def _sats(amount_msat: int | None) -> tuple[str, ...]:
+    if amount_msat is None:
+        return ()
+    if amount_msat % MSAT_PER_SAT:
+        raise Rejected("invalid", "amount: whole sats only")
+    return (str(amount_msat // MSAT_PER_SAT),)
+
+
+def _budgeted(connection: Row, amount: Msat, now: int) -> Update | Failure:
+    """Count `amount` against what the connection may spend in this period; two payments at once guard its row."""
+    used, since = spent(connection, now)
+    if connection["budget_msat"] is not None and used + amount > connection["budget_msat"]:
+        return Failure(Code.QUOTA_EXCEEDED, "this connection's budget does not allow it")
+    values = {"spent_msat": used + amount, "spent_since": since}
+    return Update("connections", connection["id"], values, expect={"version": connection["version"]})
+
+
+async def tell_ends(bot: Bot) -> bool:
+    """Tell each app the end of the payments it asked for; tell whether there are more."""
+    rows = await bot.book.database.fetch(
+        "SELECT wallet_payments.*, payouts.state AS payout_state, payouts.amount_msat, payouts.fee_msat,"
+        " payouts.attempt, payouts.reason FROM wallet_payments JOIN payouts ON payouts.id = wallet_payments.id"
+        " WHERE answered_at IS NULL AND payouts.state IN ('paid', 'stopped')"
+        " ORDER BY wallet_payments.created_at LIMIT :limit",
+        limit=BATCH_MAX,
+    )
+    for row in rows:
+        await bot.book.decide(lambda row=row: _decide_end(bot, row))  # type: ignore[misc]
+    return len(rows) == BATCH_MAX
+
+
+async def _decide_end(bot: Bot, row: Row) -> Plan | None:
+    payment = await bot.book.row("wallet_payments", row["id"])
+    connection = await bot.book.row("connections", row["connection"])
+    assert payment is not None, f"no payment {row['id']}"
+    assert connection is not None, f"no connection {row['connection']}"
+    if payment["answered_at"] is not None:
+        return None
+    now = bot.clock.now()
+    request = nip47.parse_request(parse_event(row["request"]), bot.wallet_key(connection["id"]))
+    used = Msat(row["amount_msat"] + row["fee_msat"]) if row["payout_state"] == "paid" else Msat(0)
+    changes: list[Change] = [
+        Update("wallet_payments", row["id"], {"answered_at": now}, expect={"version": payment["version"]}),
+        _unbudgeted(connection, payment, used, now),
+    ]
+    if row["payout_state"] == "paid":
+        found = await find_transaction(bot, connection["owner"], row["attempt"], type_="outgoing")
+        assert found is not None, f"payment {row['id']} left no attempt"
+        changes += _told(bot, connection, request, _paid(found))
+        changes += await notifications(bot, connection["owner"], "payment_sent", found)
+    else:
+        changes += _told(bot, connection, request, Failure(Code.PAYMENT_FAILED, row["reason"]))
+    return Plan(f"nwc/{row['id']}/end", changes=tuple(changes))
+
+
+def _unbudgeted(connection: Row, payment: Row, used: Msat, now: int) -> Update:
+    """Give the budget back what was not used, if the period in which it was counted still runs."""
+    spent_now, since = spent(connection, now)
+    counted_then = payment["created_at"] >= since
+    left = max(0, spent_now - (payment["budgeted_msat"] - used)) if counted_then else spent_now
+    values = {"spent_msat": left, "spent_since": since}
+    return Update("connections", connection["id"], values, expect={"version": connection["version"]})
+
+
+def _paid(found: nip47.Transaction) -> Mapping[str, Any]:
+    return {"preimage": found.preimage or "", "fees_paid": found.fees_msat}
+
+
+# ---- transactions
+
+_INCOMING = (
+    "SELECT payment_hash, bolt11, amount_msat, received_msat, preimage, expires_at, created_at,"
+    " settled_at FROM invoices"
+    " WHERE owner = :owner"
+)
+_OUTGOING = (
+    "SELECT attempts.id AS payment_hash, attempts.bolt11, attempts.preimage, attempts.state, payouts.state AS payout,"
+    " payouts.amount_msat, payouts.fee_msat, payouts.created_at, payouts.updated_at FROM payouts"
+    " JOIN attempts ON attempts.id = payouts.attempt WHERE payouts.pubkey = :owner"
+)
+
+
+async def find_transaction(
+    bot: Bot, owner: str, payment_hash: str, *, type_: str | None = None
+) -> nip47.Transaction | None:
+    """Return the user's invoice or payment with this hash, or None."""
+    now = bot.clock.now()
+    if type_ != "outgoing":
+        rows = await bot.book.database.fetch(f"{_INCOMING} AND payment_hash = :hash", owner=owner, hash=payment_hash)
+        for row in rows:
+            return _incoming(row, now)
+    rows = await bot.book.database.fetch(f"{_OUTGOING} AND attempts.id = :hash", owner=owner, hash=payment_hash)
+    for row in rows:
+        return _outgoing(row)
+    return None
+
+
+async def list_transactions(bot: Bot, owner: str, wanted: nip47.ListTransactions) -> list[nip47.Transaction]:
+    """Return a page of the user's invoices and payments, newest first."""
+    now = bot.clock.now()
+    values: dict[str, Value] = {
+        "owner": owner,
+        "since": wanted.since,
+        "until": now if wanted.until is None else wanted.until,
+        "limit": wanted.offset + min(wanted.limit, nip47.LISTED_MAX),
+    }
+    span = "{table}.created_at >= :since AND {table}.created_at <= :until"
+    found: list[nip47.Transaction] = []
+    if wanted.type != "outgoing":
+        paid = "" if wanted.unpaid else " AND received_msat > 0"
+        sql = f"{_INCOMING} AND {span.format(table='invoices')}{paid} ORDER BY created_at DESC LIMIT :limit"
+        found += [_incoming(row, now) for row in await bot.book.database.fetch(sql, **values)]
+    if wanted.type != "incoming":
+        paid = "" if wanted.unpaid else " AND payouts.state = 'paid'"
+        sql = f"{_OUTGOING} AND {span.format(table='payouts')}{paid} ORDER BY payouts.created_at DESC LIMIT :limit"
+        found += [_outgoing(row) for row in await bot.book.database.fetch(sql, **values)]
+    found.sort(key=lambda one: one.created_at, reverse=True)
+    return found[wanted.offset : wanted.offset + min(wanted.limit, nip47.LISTED_MAX)]
+
+
+def _incoming(row: Row, now: int) -> nip47.Transaction:
+    settled = row["received_msat"] > 0
+    return nip47.Transaction(
+        "incoming",
+        "settled" if settled else "expired" if row["expires_at"] <= now else "pending",
+        row["payment_hash"],
+        row["received_msat"] or row["amount_msat"],
+        row["created_at"],
+        invoice=row["bolt11"],
+        preimage=row["preimage"] or None,
+        expires_at=row["expires_at"],
+        settled_at=row["settled_at"] if settled else None,
+    )
+
+
+def _outgoing(row: Row) -> nip47.Transaction:
+    state = {"paid": "settled", "stopped": "failed"}.get(row["payout"], "pending")
+    return nip47.Transaction(
+        "outgoing",
+        state,  # type: ignore[arg-type]  # one of three of its words
+        row["payment_hash"],
+        row["amount_msat"],
+        row["created_at"],
+        invoice=row["bolt11"],
+        preimage=row["preimage"] or None,
+        fees_msat=row["fee_msat"],
+        settled_at=row["updated_at"] if row["payout"] == "paid" else None,
+    )

@@ -1,0 +1,98 @@
+"""What all connections of one server share: the list of those that are open, counts of them, and when they write.
+
+What happens on one of them is connection.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from websockets.frames import CloseCode
+
+from relaybot.relay.frames import EventFrames
+from relaybot.relay.hub import Hub
+from relaybot.relay.rates import Rate
+from relaybot.relay.settings import RelayLimits
+
+
+class Open(Protocol):
+    """A connection, as far as its server needs it."""
+
+    def flush(self) -> None:
+        """Write what has gathered, in one piece."""
+
+    def check_times(self, now: float) -> None:
+        """Ask who is silent whether they are there; let go of who is silent too long."""
+
+    def stop_reading(self) -> None:
+        """Take no more messages for now."""
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Begin the closing handshake; before it is opened, a connection is just ended."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+class Connections:
+    """What all connections of one server share, and the list of those that are open."""
+
+    def __init__(self, hub: Hub, limits: RelayLimits, http: Callable[[], asyncio.Protocol]) -> None:
+        """Take what connections need; `http` makes the protocol for those that are no websockets."""
+        self.hub = hub
+        self.limits = limits
+        self.http = http
+        self.open: set[Open] = set()
+        self.all_gone = asyncio.Event()
+        self.all_gone.set()
+        self.stopping = False  # from here on nobody is listened to again
+        self.frames = EventFrames()
+        self.known_as: frozenset[str] = frozenset()  # names of this relay (nip42.relay_name)
+        self.requests = Rate(limits.requests_per_address_minute_max)
+        self._by_origin: dict[str, int] = {}
+        self._loop = asyncio.get_running_loop()
+        self._to_flush: list[Open] = []
+
+    def time(self) -> float:
+        """Return the loop's time, in seconds."""
+        return self._loop.time()
+
+    def enter(self, connection: Open) -> None:
+        """Count a connection in."""
+        self.open.add(connection)
+        self.all_gone.clear()
+
+    def leave(self, connection: Open, origin: str) -> None:
+        """Count a connection out: it is lost, or belongs to the HTTP server now."""
+        if connection in self.open:
+            self.open.discard(connection)
+            self.move(origin, "")
+        if not self.open:
+            self.all_gone.set()
+
+    def move(self, before: str, now: str) -> None:
+        """Count a connection under another origin than before; the empty one is not counted."""
+        left = self._by_origin.pop(before, 1) - 1
+        if left:
+            self._by_origin[before] = left
+        if now:
+            self._by_origin[now] = self._by_origin.get(now, 0) + 1
+
+    def too_many(self, origin: str, spare: int = 0) -> bool:
+        """Tell whether more connections are open, all together or of `origin`, than the limits and `spare` allow."""
+        most, most_of_one = self.limits.connections_max, self.limits.connections_per_address_max
+        of_one = self._by_origin.get(origin, 0) if most_of_one else 0
+        return len(self.open) > most + spare or of_one > most_of_one + spare
+
+    def flush_soon(self, connection: Open) -> None:
+        """Write what `connection` has to send after this turn of the loop."""
+        self._to_flush.append(connection)
+        if len(self._to_flush) == 1:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        connections, self._to_flush = self._to_flush, []
+        for connection in connections:
+            connection.flush()

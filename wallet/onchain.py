@@ -1,0 +1,115 @@
+"""Deposits on the chain: when one counts, what it moves, and what happens if the chain takes it back. Pure.
+
+A deposit is one output that pays an address of one of our users. It is credited when it lies
+deep enough for what its whole transaction pays us, so that nobody gets the few confirmations
+of many small outputs for a large sum. It is watched until nothing can undo it any more:
+if the chain is as long as it was and the deposit is in no block of it, the credit is
+reversed; what is spent already is owed. Should it come back, it counts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from wallet.accounts import FEES, NODE_ONCHAIN, Account
+from wallet.deposits import plan_deposit_reversed
+from wallet.ledger import Journal, Transfer, Value
+from wallet.money import Msat
+from wallet.states import CoinState, CoinStep
+
+
+@dataclass(frozen=True, slots=True)
+class DepositRules:
+    """The operator's rules (`onchain:`)."""
+
+    confirmations: tuple[tuple[Msat, int], ...]  # from which sum on how many; rising, the first from 0
+    minimum_msat: Msat  # less is not credited: to spend it later costs more than it brings
+    fee_msat: Msat  # taken off each deposit
+    watch_blocks: int  # so deep nothing is undone any more
+
+    def needed(self, sum_msat: int) -> int:
+        """Return how many confirmations a transaction that pays us `sum_msat` needs."""
+        return max(count for least, count in self.confirmations if sum_msat >= least)
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """One deposit, as it stands in the table `deposits`."""
+
+    id: str  # <txid>:<vout>
+    version: int
+    owner: str
+    address: str
+    amount_msat: Msat
+    fee_msat: Msat  # of the last time it was credited
+    state: CoinState
+    height: int  # of the block it was last seen in
+    needs: int  # confirmations
+    created_at: int
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Value]) -> Deposit:
+        """Return the deposit of a row."""
+        found = cls(**{name: row[name] for name in cls.__slots__})  # type: ignore[arg-type]  # the table has these types
+        return replace(found, state=CoinState(row["state"]))
+
+    @property
+    def cause(self) -> str:
+        """Return the cause of what it moves: it names the transaction, which the node's books know, too."""
+        txid, _, vout = self.id.partition(":")
+        return f"deposit/{txid}/{vout}"
+
+    def depth(self, tip: int) -> int:
+        """Return how many blocks confirm it, its own included, if the chain ends at `tip`."""
+        return max(0, tip - self.height + 1)
+
+
+def next_step(deposit: Deposit, *, in_chain: bool, tip: int, is_whole: bool, rules: DepositRules) -> CoinStep | None:
+    """Return what happens to a deposit now; None if nothing does.
+
+    `is_whole` says that the chain is as long as it ever was: while a reorganisation is
+    under way, blocks are only missing.
+    """
+    step: CoinStep | None = None
+    match deposit.state:
+        case CoinState.PENDING if in_chain:
+            if deposit.depth(tip) >= deposit.needs:
+                step = CoinStep.CREDIT if deposit.amount_msat >= rules.minimum_msat else CoinStep.KEEP
+        case CoinState.PENDING:
+            step = CoinStep.LOSE if is_whole else None
+        case CoinState.CREDITED | CoinState.KEPT if in_chain:
+            step = CoinStep.BURY if deposit.depth(tip) > rules.watch_blocks else None
+        case CoinState.CREDITED | CoinState.KEPT:
+            step = CoinStep.REVERSE if is_whole else None
+        case CoinState.LOST | CoinState.REVERSED:
+            step = CoinStep.RETURN if in_chain else None
+        case CoinState.BURIED:
+            pass
+    return step
+
+
+def plan_fee(fee_msat: Msat) -> Journal:
+    """Book what is taken off a deposit."""
+    return Journal(_moves(NODE_ONCHAIN, FEES, fee_msat, "deposit fee"))
+
+
+def plan_kept(deposit: Deposit) -> Journal:
+    """Book a deposit below the minimum: it is nobody's balance."""
+    return Journal(_moves(NODE_ONCHAIN, FEES, deposit.amount_msat, "below the minimum"))
+
+
+def plan_reversed(deposit: Deposit, *, has_msat: Msat) -> Journal:
+    """Take a credited deposit back, its fee included: what is left of it, and what is spent as a debt."""
+    arrived = Msat(deposit.amount_msat - deposit.fee_msat)
+    fee = Journal(_moves(FEES, NODE_ONCHAIN, deposit.fee_msat, "deposit reversed"))
+    return fee + plan_deposit_reversed(NODE_ONCHAIN, deposit.owner, arrived, has_msat)
+
+
+def plan_unkept(deposit: Deposit) -> Journal:
+    """Take back what was booked of a deposit below the minimum."""
+    return Journal(_moves(FEES, NODE_ONCHAIN, deposit.amount_msat, "deposit reversed"))
+
+
+def _moves(debit: Account, credit: Account, amount: Msat, reason: str) -> tuple[Transfer, ...]:
+    return (Transfer(debit, credit, amount, reason),) if amount else ()
