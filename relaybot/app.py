@@ -157,6 +157,8 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
     async with contextlib.AsyncExitStack() as stack:
         own = None
         if Role.RELAY in share.roles:
+            if not await share.process.does("relay"):
+                raise BadConfig("--roles", "relay", "other roles: another process of this book has the embedded relay")
             own = await _open_relay(
                 config,
                 bot,
@@ -166,8 +168,6 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
                 is_ready=is_fit,
                 probe=probe,
             )
-            if not await share.process.does("relay"):
-                raise BadConfig("--roles", "relay", "other roles: another process of this book has the embedded relay")
         reader = own.reader if own is not None else Reader(bot, inbox, None)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, own.hub)} if own is not None else {}

@@ -18,7 +18,6 @@ from relaybot.nostr.messages import (
     Auth,
     ClientEvent,
     ClientMessage,
-    Close,
     Count,
     RejectedEvent,
     RejectedRequest,
@@ -112,18 +111,16 @@ class Session:
         return self._action(message)
 
     def _action(self, message: ClientMessage) -> Action:
-        match message:
-            case ClientEvent(event, raw):
-                return StoreEvent(raw, event)
-            case Req(sub_id, filters):
-                return self._subscribe(sub_id, filters)
-            case Close(sub_id):
-                self._open.discard(sub_id)
-                return Unsubscribe(sub_id)
-            case Count(query_id, filters):
-                return self._count(query_id, filters)
-            case Auth(event):
-                return Authenticate(event)
+        if isinstance(message, ClientEvent):
+            return StoreEvent(message.raw, message.event)
+        if isinstance(message, Req):
+            return self._subscribe(message.sub_id, message.filters)
+        if isinstance(message, Count):
+            return self._count(message.query_id, message.filters)
+        if isinstance(message, Auth):
+            return Authenticate(message.event)
+        self._open.discard(message.sub_id)
+        return Unsubscribe(message.sub_id)
 
     def ended(self, sub_id: str) -> None:
         """Note that the relay itself ended a subscription (CLOSED was sent)."""

@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 
 from relaybot.nostr.event import Event
-from tests.conformance.guest import ALICE, BOB, NOW, Guest, ids, in_order, note, obj
+from tests.conformance.guest import NOW, Guest, ids, in_order, key, note, obj
 
-OLD, MIDDLE, NEW = note("old", at=NOW - 20), note("middle", at=NOW - 10), note("new", at=NOW)
-TIES = in_order([note(f"tie {number}", at=NOW - 500) for number in range(6)])
+ALICE, BOB = key(), key()  # who write nothing else
+OLD, MIDDLE, NEW = (
+    note("old", by=ALICE, at=NOW - 20),
+    note("middle", by=ALICE, at=NOW - 10),
+    note("new", by=ALICE, at=NOW),
+)
+TIES = in_order([note(f"tie {number}", by=ALICE, at=NOW - 500) for number in range(6)])
 REPLY = note("reply", by=BOB, tags=[["e", OLD.id, "wss://a", "root"], ["p", ALICE.pubkey, "wss://b"], ["t", "x"]])
 TAGGED = note("tagged", by=BOB, at=NOW - 1, tags=[["t", "one", "two"], ["t", "three"], ["T", "big"], ["word", "w"]])
 REACTION = note("+", by=BOB, kind=7, at=NOW - 2, tags=[["e", NEW.id]])
@@ -105,7 +110,7 @@ def _forged(**changes: Any) -> dict[str, Any]:
     return obj(FRESH) | changes
 
 
-FRESH = note("never sent as it is", at=NOW - 30)
+FRESH = note("never sent as it is", by=ALICE, at=NOW - 30)
 HEX = "a" * 64
 INVALID = _ok(FRESH.id, "invalid")
 REFUSALS = [

@@ -103,7 +103,7 @@ async def _node_rude(stage: Stage) -> None:
     node = stage.world.node
     node.slow_seconds = stage.chance.choice((0.05, 4.0, 12.0))
     node.loses_percent = stage.chance.choice((0.0, 20.0, 50.0))
-    node.lies_percent = stage.chance.choice((0.0, 60.0))
+    node.lies_percent = stage.chance.choice((0.0, 80.0))
     stage.world.tell(
         f"the node: up to {node.slow_seconds} s slow, loses {node.loses_percent} %, lies {node.lies_percent} %"
     )
@@ -155,7 +155,7 @@ async def _wallets_down(stage: Stage) -> None:
 
 async def _wallets_odd(stage: Stage) -> None:
     wallets = stage.world.wallets
-    wallets.odd_percent = stage.chance.choice((0.0, 40.0))
+    wallets.odd_percent = stage.chance.choice((0.0, 40.0, 80.0))
     stage.world.tell(f"the wallets' host answers oddly {wallets.odd_percent} % of the time")
 
 
@@ -181,9 +181,15 @@ MISHAPS: dict[Mishap, float] = {
     _far_down: 3,
     _far_rude: 3,
     _wallets_down: 2,
-    _wallets_odd: 3,
+    _wallets_odd: 5,
     _clock_jumps: 0.4,
 }
+
+
+def hold_payments(stage: Stage) -> None:
+    """Have the next payments stay on their way, of which the records may say something else."""
+    stage.world.node.lies_percent = 80.0
+    stage.world.network.scripts.add(Script(outcome=Outcome.HOLD, node=SERVICE_NODE, times=3))
 
 
 def knows_nothing(world: World) -> None:

@@ -25,6 +25,7 @@ from tests.simulator.planted_payouts import IN_PAYOUTS
 ROOT = Path(__file__).parents[2]
 COPIED = ("relaybot", "handlers", "wallet", "splits", "tests")
 MUTANTS = (*ELSEWHERE, *IN_PAYOUTS)
+NO_CODE = re.compile("NameError|ImportError|SyntaxError|TypeError")
 SECONDS_MAX = 900  # for all seeds of one mutant on a busy machine
 
 
@@ -84,8 +85,9 @@ def tried(mutant: Mutant, seeds: int) -> Trial:
     if done.returncode == 0:
         return Trial(mutant, None, "")
     found = re.search(r"^seed (\d+): (.*)$", done.stdout, re.MULTILINE)
-    if found is None:  # it does not even start: that is a find, too
-        return Trial(mutant, 0, (done.stderr.strip().splitlines() or ["?"])[-1][:120])
+    if found is None or NO_CODE.search(found[2]):  # that is no fault that anybody would ship
+        why = found[2] if found is not None else (done.stderr.strip().splitlines() or ["?"])[-1]
+        return Trial(mutant, None, f"does not run: {why[:120]}")
     return Trial(mutant, int(found[1]), found[2][:120])
 
 

@@ -42,7 +42,7 @@ class NodeManners:
         self.slow_seconds = 0.05  # the most a call takes on its way
         self.loses_percent = 0.0  # of answers: what was asked for is done
         self.catching_up = False  # it knows nothing, and says that it is not synced
-        self.lies_percent = 0.0  # of payments whose records say something else for a while
+        self.lies_percent = 30.0  # of payments whose records say something else for a while
         self.called_at: dict[str, float] = {}  # by payment hash
         self._lies: dict[str, str] = {}
 
@@ -73,7 +73,7 @@ class NodeManners:
             return lie
         if lie == "empty":
             return lie if seconds < EMPTY_SECONDS else ""
-        return lie if seconds < BETWEEN_ROUTES_SECONDS and int(seconds / 7) % 2 else ""
+        return lie if seconds < BETWEEN_ROUTES_SECONDS and int(seconds / 15) % 2 else ""
 
     def told(self, method: str, params: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         """Return an answer as the node gives it at this moment."""

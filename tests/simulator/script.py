@@ -18,7 +18,7 @@ from tests.simulator.workers import Worker
 if TYPE_CHECKING:
     from tests.simulator.world import World
 
-GAP_SECONDS = 9.0  # the longest pause between two things that happen
+GAP_SECONDS = 6.0  # the longest pause between two things that happen
 QUIET_LOOK_SECONDS = 15.0
 QUIET_SECONDS_MAX = 4_000.0
 QUIET_GRAIN = 8.0
@@ -80,7 +80,7 @@ async def _prologue(stage: Stage) -> None:
 async def _quiet(stage: Stage) -> None:
     """Let all mishaps end, wait until nothing is left over, and prove everything; then once more after a restart."""
     world = stage.world
-    if stage.chance.of(15):
+    if stage.chance.of(20):
         await _dusk(stage)
     mishaps.end_all(stage)
     world.tell("the evening is quiet")
@@ -98,7 +98,12 @@ async def _dusk(stage: Stage) -> None:
     """Leave the node as it is for long, so that invoices expire and patience ends while a payment is unknown."""
     world = stage.world
     world.tell("a long dusk: the node stays as it is")
+    mishaps.hold_payments(stage)
+    for name in CUSTOMERS:
+        stage.begin(stage.people[name].withdraw())
+    await wait(12)
     world.loop.grain = QUIET_GRAIN / 2
+    world.node.slow_seconds = 0.0
     if stage.chance.of(50):
         mishaps.knows_nothing(world)
     await wait(DUSK_SECONDS)

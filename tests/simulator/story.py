@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import tempfile
 from collections.abc import Iterator, MutableMapping
@@ -46,7 +47,15 @@ class Story:
 
 
 def play(seed: int, steps: int = STEPS) -> Story:
-    """Play one story."""
+    """Play one story. Its garbage is collected afterwards: looking for it costs a fifth of the time."""
+    gc.disable()
+    try:
+        return _play(seed, steps)
+    finally:
+        gc.enable()
+
+
+def _play(seed: int, steps: int) -> Story:
     lines: list[str] = []
     loop = VirtualLoop()
     with tempfile.TemporaryDirectory(prefix="rb-", dir=MEMORY if MEMORY.is_dir() else None) as directory:

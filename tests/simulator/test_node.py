@@ -44,7 +44,7 @@ async def polite_node(network: SimulatedNetwork) -> AsyncIterator[InProcessNode]
         return task
 
     manners = NodeManners(network, Chance(0, "node"), spawn, name=OURS)
-    manners.slow_seconds = 0.0
+    manners.slow_seconds = manners.lies_percent = 0.0
     yield InProcessNode(manners, Borders(Chance(0, "borders"), on_death=lambda _: None))
     for task in tasks:
         task.cancel()

@@ -14,13 +14,14 @@ from tests.simulator.timeline import Stuck, VirtualLoop
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 200
+STEPS_EACH = 18  # fewer than `make sim` has: everybody runs this
 BATCH = 10  # stories of one test
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
 def test_whatever_goes_wrong_everybody_has_their_due_in_the_evening(first: int) -> None:
     for seed in range(first, first + BATCH):
-        story = play(seed)
+        story = play(seed, STEPS_EACH)
         if story.broken:
             story = shortest(seed, story.steps)
             told = "\n".join((*story.lines, f"make sim SEED={seed} STEPS={story.steps}", *story.broken))

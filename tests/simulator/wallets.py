@@ -21,7 +21,7 @@ class WalletHost:
         self.down = False
         self.odd_percent = 0.0  # of invoices that are not what was asked for
         self.slow_seconds = 0.3
-        self._given: list[str] = []
+        self._given: dict[tuple[str, int], str] = {}  # the newest invoice, by whose it is and over what
 
     def answer(self, url: str) -> object:
         """Return the document at `url`. LUD-06, LUD-16."""
@@ -45,20 +45,20 @@ class WalletHost:
         label = f"wallet/{name}/{self.chance.getrandbits(40)}"
         seconds = self.chance.choice((90, 120, 300))
         asked = Asked(label, amount, self._network.people.metadata(name), only_hash=True, expiry_seconds=seconds)
-        self._given.append(str(self._network.nodes[WALLETS_NODE].invoices.create(asked)["bolt11"]))
-        return self._given[-1]
+        self._given[name, amount] = str(self._network.nodes[WALLETS_NODE].invoices.create(asked)["bolt11"])
+        return self._given[name, amount]
 
     def _invoice(self, name: str, amount: int) -> dict[str, object]:
         return {"pr": self.invoice(name, amount), "routes": []}
 
     def _odd_answer(self, name: str, amount: int) -> dict[str, object]:
-        match self.chance.randrange(5):
+        match self.chance.choice((0, 1, 2, 2, 2, 3, 4)):
             case 0:
                 return {"status": "ERROR", "reason": "no"}
             case 1:
                 return self._invoice(name, amount + 1_000)
-            case 2 if self._given:
-                return {"pr": self._given[-1], "routes": []}  # it has been given out before
+            case 2 if (name, amount) in self._given:
+                return {"pr": self._given[name, amount], "routes": []}  # it has been given out before
             case 3:
                 label = f"wallet/{name}/short-{self.chance.getrandbits(40)}"
                 asked = Asked(label, amount, self._network.people.metadata(name), only_hash=True, expiry_seconds=30)

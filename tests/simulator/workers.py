@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 MANNERS = ("good", "unclaimed", "error", "silent", "vanishes", "late", "twice", "stranger", "garbage", "greedy")
-WEIGHTS = (58, 5, 7, 5, 5, 7, 4, 3, 4, 2)
+WEIGHTS = (54, 5, 7, 5, 5, 11, 4, 3, 4, 2)
 BEAT_SECONDS = 250.0
 
 

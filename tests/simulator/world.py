@@ -22,7 +22,7 @@ from tests.simulator.relays import FAR, Manners, Shelf
 from tests.simulator.timeline import Chance, VirtualLoop, WorldClock, wait
 from tests.simulator.wallets import WalletHost
 
-DOWN_SECONDS_MAX = 25.0  # between a death and the next start
+DOWN_SECONDS_MAX = 60.0  # between a death and the next start
 SENT_TRIES_MAX = 40  # of a patient client
 WALLET_MSAT = 50_000_000
 
