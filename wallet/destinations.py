@@ -128,9 +128,9 @@ def parse_pay_link(text: str) -> PayLink:
     host = re.match(r"https://([^/?#]+)", url) if _WRITTEN.fullmatch(url) else None
     if host is None:
         raise Rejected("invalid", "LNURL does not stand for an https URL")
+    _host(host[1])  # first: urlsplit raises on a bracket that is not closed
     if "login" in parse_qs(urlsplit(url).query).get("tag", ()):  # LUD-04: the same form, another purpose
         raise Rejected("invalid", "the LNURL signs you in somewhere: nothing can be sent to it")
-    _host(host[1])
     return PayLink(url)
 
 

@@ -137,6 +137,8 @@ def test_an_lnurl_of_the_specification_is_read() -> None:
         lnurl(""),
         "lnurlp://",
         "lnurlp:///pay",
+        "lnurlp://[",
+        "lnurlp://[::1/pay",
         "lnurlp://127.0.0.1/pay",
         "lnurlp://alice@wallets.test/pay",
         "lnurlw://wallets.test/withdraw",

@@ -126,7 +126,7 @@ class Run:
         for name, key in self._keys.items():
             if name == "carol":
                 continue
-            relay = RelayConnection(self._stage.relay_url, jitter=random.random)
+            relay = RelayConnection(self._stage.relay_url, jitter=random.random, keypair=key)
             work.append(relay.run())
             self._people[name] = Person(name, "", key, relay, self._stage.wallets_url)
         settings = WorkerSettings(
