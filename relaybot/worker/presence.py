@@ -76,8 +76,8 @@ class Presence:
         number = 0
         while True:
             number = await connection.next_connection(after=number)
-            for event in (self._profile(), self._announcement(), self._heartbeat()):
-                await _tell(connection, event)
+            for build in (self._profile, self._announcement, self._heartbeat):
+                await _tell(connection, build())  # made when it is sent: a heartbeat that waited would come too late
 
     async def _wait(self) -> None:
         """Return when the next heartbeat is due, or the status has been another one for a while."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.book.model import BATCHES, FLOORED, PLANS, Model
 from tests.book.stores import payment, sats_of, top_up
-from wallet.accounts import NODE_LIGHTNING, Account, hold
+from wallet.accounts import CAPITAL, NODE_LIGHTNING, Account, hold, owed, user
 from wallet.ledger import Answer, Change, Expect, Insert, Plan, Put, State, Transfer, Update, Verdict, judge, keys_of
 from wallet.money import MAX_MSAT, Msat
 
@@ -128,6 +128,14 @@ def test_who_lacks_money_is_told_how_much() -> None:
     state = judged([top_up("bob", 1)])
     answer = judge(state, payment("a", debit=BOB, credit=ALICE, msat=1_001))
     assert answer == Answer(Verdict.REFUSED, f"{BOB} lacks 1 msat")
+
+
+def test_nobody_pays_more_than_they_owe() -> None:
+    alice, debt = user("aa" * 32), owed("aa" * 32)
+    state = judged([Plan("lend", (transfer(debt, CAPITAL, 5_000), transfer(NODE_LIGHTNING, alice, 9_000)))])
+    too_much = judge(state, Plan("repay", (transfer(alice, debt, 6_000),)))
+    assert too_much == Answer(Verdict.REFUSED, f"{debt} would be paid 1000 msat too much")
+    assert judge(state, Plan("repay", (transfer(alice, debt, 5_000),))).verdict is Verdict.APPLIED
 
 
 def test_an_escrow_is_never_overdrawn_by_a_capture_and_a_release_together() -> None:

@@ -21,7 +21,8 @@ from wallet.accounts import (
 )
 from wallet.audit import unsound
 from wallet.chain import Chain, ChainMove
-from wallet.lightning import Lightning
+from wallet.feed import Feed
+from wallet.lightning import Lightning, Move
 from wallet.money import Msat
 from wallet.reconcile import Reconciliation, book_by_rule, own_difference, reconcile
 
@@ -150,3 +151,10 @@ async def test_coins_that_left_the_node_without_us_differ_until_the_operator_own
     assert await w.has(CAPITAL) == [-5_070]
     with pytest.raises(Rejected, match="do not differ"):
         await own_difference(w.book, *w.doors, TX)
+
+
+def test_a_row_without_a_hash_that_no_rule_knows_is_shown_by_its_tag() -> None:
+    feed = Feed()
+    feed.add_moves([Move(1, None, Msat(7), Msat(2), Msat(0), "journal")])
+    assert {key: sums.lightning for key, sums in feed.groups.items()} == {"journal": 5}
+    assert feed.by_rule == {}
