@@ -121,15 +121,18 @@ async def test_a_wrong_statement_is_our_fault_and_not_the_worlds(database: Postg
 async def test_a_row_that_another_process_made_meanwhile_is_found_when_it_is_decided_again(
     store: PostgresStore, database: PostgresDatabase
 ) -> None:
-    other = await asyncpg.connect(store.url)
+    other, watcher = await asyncpg.connect(store.url), await asyncpg.connect(store.url)
     begun = other.transaction()
     await begun.start()
     await other.execute("INSERT INTO cursors VALUES ('a', 1, 40)")
     counting = asyncio.create_task(count_up(database))  # it sees no row, inserts, and waits for the other one's end
-    while not await other.fetchval("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+    pid = other.get_server_pid()
+    # Within a transaction the list of connections stays as it was first seen, so somebody else looks.
+    while not await watcher.fetchval("SELECT 1 FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))", pid):
         pass
     await begun.commit()
     await other.close()
+    await watcher.close()
     await counting
     assert await cursors(database) == {"a": 41}
 
