@@ -45,6 +45,7 @@ _WORLD = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # the connection is closed
+    asyncpg.InternalClientError,  # it is being closed: the server's last word is there, its end is not yet
     asyncpg.InsufficientResourcesError,  # disk full, too many connections
     asyncpg.OperatorInterventionError,  # the server stops, or starts
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -147,7 +148,11 @@ class PostgresDatabase:
         if self._writer is None or self._writer.is_closed():
             self._writer = await _connect(self._url)
         transaction = self._writer.transaction()
-        await transaction.start()
+        try:
+            await transaction.start()
+        except _WORLD:
+            self._writer.terminate()  # cut off, which it may not know yet: the next change has another one
+            raise
         try:
             writes = decide(await self._look(looks))
             if writes:

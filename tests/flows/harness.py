@@ -35,6 +35,21 @@ PRICE = 12_000_000
 NAMES = ("alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi", "mallory")
 
 
+class MovedClock:
+    """The machine's clock, set forward by as much as a test says: nobody waits for a deadline."""
+
+    def __init__(self) -> None:
+        self._ahead = 0
+
+    def now(self) -> int:
+        """Return the service's Unix time in seconds."""
+        return int(time.time()) + self._ahead
+
+    def advance(self, seconds: int) -> None:
+        """Set it forward by so many more seconds."""
+        self._ahead += seconds
+
+
 @dataclass(slots=True)
 class World:
     """One service and its people. `people` are connected on demand by `join`."""
@@ -48,6 +63,7 @@ class World:
     addresses: Addresses | None = None
     people: dict[str, Person] = field(default_factory=dict)
     service: asyncio.Task[None] | None = None
+    clock: MovedClock = field(default_factory=MovedClock)  # the service's
 
     @property
     def agent(self) -> str:
@@ -62,7 +78,8 @@ class World:
     async def start(self, probe: Probe = no_probe) -> None:
         """Start the service and wait until it is ready."""
         ready: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
-        self.service = self.tasks.create_task(serve(self.config, {}, ready=ready.set_result, probe=probe))
+        running = serve(self.config, {}, ready=ready.set_result, clock=self.clock, probe=probe)
+        self.service = self.tasks.create_task(running)
         async with asyncio.timeout(30):
             self.addresses = await ready
 

@@ -173,11 +173,12 @@ async def test_i3_a_second_result_pays_nobody_twice() -> None:
 
 
 async def test_i3_a_result_after_the_lease_pays_nobody() -> None:
-    async with world(jobs={"lease_seconds": 1, "claim_seconds": 1, "attempts_max": 1}) as w:
+    async with world(jobs={"lease_seconds": 60, "claim_seconds": 60, "attempts_max": 1}) as w:
         await w.fund("bob", 12_000)
         await w.node_joins()
         request = await w.request("bob")
         child = await w.assignment()
+        w.clock.advance(60)
         refused = await w.feedback("bob", request, "error")
         assert "in time" in refused.text
         late = await w.deliver(child)

@@ -158,9 +158,10 @@ async def test_somebody_else_cannot_cancel_a_job() -> None:
 
 
 async def test_a_job_nobody_pays_ends_when_its_time_is_over() -> None:
-    async with world(jobs={"payment_seconds": 1}) as w:
+    async with world(jobs={"payment_seconds": 60}) as w:
         request = await w.request("bob")
         await w.feedback("bob", request, "payment-required")
+        w.clock.advance(60)
         refused = await w.feedback("bob", request, "error")
         assert "not paid in time" in refused.text
         await w.sound()
@@ -177,12 +178,13 @@ async def test_a_job_no_node_takes_is_released() -> None:
 
 
 async def test_a_node_that_does_not_claim_loses_the_job_to_the_next() -> None:
-    async with world(jobs={"claim_seconds": 1}) as w:
+    async with world(jobs={"claim_seconds": 60}) as w:
         await w.fund("bob", 12_000)
         await w.node_joins("carol")
         request = await w.request("bob")
         first = await w.assignment("carol")
         await w.node_joins("dave")
+        w.clock.advance(60)
         second = await w.assignment("dave")
         await w.deliver(second, name="dave")
         await w.feedback("bob", request, "success")
