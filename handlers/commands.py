@@ -17,6 +17,7 @@ from handlers.conversation import Asked, Command, Reply
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
+from handlers.strangers import heard
 from handlers.targets import payout
 from handlers.topups import topup
 from handlers.withdrawals import withdraw
@@ -39,11 +40,12 @@ async def on_wrap(bot: Bot, event: Event) -> Decision:
     words = message.text.split()
     if not words:
         return "an empty message"
+    counted = await heard(bot, rumor.pubkey)
     asked = Asked(rumor.pubkey, rumor.id, rumor.created_at, words[1:])
     reply = await _run(bot, words[0].lower(), asked)
     # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
     answer = bot.message(rumor.pubkey, reply.text, reply_to=rumor.id)
-    return Plan(f"dm/{rumor.id}", reply.transfers, (*reply.changes, answer))
+    return Plan(f"dm/{rumor.id}", reply.transfers, (*reply.changes, *counted, answer))
 
 
 async def _run(bot: Bot, name: str, asked: Asked) -> Reply:

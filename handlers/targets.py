@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from handlers.bot import Bot, new_user, written
 from handlers.conversation import Asked, Reply
+from handlers.strangers import has_spoken
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
@@ -20,7 +21,6 @@ from wallet.money import format_sat, parse_amount
 from wallet.payout_notices import Notice, shown
 from wallet.targets import KEEP, in_order, statements_of, targets_of
 
-DM_RELAYS_MAX = 8  # NIP-17 asks for one to three
 NOTHING_YET = "Nothing was paid out to you yet."
 PROFILE_BYTES_MAX = 32_768  # a kind 0 larger than this is not read
 
@@ -41,16 +41,6 @@ async def on_payto(bot: Bot, event: Event) -> Decision:
     """Take a kind 10133: its first `["payto", "lightning", <address>]`."""
     named = [tag[2] for tag in event.tags_named("payto") if len(tag) > 2 and tag[1] == "lightning"]  # noqa: PLR2004  payto, rail, address
     return await plan_target(bot, event, "10133", named[0] if named else "")
-
-
-async def on_dm_relays(bot: Bot, event: Event) -> Decision:
-    """Take a kind 10050 (NIP-17): where private messages reach somebody. Older events change nothing."""
-    relays = [tag[1] for tag in event.tags_named("relay") if len(tag) > 1][:DM_RELAYS_MAX]
-    stated_at, row = bot.believed_date(event.created_at), await bot.book.row("dm_relays", event.pubkey)
-    if row is not None and row["stated_at"] > stated_at:
-        return "an older statement"
-    values: Values = {"relays": json.dumps(relays), "stated_at": stated_at, "event": event.id}
-    return Plan(f"dm_relays/{event.id}", changes=(written("dm_relays", event.pubkey, row, values),))
 
 
 async def plan_target(bot: Bot, event: Event, source: str, target: str) -> Decision:
@@ -186,7 +176,10 @@ def _age(seconds: int) -> str:
 
 
 async def is_followed(bot: Bot, pubkey: str) -> bool:
-    """Tell whether the payout targets of `pubkey` matter to us: a named contributor, a node, a user."""
+    """Tell whether it matters where `pubkey` is paid and reached: a named contributor, a node, a user, a guest."""
     return (
-        pubkey in bot.contributors or pubkey in bot.workers_allowed or await bot.book.row("users", pubkey) is not None
+        pubkey in bot.contributors
+        or pubkey in bot.workers_allowed
+        or await bot.book.row("users", pubkey) is not None
+        or await has_spoken(bot, pubkey)
     )

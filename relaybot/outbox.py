@@ -2,7 +2,8 @@
 
 It is sent to each of our relays until that relay says OK, the same event every time, with
 growing pauses. A relay that refuses it for good, or stays away for too long, is given up
-loudly; the row stays, for the operator.
+loudly; the row stays, for the operator. After the first round it is also owed to where its
+receiver reads (`visits.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Unavailable
 from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.messages import Ok
+from relaybot.visits import visits_owed
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Update, Values
 
@@ -30,6 +32,12 @@ PAUSE_SECONDS_MAX = 3600
 REFUSED_FOR_GOOD = ("invalid", "blocked", "restricted", "pow")  # NIP-01 prefixes that a retry will not change
 
 Publish = Callable[[Event], Awaitable[Ok]]
+Readers = Callable[[Event], Awaitable[Sequence[str]]]  # the relays of others where an event's receiver reads
+
+
+async def nobody_elsewhere(_event: Event) -> Sequence[str]:
+    """Say that everybody reads our own relays."""
+    return ()
 
 
 def owed(event: Event, now: int, place: int = 0) -> Insert:
@@ -54,10 +62,13 @@ def owed(event: Event, now: int, place: int = 0) -> Insert:
 class Outbox:
     """Send what is owed to `relays`: how to publish, by the relay's name."""
 
-    def __init__(self, book: Book, clock: Clock, relays: Mapping[str, Publish]) -> None:
+    def __init__(
+        self, book: Book, clock: Clock, relays: Mapping[str, Publish], readers: Readers = nobody_elsewhere
+    ) -> None:
         self._book = book
         self._clock = clock
         self._relays = relays
+        self._readers = readers
 
     async def step(self) -> bool:
         """Send every event that is due once; tell whether more are waiting."""
@@ -118,7 +129,12 @@ class Outbox:
             "note": "; ".join(notes)[:500],
         }
         update = Update("outbox", row["id"], values, expect={"version": row["version"]})
-        await self._book.apply(Plan(f"outbox/{row['id']}/{tries}", changes=(update,)))
+        visits = await self._visits(row) if row["tries"] == 0 else ()
+        await self._book.apply(Plan(f"outbox/{row['id']}/{tries}", changes=(update, *visits)))
+
+    async def _visits(self, row: Row) -> Sequence[Insert]:
+        event = parse_event(row["event"])
+        return visits_owed(event, await self._readers(event), self._clock.now())
 
 
 async def _publish(publish: Publish, event: Event) -> str | None:

@@ -16,6 +16,7 @@ from handlers import assignments, commands, jobs, lots, targets, wallet_connect,
 from handlers.assignments import assign_held, release_due
 from handlers.bot import Agent, Bot, Chance
 from handlers.deposits import Deposits
+from handlers.message_relays import MessageRelays, on_dm_relays
 from handlers.notices import tell_due
 from handlers.settlements import Settlements, cancel_paid
 from handlers.wallet_connect import tell_ends
@@ -120,7 +121,7 @@ def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
         range(5000, 6000): jobs.on_request,
         range(6000, 7000): assignments.on_result,
         range(7000, 7001): assignments.on_feedback,
-        range(10050, 10051): targets.on_dm_relays,
+        range(10050, 10051): on_dm_relays,
         range(10133, 10134): targets.on_payto,
         range(11998, 11999): workers.on_heartbeat,
         range(23194, 23195): wallet_connect.on_request,
@@ -157,7 +158,8 @@ def standing_tasks(
 
     standing: dict[str, Coroutine[None, None, None]] = {}
     if Role.BOT in roles:
-        outbox, courtesies = Outbox(book, bot.clock, doors.relays), Visits(book, bot.clock, doors.visit)
+        outbox = Outbox(book, bot.clock, doors.relays, MessageRelays(bot, doors.look_up).of)
+        courtesies = Visits(book, bot.clock, doors.visit)
         standing |= {
             "inbox": inbox.run(),
             "outbox": singly("outbox", outbox.step, "outbox"),

@@ -88,10 +88,10 @@ class Person:
                         return event
                 await self._news.wait()
 
-    async def ask(self, service: str, command: str) -> str:
-        """Send a private message (NIP-17) to the service and return its answer."""
+    async def say(self, service: str, text: str) -> tuple[Event, str]:
+        """Send a private message (NIP-17); return its wrap, and the id of the rumor in it."""
         now = int(time.time())
-        rumor = nip17.build_message(self.pubkey, [service], command, now=now)
+        rumor = nip17.build_message(self.pubkey, [service], text, now=now)
         nonces = (secrets.token_bytes(32), secrets.token_bytes(32))
         wrap = nip59.wrap(
             rumor,
@@ -103,8 +103,13 @@ class Person:
             wrap_created_at=now,
         )
         await self.send(wrap)
+        return wrap, rumor.id
+
+    async def ask(self, service: str, command: str) -> str:
+        """Send a private message to the service and return its answer."""
+        _, asked = await self.say(service, command)
         answer = await self.wait_for(
-            f"an answer to {command.split(maxsplit=1)[0]!r}", lambda event: self._answers(event, rumor.id)
+            f"an answer to {command.split(maxsplit=1)[0]!r}", lambda event: self._answers(event, asked)
         )
         return self._read(answer).text
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import secrets
 import time
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
+from relaybot.demo.stage import HOST
 from relaybot.nostr import nip17, nip19, nip59, nip89
+from relaybot.nostr.event import Event, event_from
 from relaybot.nostr.keys import KeyPair
 from tests.flows.harness import PRICE, world
 
@@ -219,3 +224,39 @@ async def test_an_older_heartbeat_or_announcement_from_another_relay_changes_not
             assert "an older" in await w.handled(event)
         rows = await w.rows("SELECT status, kinds FROM workers")
         assert [(row["status"], row["kinds"]) for row in rows] == [("idle", "[5050]")]
+
+
+async def test_an_answer_is_also_brought_to_where_its_receiver_reads() -> None:
+    got: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+
+    async def inbox_of_bob(visitor: ServerConnection) -> None:
+        event = event_from(json.loads(await visitor.recv())[1])
+        await visitor.send(json.dumps(["OK", event.id, True, ""]))
+        if not got.done():
+            got.set_result(event)
+
+    async with serve(inbox_of_bob, HOST, 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with world(outgoing={"hosts": {"inbox.test": f"http://{HOST}:{port}"}}) as w:
+            bob = await w.join("bob")
+            await bob.ask(w.bot, "help")
+            await w.handled(
+                await bob.publish(10050, "", [["relay", f"ws://{HOST}:{w.port}"], ["relay", "wss://inbox.test"]])
+            )
+            await bob.ask(w.bot, "balance")
+            async with asyncio.timeout(20):
+                answer = nip59.unwrap(await got, bob.keypair)
+            assert nip17.parse_message(answer).text.startswith("0 sat")
+
+
+async def test_a_stranger_is_answered_so_often_a_day_and_whoever_has_money_always() -> None:
+    async with world(dm={"stranger_answers_per_day": 1}) as w:
+        mallory, bob = await w.join("mallory"), await w.join("bob")
+        await mallory.ask(w.bot, "help")
+        unanswered, _ = await mallory.say(w.bot, "help me")
+        assert "often enough" in await w.handled(unanswered)
+        w.clock.advance(86_400)
+        await mallory.ask(w.bot, "help again")
+        await w.fund("bob", 100)
+        for _ in range(2):
+            await bob.ask(w.bot, "balance")

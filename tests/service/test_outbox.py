@@ -7,7 +7,7 @@ import pytest
 from relaybot import outbox as module
 from relaybot.clock import SetClock
 from relaybot.errors import Unavailable
-from relaybot.nostr.event import Event
+from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.messages import Ok
 from relaybot.outbox import Outbox, owed
@@ -105,3 +105,18 @@ async def test_what_cannot_be_noted_is_sent_again_and_stops_nobody(
     assert await outbox.step() is True
     assert await state(book) == ("sent", 1)
     assert relay.got == [EVENT, EVENT]
+
+
+async def test_what_was_sent_is_also_owed_once_to_where_its_receiver_reads(book: Book, clock: SetClock) -> None:
+    async def readers(_event: Event) -> list[str]:
+        return ["wss://theirs.test"]
+
+    outbox = Outbox(book, clock, {"away": Relay(Unavailable("away"), YES).publish}, readers)
+    await owe(book)
+    await outbox.step()
+    clock.advance(3_600)
+    await outbox.step()
+    assert await state(book) == ("sent", 2)
+    visit = await book.row("visits", f"{EVENT.id}/wss://theirs.test")
+    assert visit is not None
+    assert visit["event"] == encode_event(EVENT)
