@@ -246,7 +246,7 @@ async def test_an_answer_is_also_brought_to_where_its_receiver_reads() -> None:
             await bob.ask(w.bot, "balance")
             async with asyncio.timeout(20):
                 answer = nip59.unwrap(await got, bob.keypair)
-            assert nip17.parse_message(answer).text.startswith("0 sat")
+            assert "0 sat" in nip17.parse_message(answer).text
 
 
 async def test_a_stranger_is_answered_so_often_a_day_and_whoever_has_money_always() -> None:
