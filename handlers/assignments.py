@@ -17,8 +17,9 @@ from functools import partial
 
 import structlog
 
+from handlers.answers import delivered
 from handlers.bot import Bot, check_payouts, events_owed
-from handlers.jobs import OPEN_STATES, bot_agent, cause_of, changed_job, feedback, plan_released, voice
+from handlers.jobs import OPEN_STATES, bot_agent, cause_of, changed_job, plan_released, told_of, voice
 from handlers.states import JobState, JobStep
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -96,7 +97,7 @@ async def on_feedback(bot: Bot, event: Event) -> Decision:
         assert lease is not None, f"job {job['id']} names an assignment that is not there"
         changes: tuple[Change, ...] = (
             changed_job(bot, job, JobStep.CLAIM, due_at=lease["lease_until"]),
-            *events_owed(bot.clock.now(), feedback(bot, job, "processing", "a compute node has begun")),
+            *told_of(bot, job, "processing", "a compute node has begun"),
         )
         return Plan(f"{cause_of(job['id'])}/claim/{job['attempt']}", changes=changes)
     return f"{said.status}: nothing to change"
@@ -135,14 +136,7 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result, 
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
     parts = await _parts(bot, job, worker, result, escrow.held)
     charged = sum(part.amount_msat for part in parts)
-    scheme = nip90.encryption_of(request)
-    answer = nip90.build_result(
-        voice(bot, job),
-        request=request,
-        content=result.content,
-        encrypt=Encryption(scheme, bot.chance(32)) if scheme is not None else None,
-        now=now,
-    )
+    result_id, answers = delivered(bot, voice(bot, job), request, result.content)
     changes: list[Change] = [
         changed_job(
             bot,
@@ -150,10 +144,10 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result, 
             JobStep.DELIVER,
             JobStep.CAPTURE,
             charged_msat=charged,
-            result=answer.id,
+            result=result_id,
             due_at=None,
         ),
-        *events_owed(now, answer, feedback(bot, job, "success", "done")),
+        *answers,
         *check_payouts([part.to for part in parts if part.to is not None], now),
     ]
     terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=frozenset({job["customer"]}))

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from handlers.asking import agents, job
 from handlers.bot import Bot, new_user, written
 from handlers.connections import connect, disconnect
 from handlers.conversation import Asked, Command, Reply
@@ -41,7 +42,15 @@ async def on_wrap(bot: Bot, event: Event) -> Decision:
     if not words:
         return "an empty message"
     counted = await heard(bot, rumor.pubkey)
-    asked = Asked(rumor.pubkey, rumor.id, rumor.created_at, words[1:])
+    row = await bot.book.row("inbox", event.id)
+    asked = Asked(
+        rumor.pubkey,
+        rumor.id,
+        rumor.created_at,
+        words[1:],
+        text="".join(message.text.split(maxsplit=1)[1:]),
+        process=row["holder"] if row is not None else "",
+    )
     reply = await _run(bot, words[0].lower(), asked)
     # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
     answer = bot.message(rumor.pubkey, reply.text, reply_to=rumor.id)
@@ -139,6 +148,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "topup": Command(
             "topup [<sats>] [lightning | onchain]", "add to your balance; without a sum, by all ways at once", topup
         ),
+        "agents": Command("agents", "whom you can ask for what, and what it costs", agents),
+        "job": Command("job <agent> [<param>=<value> …] <input>", "ask an agent for a job", job),
         "history": Command("history [n]", "the newest entries of your account, and why", _history),
         "statement": Command("statement", "the same as CSV, in msat", _statement),
         "withdraw": Command(

@@ -11,12 +11,14 @@ from wallet.ledger import Change, Transfer
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One command as it was asked: by whom, in which rumor, dated when."""
+    """One command as it was asked: by whom, in which rumor, dated when; `text` is all that follows its name."""
 
     sender: str
     rumor: str
     created_at: int
     words: Sequence[str]
+    text: str = ""
+    process: str = ""  # that handles the message: what follows from it is its work, too
 
 
 @dataclass(frozen=True, slots=True)

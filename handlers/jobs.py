@@ -22,13 +22,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from handlers.answers import told
 from handlers.bot import Agent, Bot, events_owed
 from handlers.states import JOB, JobState, JobStep
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision, handled
 from relaybot.nostr import nip90
-from relaybot.nostr.encryption import Encryption, Scheme
 from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.keys import KeyPair
 from wallet.accounts import person
@@ -109,7 +109,7 @@ async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
     escrow = await escrow_of(bot.book.database, cause_of(job["id"]), person(job["customer"]))
     changes: list[Change] = [
         changed_job(bot, job, JobStep.RELEASE, reason=reason, due_at=None),
-        *events_owed(now, feedback(bot, job, "error", reason)),
+        *told_of(bot, job, "error", reason),
     ]
     if job["assignment"]:  # the node may stop: the assignment is taken back (NIP-09)
         tags = [["e", job["assignment"]], ["k", str(parse_event(job["request"]).kind)]]
@@ -131,9 +131,9 @@ def changed_job(bot: Bot, job: Row, *steps: JobStep | str, **values: str | int |
     )
 
 
-def feedback(bot: Bot, job: Row, status: nip90.Status, text: str) -> Event:
-    """Return the agent's 7000 on `job`, encrypted if the request was."""
-    return _feedback(bot, voice(bot, job), parse_event(job["request"]), status, text)
+def told_of(bot: Bot, job: Row, status: nip90.Status, text: str) -> tuple[Insert, ...]:
+    """Return what is owed to say this to the customer of `job`."""
+    return told(bot, voice(bot, job), parse_event(job["request"]), status, text)
 
 
 def voice(bot: Bot, job: Row) -> KeyPair:
@@ -152,7 +152,7 @@ def held_job_changes(bot: Bot, job: Row) -> tuple[Change, ...]:
     now = bot.clock.now()
     return (
         changed_job(bot, job, JobStep.HOLD, due_at=now + bot.config.jobs.queue_seconds),
-        *events_owed(now, feedback(bot, job, "processing", "paid; looking for a compute node")),
+        *told_of(bot, job, "processing", "paid; looking for a compute node"),
     )
 
 
@@ -209,11 +209,11 @@ async def _check_open_jobs(bot: Bot, customer: str) -> None:
 
 def _plan_hold_at_once(bot: Bot, agent: Agent, event: Event, held: Journal) -> Plan:
     now, price = bot.clock.now(), Msat(sum(transfer.amount_msat for transfer in held.transfers))
-    told = _feedback(bot, agent.keypair, event, "processing", "paid from balance; looking for a node")
+    begun = told(bot, agent.keypair, event, "processing", "paid from balance; looking for a node")
     return held.plan(
         f"{cause_of(event.id)}/hold",
         *_new_job(bot, agent, event, JobStep.HOLD, price=price, due_at=now + bot.config.jobs.queue_seconds),
-        *events_owed(now, told),
+        *begun,
     )
 
 
@@ -227,22 +227,21 @@ async def _ask(bot: Bot, agent: Agent, event: Event, price: Msat) -> Plan:
         description=f"{agent.name}: job {event.id[:8]}",
         expiry_seconds=seconds,
     )
-    asking = nip90.build_feedback(
+    asking = told(
+        bot,
         agent.keypair,
-        request=event,
-        status="payment-required",
-        text=f"{agent.name} costs {format_sat(price)}: pay the invoice and the job goes on by itself",
+        event,
+        "payment-required",
+        f"{agent.name} costs {format_sat(price)}: pay the invoice and the job goes on by itself",
         amount_msat=price,
         bolt11=invoice.bolt11,
-        encrypt=_encryption(bot, nip90.encryption_of(event)),
-        now=now,
     )
     return Plan(
         f"{cause_of(event.id)}/ask",
         changes=(
             *_new_job(bot, agent, event, JobStep.ASK, price=price, due_at=now + seconds, invoice=label),
             new_invoice(invoice, purpose="job", owner=event.pubkey, job=event.id, now=now),
-            *events_owed(now, asking),
+            *asking,
         ),
     )
 
@@ -292,8 +291,7 @@ def _refuse(bot: Bot, agent: Agent, event: Event, reason: str) -> Decision:
     """Tell the customer why, if the request named us; nobody else's requests are answered."""
     if not event.tags_named("p"):
         return f"refused, untold: {reason}"
-    told = _feedback(bot, agent.keypair, event, "error", reason)
-    return Plan(f"{cause_of(event.id)}/refuse", changes=events_owed(bot.clock.now(), told))
+    return Plan(f"{cause_of(event.id)}/refuse", changes=told(bot, agent.keypair, event, "error", reason))
 
 
 def _refuse_debtor(bot: Bot, agent: Agent, event: Event, owed_msat: Msat) -> Decision:
@@ -307,18 +305,3 @@ def _refuse_debtor(bot: Bot, agent: Agent, event: Event, owed_msat: Msat) -> Dec
         " Your next top-up clears this first; until then no job is taken.",
     )
     return replace(refused, changes=(*refused.changes, why))
-
-
-def _feedback(bot: Bot, speaker: KeyPair, request: Event, status: nip90.Status, text: str) -> Event:
-    return nip90.build_feedback(
-        speaker,
-        request=request,
-        status=status,
-        text=text,
-        encrypt=_encryption(bot, nip90.encryption_of(request)),
-        now=bot.clock.now(),
-    )
-
-
-def _encryption(bot: Bot, scheme: Scheme | None) -> Encryption | None:
-    return Encryption(scheme, bot.chance(32)) if scheme is not None else None

@@ -71,6 +71,7 @@ class Inbox:
         self._clock = clock
         self._handlers = handlers
         self._taken: set[str] = set()  # ids being handled in this process
+        self._leading_on: set[str] = set()  # those of them that put a further event into the inbox
         self._waiting_kinds = waiting
         slow = " OR ".join(f"kind BETWEEN {kinds.start} AND {kinds.stop - 1}" for kinds in waiting) or "1 = 0"
         self._slow, self._quick = _Lane(f"({slow})"), _Lane(f"NOT ({slow})")
@@ -79,16 +80,8 @@ class Inbox:
         """Store `event` durably, if it is new; `source` is the relay it came from. Unavailable if too many wait."""
         if self._waiting >= self._waiting_max:
             raise Unavailable("too many events are waiting; try again later")
-        values: Values = {
-            "kind": event.kind,
-            "event": encode_event(event),
-            "source": source,
-            "state": "new",
-            "note": "",
-            "received_at": self._clock.now(),
-            "holder": self._process.name,
-        }
-        answer = await self._book.apply(Plan(f"inbox/{event.id}", changes=(Insert("inbox", event.id, values),)))
+        stored = arrived(event, source, self._clock.now(), self._process.name)
+        answer = await self._book.apply(Plan(f"inbox/{event.id}", changes=(stored,)))
         self._waiting += answer.verdict is Verdict.APPLIED
         lane = self._slow if any(event.kind in kinds for kinds in self._waiting_kinds) else self._quick
         lane.news.set()
@@ -152,6 +145,10 @@ class Inbox:
             self._taken.discard(event.id)
             self._waiting = max(0, self._waiting - 1)
             slots.release()
+            if event.id in self._leading_on:
+                self._leading_on.discard(event.id)
+                self._slow.news.set()
+                self._quick.news.set()
 
     async def _handle_until_done(self, event: Event) -> None:
         while True:
@@ -193,6 +190,8 @@ class Inbox:
             mark = handled(event.id, decision, row["version"])
             log.info("event_done", event_id=event.id, kind=event.kind, note=mark.values["note"])
             return Plan(f"inbox/{event.id}/done", changes=(mark,))
+        if any(isinstance(change, Insert) and change.table == "inbox" for change in decision.changes):
+            self._leading_on.add(event.id)
         return replace(decision, changes=(*decision.changes, handled(event.id, decision.key, row["version"])))
 
     def _handler(self, kind: int) -> Handler:
@@ -204,6 +203,23 @@ class Inbox:
 
 async def _ignore(_event: Event) -> Decision:
     return "nobody handles this kind"
+
+
+def arrived(event: Event, source: str, now: int, process: str) -> Insert:
+    """Return the row of an event that came from `source` and is to be handled by `process`.
+
+    A handler may make it part of its Plan: the event is handled after that, like any other.
+    """
+    values: Values = {
+        "kind": event.kind,
+        "event": encode_event(event),
+        "source": source,
+        "state": "new",
+        "note": "",
+        "received_at": now,
+        "holder": process,
+    }
+    return Insert("inbox", event.id, values)
 
 
 def handled(event_id: str, note: str, version: int | None = None) -> Update:
