@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from handlers.asking import agents, job
@@ -27,10 +28,11 @@ from relaybot.inbox import Decision
 from relaybot.nostr import nip17, nip19, nip59
 from relaybot.nostr.event import Event
 from wallet.ledger import Plan, Values
-from wallet.money import Msat, parse_amount
+from wallet.money import Msat, format_sat
 
 DAY = 86_400
 REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
+CONFIRM = "confirm"
 REFERRALS = "referrals"  # counts all of them; a decision over the whole set guards it
 
 
@@ -85,6 +87,22 @@ async def _statement(bot: Bot, asked: Asked) -> Reply:
     return Reply(await statement_text(bot, asked.sender))
 
 
+async def _withdraw(bot: Bot, asked: Asked) -> Reply:
+    """Withdraw; above `dm.confirm_above` only if the last word says so, after everything else was found right."""
+    *words, last = asked.words or [""]
+    if last.lower() == CONFIRM:
+        return await withdraw(bot, replace(asked, words=words))
+    reply, limit = await withdraw(bot, asked), bot.config.dm.confirm_above
+    amount = Msat(sum(transfer.amount_msat for transfer in reply.transfers))
+    if amount <= limit:
+        return reply
+    return Reply(
+        f"Nothing is sent yet: with what the way may cost, this takes {format_sat(amount)} of your balance, and more"
+        f" than {format_sat(limit)} need a second word. To send it, write:"
+        f"\nwithdraw {' '.join(asked.words)} {CONFIRM}"
+    )
+
+
 async def _name(bot: Bot, asked: Asked) -> Reply:
     """`name`, `name <name>`: the words before the @ of a Lightning Address."""
     match asked.words:
@@ -137,10 +155,6 @@ async def _check_no_circle(bot: Bot, sender: str, referrer: str) -> None:
     raise Rejected("invalid", "too long a chain of referrals leads to that user")
 
 
-def _sats(word: str) -> Msat:
-    return parse_amount(f"{word} sat")
-
-
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "help": Command("help", "what I understand", _help),
@@ -155,7 +169,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "withdraw": Command(
             "withdraw <sats | all> <invoice | lightning address | offer | bitcoin address>",
             "send what is yours",
-            withdraw,
+            _withdraw,
         ),
         "payout": Command(
             "payout [<lightning address | offer | bitcoin address> | keep] [threshold <sats>]",

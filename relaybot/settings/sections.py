@@ -176,6 +176,7 @@ class DirectMessages(Written):
     enabled: bool = True
     batch_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60  # gifts of so long are told in one message
     stranger_answers_per_day: Annotated[int, Field(ge=0, le=999)] = 50  # to somebody who never had money here
+    confirm_above: Amount = from_sat(100_000)  # a withdrawal by message that needs a second word
 
 
 class Accounting(Written):

@@ -183,12 +183,28 @@ async def test_c12_hold_invoices_tie_up_no_more_than_the_limit_of_one_user(windo
 
 async def test_a_day_has_a_limit(window: Window, life: Life) -> None:
     await window.grant("alice", 2_000_000)
-    await window.say("alice", f"withdraw {window.invoice('bob', 600_000_000)}")
+    await window.say("alice", f"withdraw {window.invoice('bob', 600_000_000)} confirm")
     await window.finish()
-    refused = await window.say("alice", f"withdraw {window.invoice('bob', 600_000_000)}")
+    refused = await window.say("alice", f"withdraw {window.invoice('bob', 600_000_000)} confirm")
     assert "a day's limit is 1,000,000 sat: 400,000 sat left" in refused
     window.desk.clock.advance(86_400)
-    assert "600,000 sat go to" in await window.say("alice", f"withdraw {window.invoice('bob', 600_000_000)}")
+    assert "600,000 sat go to" in await window.say("alice", f"withdraw {window.invoice('bob', 600_000_000)} confirm")
+
+
+async def test_a_large_withdrawal_needs_a_second_word_and_a_wrong_one_is_refused_before(
+    window: Window, life: Life
+) -> None:
+    await window.grant("alice", 150_000)
+    invoice = window.invoice("bob", 120_000_000)
+    asked = await window.say("alice", f"withdraw 120000 {invoice}")
+    assert asked.startswith("Nothing is sent yet: with what the way may cost, this takes 121,200 sat of your balance")
+    assert asked.endswith(f"\nwithdraw 120000 {invoice} confirm")
+    assert "exactly 120,000 sat" in await window.say("alice", f"withdraw 110000 {invoice}")
+    assert await payouts(life) == []
+    assert await life.balance("alice") == 150_000_000
+    assert "120,000 sat go to" in await window.say("alice", asked.splitlines()[-1])
+    await window.finish()
+    assert window.desk.received("bob") == [120_000_000]
 
 
 async def test_closed_withdrawals_are_refused_with_the_reason_and_what_is_under_way_is_settled(
