@@ -12,7 +12,7 @@ from relaybot.alarms import Alarms
 from relaybot.clock import Clock
 from relaybot.config import Config
 from relaybot.db.database import Row
-from relaybot.nostr import nip17, nip59
+from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
@@ -73,12 +73,16 @@ class Bot:
         now = self.clock.now()
         return created_at if created_at <= now + self.config.jobs.future_seconds else now
 
-    def message(self, to: str, text: str, *, reply_to: str | None = None) -> Insert:
+    def message(self, to: str, text: str, *, reply_to: str | None = None, as_nip04: bool = False) -> Insert:
         """Return the outbox row of a private message (NIP-17) from the service to the pubkey `to`.
 
-        `reply_to` is the id of the rumor it answers.
+        `reply_to` is the id of the rumor it answers. What came by NIP-04 is answered `as_nip04`, in a kind 4.
         """
         now = self.clock.now()
+        if as_nip04:
+            tags = [["p", to], *([["e", reply_to]] if reply_to else [])]
+            content = nip04.encrypt(text, self.service, to, self.chance(nip04.IV_BYTES))
+            return owed(self.service.sign(kind=nip04.MESSAGE_KIND, content=content, tags=tags, created_at=now), now)
         rumor = nip17.build_message(self.service.pubkey, [to], text, now=now, reply_to=reply_to)
         wrap = nip59.wrap(
             rumor,

@@ -116,6 +116,7 @@ def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
     """Return the inbox with every handler: this table is what the bot does."""
     handlers = {
         range(1): targets.on_profile,
+        range(4, 5): commands.on_direct_message,
         range(5, 6): jobs.on_cancel,
         range(1059, 1060): commands.on_wrap,
         range(5000, 6000): jobs.on_request,
@@ -133,6 +134,7 @@ def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
         {kinds: partial(handler, bot) for kinds, handler in handlers.items()},
         waiting_max=bot.config.limits.inbox_max,
         waiting=(
+            range(4, 5),
             range(1059, 1060),
             range(5000, 6000),
             range(23194, 23195),

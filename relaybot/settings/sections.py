@@ -174,6 +174,7 @@ class DirectMessages(Written):
     """Conversation by private message."""
 
     enabled: bool = True
+    nip04: bool = False  # the old kind 4, too: it shows everybody who writes to whom, and when
     batch_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60  # gifts of so long are told in one message
     stranger_answers_per_day: Annotated[int, Field(ge=0, le=999)] = 50  # to somebody who never had money here
     confirm_above: Amount = from_sat(100_000)  # a withdrawal by message that needs a second word
