@@ -25,6 +25,7 @@ _SAYERS = {
     "WorkFailed": 0,
     "UsageError": 0,
     "BadConfig": 2,
+    "InUse": 2,
     "refused": 0,
     "_refused": 0,
     "_problem": 2,
