@@ -53,6 +53,7 @@ class Bot:
     service: KeyPair
     zapper: KeyPair  # signs zap receipts
     wallet_key: Callable[[str], KeyPair]  # ours for the wallet connection of an app with this hex pubkey
+    preimage: Callable[[str], bytes]  # of our invoice with this label
     agents: Mapping[str, Agent]  # by hex pubkey
     contributors: frozenset[str]  # hex pubkeys named in any split: their payout targets are followed
     workers_allowed: frozenset[str]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
 from handlers.deposits import deposit_address, deposit_rules
-from handlers.jobs import new_invoice
+from handlers.invoices import make_invoice, new_invoice
 from relaybot.errors import Rejected
 from relaybot.nostr import nip19
 from wallet.accounts import user
@@ -85,7 +85,8 @@ async def _all_ways(bot: Bot, asked: Asked) -> Reply:
 
 async def _invoice(bot: Bot, asked: Asked, amount: Msat | None) -> tuple[str, Insert]:
     """Return an invoice and its row; its label is the rumor's, so a repeat finds the same one."""
-    invoice = await bot.lightning.create_invoice(
+    invoice = await make_invoice(
+        bot,
         label=f"topup/{asked.rumor}",
         amount_msat=amount,
         description=f"{bot.config.service.name}: top-up",

@@ -7,6 +7,8 @@ sats can leave: card money and gifts pay for jobs.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
 from handlers.settlements import InternalPayment, pay_internally
@@ -85,7 +87,7 @@ async def pay_inside(bot: Bot, payer: str, where: str, amount: Msat | None) -> I
         raise Rejected("invalid", "you have no balance yet")
     await _require_open(bot, row, Rail.LIGHTNING)
     still_open = Expect("users", payer, {"withdrawals": "open"})
-    return InternalPayment(paid.amount_msat, paid.journal + Journal(changes=(still_open,)))
+    return replace(paid, journal=paid.journal + Journal(changes=(still_open,)))
 
 
 def _words(asked: Asked) -> tuple[str, str]:

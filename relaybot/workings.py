@@ -95,6 +95,7 @@ def build_bot(
         service=keyring.key("service"),
         zapper=keyring.key("zapper"),
         wallet_key=lambda app: keyring.key(f"nwc/{app}"),
+        preimage=lambda label: keyring.secret(f"preimage/{label}"),
         agents=agents,
         contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
         workers_allowed=frozenset(config.workers.allowed),

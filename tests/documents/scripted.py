@@ -36,7 +36,14 @@ class ScriptedNode:
         return NodeInfo("02" + "11" * 32, "regtest", "scripted", 100, synced=True)
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
+        self,
+        *,
+        label: str,
+        amount_msat: Msat | None,
+        description: str,
+        expiry_seconds: int,
+        hashed: bool = False,
+        preimage: str | None = None,
     ) -> Invoice:
         read = signed_invoice(
             label, SERVICE_NODE, amount_msat, now=self._clock.now(), seconds=expiry_seconds, words=description

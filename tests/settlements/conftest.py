@@ -15,7 +15,7 @@ import pytest
 from handlers import assignments, jobs, settlements
 from handlers.bot import Bot
 from handlers.deposits import Deposits, deposit_address
-from handlers.jobs import new_invoice
+from handlers.invoices import new_invoice
 from handlers.settlements import Settlements
 from relaybot.clock import SetClock
 from relaybot.config import Config, parse_config
