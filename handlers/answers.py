@@ -19,14 +19,17 @@ from wallet.ledger import Insert
 from wallet.money import Msat
 
 UNSIGNED = "0" * 128
+BY_NIP04 = "nip04"  # the tag of an unsigned request that is answered in the old way
 PIECE_CHARACTERS_MAX = 6_000  # of a result in one message: whatever they are, its wrap stays below 65,536 bytes
 
 Owed = tuple[Insert, ...]  # rows of the outbox
 
 
-def unsigned_request(customer: str, *, kind: int, tags: Sequence[Sequence[str]], rumor: str, created_at: int) -> Event:
-    """Return the job request that `customer` made by the message `rumor`."""
-    named = (*(tuple(tag) for tag in tags), ("e", rumor))
+def unsigned_request(
+    customer: str, *, kind: int, tags: Sequence[Sequence[str]], rumor: str, nip04: bool, created_at: int
+) -> Event:
+    """Return the job request that `customer` made by the message `rumor`, or by the kind 4 of that id."""
+    named = (*(tuple(tag) for tag in tags), ("e", rumor), *(((BY_NIP04,),) if nip04 else ()))
     request_id = event_id(customer, created_at, kind, named, "")
     return Event(request_id, customer, created_at, kind, named, "", UNSIGNED)
 
@@ -76,8 +79,9 @@ def _messages(bot: Bot, speaker: KeyPair, request: Event, texts: Sequence[str]) 
         f"{name}, job {request.id[:8]}" + (f", {place} of {count}" if count > 1 else "")
         for place in range(1, count + 1)
     ]
+    as_nip04 = bool(request.tags_named(BY_NIP04))
     return tuple(
-        bot.message(request.pubkey, f"{head}: {text}", reply_to=request.tag("e"))
+        bot.message(request.pubkey, f"{head}: {text}", reply_to=request.tag("e"), as_nip04=as_nip04)
         for head, text in zip(heads, texts, strict=True)
     )
 

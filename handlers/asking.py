@@ -54,6 +54,7 @@ async def job(bot: Bot, asked: Asked) -> Reply:
         kind=min(agent.kinds),
         tags=[*tags, ("p", agent.keypair.pubkey)],
         rumor=asked.rumor,
+        nip04=asked.nip04,
         created_at=bot.believed_date(asked.created_at),
     )
     return Reply(

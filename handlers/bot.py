@@ -12,16 +12,19 @@ from relaybot.alarms import Alarms
 from relaybot.clock import Clock
 from relaybot.config import Config
 from relaybot.db.database import Row
-from relaybot.nostr import nip17, nip59
+from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
 from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
+from wallet.batch_rules import BatchRules
 from wallet.book import Book
 from wallet.chain import Chain
 from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
+from wallet.money import Msat
+from wallet.onchain import DepositRules
 from wallet.opening import PayoutRules
 from wallet.payout_notices import Notice
 
@@ -53,6 +56,7 @@ class Bot:
     service: KeyPair
     zapper: KeyPair  # signs zap receipts
     wallet_key: Callable[[str], KeyPair]  # ours for the wallet connection of an app with this hex pubkey
+    preimage: Callable[[str], bytes]  # of our invoice with this label
     agents: Mapping[str, Agent]  # by hex pubkey
     contributors: frozenset[str]  # hex pubkeys named in any split: their payout targets are followed
     workers_allowed: frozenset[str]
@@ -73,12 +77,16 @@ class Bot:
         now = self.clock.now()
         return created_at if created_at <= now + self.config.jobs.future_seconds else now
 
-    def message(self, to: str, text: str, *, reply_to: str | None = None) -> Insert:
+    def message(self, to: str, text: str, *, reply_to: str | None = None, as_nip04: bool = False) -> Insert:
         """Return the outbox row of a private message (NIP-17) from the service to the pubkey `to`.
 
-        `reply_to` is the id of the rumor it answers.
+        `reply_to` is the id of the rumor it answers. What came by NIP-04 is answered `as_nip04`, in a kind 4.
         """
         now = self.clock.now()
+        if as_nip04:
+            tags = [["p", to], *([["e", reply_to]] if reply_to else [])]
+            content = nip04.encrypt(text, self.service, to, self.chance(nip04.IV_BYTES))
+            return owed(self.service.sign(kind=nip04.MESSAGE_KIND, content=content, tags=tags, created_at=now), now)
         rumor = nip17.build_message(self.service.pubkey, [to], text, now=now, reply_to=reply_to)
         wrap = nip59.wrap(
             rumor,
@@ -118,6 +126,32 @@ class Bot:
             user_day_msat_max=settings.user_day_max,
             day_msat_max=settings.day_max,
             open_per_user_max=settings.open_per_user_max,
+        )
+
+    @property
+    def deposit_rules(self) -> DepositRules:
+        """The rules by which bitcoin that arrives on the chain is credited, as `onchain:` says."""
+        settings = self.config.onchain
+        return DepositRules(
+            confirmations=tuple((Msat(least), count) for least, count in settings.confirmations),
+            minimum_msat=settings.minimum,
+            fee_msat=settings.deposit_fee or Msat(0),
+            watch_blocks=settings.watch_blocks,
+        )
+
+    @property
+    def batch_rules(self) -> BatchRules:
+        """The rules by which money goes out on the chain, as `onchain:` says."""
+        settings = self.config.onchain
+        return BatchRules(
+            batch_seconds=settings.batch_seconds,
+            outputs_max=settings.batch_outputs_max,
+            minimum_msat=settings.payout_minimum,
+            fee_ppm_max=settings.payout_fee_percent_max,
+            spend_confirmations=settings.spend_confirmations,
+            withdrawal_seconds=settings.withdrawal_seconds,
+            poll_seconds=settings.poll_seconds,
+            depth=self.deposit_rules,
         )
 
     def _some_time_before(self, now: int) -> int:

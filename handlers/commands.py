@@ -25,7 +25,7 @@ from handlers.topups import topup
 from handlers.withdrawals import withdraw
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
-from relaybot.nostr import nip17, nip19, nip59
+from relaybot.nostr import nip04, nip17, nip19, nip59
 from relaybot.nostr.event import Event
 from wallet.ledger import Plan, Values
 from wallet.money import Msat, format_sat
@@ -39,24 +39,32 @@ REFERRALS = "referrals"  # counts all of them; a decision over the whole set gua
 async def on_wrap(bot: Bot, event: Event) -> Decision:
     """Take a gift wrap (1059) to the service: unwrap it, run the command, owe the answer."""
     rumor = nip59.unwrap(event, bot.service)
-    message = nip17.parse_message(rumor)
-    words = message.text.split()
+    # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
+    said = Asked(rumor.pubkey, rumor.id, rumor.created_at, (), process=await _process_of(bot, event))
+    return await _answered(bot, said, nip17.parse_message(rumor).text)
+
+
+async def on_direct_message(bot: Bot, event: Event) -> Decision:
+    """Take a kind 4 (NIP-04) to the service, as if it had come in a gift wrap; the answer is a kind 4, too."""
+    text = nip04.decrypt(event.content, bot.service, event.pubkey)
+    said = Asked(event.pubkey, event.id, event.created_at, (), nip04=True, process=await _process_of(bot, event))
+    return await _answered(bot, said, text)
+
+
+async def _process_of(bot: Bot, event: Event) -> str:
+    row = await bot.book.row("inbox", event.id)
+    return row["holder"] if row is not None else ""
+
+
+async def _answered(bot: Bot, said: Asked, text: str) -> Decision:
+    """Return the Plan that does what a message says, once, and owes the answer."""
+    words = text.split()
     if not words:
         return "an empty message"
-    counted = await heard(bot, rumor.pubkey)
-    row = await bot.book.row("inbox", event.id)
-    asked = Asked(
-        rumor.pubkey,
-        rumor.id,
-        rumor.created_at,
-        words[1:],
-        text="".join(message.text.split(maxsplit=1)[1:]),
-        process=row["holder"] if row is not None else "",
-    )
-    reply = await _run(bot, words[0].lower(), asked)
-    # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
-    answer = bot.message(rumor.pubkey, reply.text, reply_to=rumor.id)
-    return Plan(f"dm/{rumor.id}", reply.transfers, (*reply.changes, *counted, answer))
+    counted = await heard(bot, said.sender)
+    reply = await _run(bot, words[0].lower(), replace(said, words=words[1:], text="".join(text.split(maxsplit=1)[1:])))
+    answer = bot.message(said.sender, reply.text, reply_to=said.rumor, as_nip04=said.nip04)
+    return Plan(f"dm/{said.rumor}", reply.transfers, (*reply.changes, *counted, answer))
 
 
 async def _run(bot: Bot, name: str, asked: Asked) -> Reply:

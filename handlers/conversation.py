@@ -18,6 +18,7 @@ class Asked:
     created_at: int
     words: Sequence[str]
     text: str = ""
+    nip04: bool = False  # asked in a kind 4, and so answered in one
     process: str = ""  # that handles the message: what follows from it is its work, too
 
 

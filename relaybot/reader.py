@@ -21,7 +21,7 @@ from handlers.wallet_connect import is_ours
 from relaybot.connection import OnEose, OnEvent
 from relaybot.errors import Unavailable
 from relaybot.inbox import Inbox
-from relaybot.nostr import nip47, nip90
+from relaybot.nostr import nip04, nip47, nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
 from wallet.ledger import Plan, Put
@@ -148,6 +148,8 @@ class Reader:
             Filter(kinds=TARGETS, authors=followed),
             Filter(kinds=TARGETS, since=since),
         ]
+        if bot.config.dm.nip04:
+            wanted.append(Filter(kinds=frozenset({nip04.MESSAGE_KIND}), tags={"p": service}, since=since))
         if bot.config.dm.enabled:
             since = max(0, since - WRAP_OVERLAP_SECONDS)
             wanted.append(Filter(kinds=frozenset({WRAP}), tags={"p": service}, since=since))

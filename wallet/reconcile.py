@@ -37,6 +37,10 @@ FROM transfers WHERE {on_accounts("lightning", "onchain")} GROUP BY plan
 _NOT_BOOKED = "SELECT id, amount_msat FROM deposits WHERE state IN ('pending', 'lost', 'reversed')"
 
 
+# Transactions of ours that are booked when they are deep enough: the node notes them when they are in a block.
+_ON_THEIR_WAY = "SELECT txid FROM batches WHERE state = 'sent'"
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     """The differences, and how much the rules have to book still, by key."""
@@ -50,7 +54,9 @@ async def reconcile(reader: Reader, lightning: Lightning, chain: Chain | None = 
     feed = await _feed(reader, lightning, chain)
     booked = await _booked(reader, coins=chain is not None)
     unbooked = {key: str(left) for key, left in left_by_rule(feed, booked).items()}
-    return Reconciliation(differences(feed, booked), unbooked)
+    on_their_way = {row["txid"] for row in await reader.fetch(_ON_THEIR_WAY)}
+    found = tuple(one for one in differences(feed, booked) if one.key not in on_their_way)
+    return Reconciliation(found, unbooked)
 
 
 async def book_by_rule(book: Book, lightning: Lightning, chain: Chain) -> list[str]:

@@ -18,6 +18,7 @@ from relaybot.errors import Rejected
 from relaybot.nostr.event import HEX32_LENGTH, is_hex
 from relaybot.nostr.keys import KeyPair
 
+MESSAGE_KIND = 4
 IV_BYTES = 16
 CONTENT_LENGTH_MAX = 1_048_576  # no event of ours comes near a mebibyte
 

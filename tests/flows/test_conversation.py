@@ -10,8 +10,9 @@ import time
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from relaybot.demo.people import Person
 from relaybot.demo.stage import HOST
-from relaybot.nostr import nip17, nip19, nip59, nip89
+from relaybot.nostr import nip04, nip17, nip19, nip59, nip89
 from relaybot.nostr.event import Event, event_from
 from relaybot.nostr.keys import KeyPair
 from tests.flows.harness import PRICE, world
@@ -260,3 +261,28 @@ async def test_a_stranger_is_answered_so_often_a_day_and_whoever_has_money_alway
         await w.fund("bob", 100)
         for _ in range(2):
             await bob.ask(w.bot, "balance")
+
+
+async def test_who_still_writes_in_the_old_way_is_answered_in_it_and_only_if_the_operator_wants_that() -> None:
+    async with world(dm={"nip04": True}) as w:
+        bob = await w.join("bob")
+
+        async def ask(text: str) -> str:
+            content = nip04.encrypt(text, bob.keypair, w.bot, secrets.token_bytes(16))
+            asked = await bob.publish(4, content, [["p", w.bot]])
+            answer = await bob.wait_for("an answer", lambda one: one.kind == 4 and one.tag("e") == asked.id)
+            return nip04.decrypt(answer.content, bob.keypair, w.bot)
+
+        assert "0 sat" in await ask("balance")
+        assert "AutoDev is asked" in await ask("job autodev Fix issue 42")
+        bill = await bob.wait_for("the bill", lambda one: one.kind == 4 and "lnbc" in text_of(one, bob, w.bot))
+        assert bill.pubkey == w.bot
+    async with world() as w:
+        bob = await w.join("bob")
+        ignored = await bob.publish(4, "x", [["p", w.bot]])
+        await bob.ask(w.bot, "balance")
+        assert await w.rows("SELECT id FROM inbox WHERE id = :id", id=ignored.id) == []
+
+
+def text_of(event: Event, reader: Person, other: str) -> str:
+    return nip04.decrypt(event.content, reader.keypair, other)
