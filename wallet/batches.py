@@ -23,12 +23,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
+from relaybot.loops import Stumbles
 from wallet.batch_plans import (
     plan_buried,
     plan_gathered,
@@ -50,9 +52,8 @@ from wallet.lightning import Lightning
 from wallet.money import Msat
 from wallet.obstacles import Obstacles
 from wallet.opening import PayoutRules
-from wallet.payout_notices import confirmed_notice, notice_of, sent_notice, stuck_notice
+from wallet.payout_notices import Tell, confirmed_notice, notice_of, sent_notice, stuck_notice, tell_nobody
 from wallet.payout_plans import plan_paused, plan_stopped
-from wallet.payouts import Tell, tell_nobody
 from wallet.states import BatchState, PayoutKind, Rail
 from wallet.targets import rail_of, targets_of
 
@@ -102,7 +103,9 @@ class Batches:
         rules: PayoutRules,
         batch_rules: BatchRules,
         tell: Tell = tell_nobody,
+        stumbles: Stumbles | None = None,
     ) -> None:
+        self._stumbles = stumbles or Stumbles(clock)
         self._book = book
         self._lightning = lightning
         self._chain = chain
@@ -118,14 +121,14 @@ class Batches:
         more = False
         for batch in await self._book.database.fetch(_OPEN):
             more |= await self._bring_on_or_wait(batch)
-        return more or await self._gather()
+        return more or await self._stumbles.past("batches", "gather", self._gather, otherwise=False)
 
     async def _bring_on_or_wait(self, batch: Row) -> bool:
         now, later = self._clock.now(), self._later.get(batch["id"], 0)
         if now < later <= now + self._batch.poll_seconds:
             return False
         try:
-            moved = await self._bring_on(batch)
+            moved = await self._stumbles.past("batches", batch["id"], partial(self._bring_on, batch), otherwise=False)
         except Unavailable as error:  # the node: what is sent stays sent, and is asked about again
             log.warning("batch_unavailable", batch=batch["id"], reason=str(error))
             moved = False

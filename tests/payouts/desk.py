@@ -21,6 +21,7 @@ from relaybot.db.database import Row
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import open_sqlite
 from relaybot.errors import Unavailable
+from relaybot.loops import Stumbles
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Outcome, Script
@@ -197,6 +198,7 @@ class Life:
             probe("invoice:after")
             return invoice
 
+        strict = Stumbles(desk.clock, patient=False)
         self.payouts = Payouts(
             book,
             node if probe is no_probe else probed(node, probe),
@@ -204,8 +206,16 @@ class Life:
             rules,
             request_invoice=request_invoice,
             tell=self._tell,
+            stumbles=strict,
         )
-        self.checks = PayoutChecks(book, desk.clock, rules, look_up=self._look_up, quote=nothing_on_chain)
+        self.checks = PayoutChecks(
+            book,
+            desk.clock,
+            rules,
+            look_up=self._look_up,
+            quote=nothing_on_chain,
+            stumbles=strict,
+        )
 
     async def _tell(self, notice: Notice) -> Sequence[Change]:
         self.told.append(notice)
