@@ -99,7 +99,7 @@ def closed_words(reason: str) -> str:
 
 def paused_words(row: Row) -> str:
     """Return what is said of something that is paused, a row of `pauses`."""
+    scope, reason = row["id"], row["reason"]
     if row["paused_by"] == RECONCILIATION:
-        return f"paused while the books are checked ({row['id']})"
-    said = f"paused by the operator ({row['id']})"
-    return f"{said}: {row['reason']}" if row["reason"] else said
+        return f"paused while the books are checked ({scope})"
+    return f"paused by the operator ({scope}): {reason}" if reason else f"paused by the operator ({scope})"
