@@ -289,12 +289,6 @@ async def _has_account(book: Book, pubkey: str) -> bool:
 
 def _relay_settings(config: Config, keyring: Keyring) -> RelaySettings:
     relay = config.relay
-    limits = {one.name: getattr(relay, one.name) for one in fields(RelayLimits) if hasattr(relay, one.name)}
-    for name in ("kinds_allowed", "kinds_refused", "kinds_of_members"):
-        limits[name] = frozenset().union(*limits[name])
-    limits["kinds_refused"] |= RelayLimits().kinds_refused
-    for name in ("authors_allowed", "authors_denied"):
-        limits[name] = frozenset(limits[name])
     return RelaySettings(
         name=config.service.name,
         description=relay.description,
@@ -302,8 +296,20 @@ def _relay_settings(config: Config, keyring: Keyring) -> RelaySettings:
         self_pubkey=keyring.key("relay").pubkey,
         icon=f"http{relay.url[2:].rstrip('/')}/icon.svg" if relay.url and config.web.enabled else "",
         url=relay.public_url,
-        limits=RelayLimits(**limits),
+        limits=relay_limits(config),
     )
+
+
+def relay_limits(config: Config) -> RelayLimits:
+    """Return what the configuration says a stranger may make the relay hold or do."""
+    relay = config.relay
+    limits = {one.name: getattr(relay, one.name) for one in fields(RelayLimits) if hasattr(relay, one.name)}
+    for name in ("kinds_allowed", "kinds_refused", "kinds_of_members"):
+        limits[name] = frozenset().union(*limits[name])
+    limits["kinds_refused"] |= RelayLimits().kinds_refused
+    for name in ("authors_allowed", "authors_denied"):
+        limits[name] = frozenset(limits[name])
+    return RelayLimits(**limits)
 
 
 def _retention(config: Config) -> list[Retention]:

@@ -57,6 +57,10 @@ STEPS_UNCHECKED = 50_000  # of SQLite's machine, about 2 ms, between two looks a
 LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 
 
+class InUse(BadConfig):
+    """Another process has the file: a relay that is running, as a rule."""
+
+
 class EventStore:
     """Events on disk. Made by `open`, ended by `close`; all but `known` is called on the loop."""
 
@@ -330,7 +334,7 @@ def _lock(lock: IO[bytes], path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BadConfig("relay.database", str(path), "a file that no other process writes to") from None
+        raise InUse("relay.database", str(path), "a file that no other process writes to") from None
 
 
 def _bring_up(connection: sqlite3.Connection, path: Path) -> None:

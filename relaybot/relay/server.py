@@ -59,7 +59,7 @@ class RelayServer:
         self._listening = await loop.create_server(lambda: Connection(connections), host, port, backlog=BACKLOG)
         self._check_times(connections)
         bound_host, bound_port = self._listening.sockets[0].getsockname()[:2]
-        connections.known_as = _names(self._url, bound_host, bound_port)
+        connections.known_as = relay_names(self._url, bound_host, bound_port)
         log.info("relay_listening", host=bound_host, port=bound_port)
         return bound_host, bound_port
 
@@ -96,7 +96,7 @@ class RelayServer:
         self._checks = loop.call_later(shortest / CHECKS_PER_LIMIT, self._check_times, connections)
 
 
-def _names(url: str, host: str, port: int) -> frozenset[str]:
+def relay_names(url: str, host: str, port: int) -> frozenset[str]:
     """Return by which names this relay answers (NIP-42, NIP-62): its public one, and those on this machine.
 
     What a client says in its Host header is no such name: a relay between could have written it.

@@ -28,6 +28,7 @@ from wallet.switches import OPERATOR, plan_pause
 from wallet.watch import Watch
 
 TX, ADDRESS = "cc" * 32, "bcrt1qalice"
+ROOMY = from_sat(1_000_000_000)
 
 
 @dataclass
@@ -76,7 +77,7 @@ class Post:
         self.node, self.wallet, self.alarms = Says(), Wallet(), Alarms()
         self.watch = self.watch_on(self.node, self.wallet, from_sat(2_000_000))  # type: ignore[arg-type]  # it is asked for no more
 
-    def watch_on(self, node: Lightning, chain: Chain, limit: Msat = Msat(10**12)) -> Watch:
+    def watch_on(self, node: Lightning, chain: Chain, limit: Msat = ROOMY) -> Watch:
         return Watch(
             self.book, node, chain, self.clock, self.alarms, seconds=300, stuck_seconds=600, hot_wallet_msat_max=limit
         )
