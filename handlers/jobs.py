@@ -24,6 +24,7 @@ from functools import partial
 
 from handlers.answers import told
 from handlers.bot import Agent, Bot, events_owed
+from handlers.invoices import make_invoice, new_invoice
 from handlers.states import JOB, JobState, JobStep
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
@@ -34,7 +35,6 @@ from relaybot.nostr.keys import KeyPair
 from wallet.accounts import person
 from wallet.charges import plan_hold, plan_release
 from wallet.ledger import Change, Insert, Journal, Plan, Put, Update, Values, Verdict
-from wallet.lightning import Invoice
 from wallet.money import Msat, format_sat
 from wallet.purses import escrow_of, purse_of
 
@@ -221,7 +221,8 @@ async def _ask(bot: Bot, agent: Agent, event: Event, price: Msat) -> Plan:
     """Return the Plan that waits for payment of the full price (a shortfall would publish the balance)."""
     now, seconds = bot.clock.now(), bot.config.jobs.payment_seconds
     label = cause_of(event.id)
-    invoice = await bot.lightning.create_invoice(
+    invoice = await make_invoice(
+        bot,
         label=label,
         amount_msat=price,
         description=f"{agent.name}: job {event.id[:8]}",
@@ -244,22 +245,6 @@ async def _ask(bot: Bot, agent: Agent, event: Event, price: Msat) -> Plan:
             *asking,
         ),
     )
-
-
-def new_invoice(invoice: Invoice, *, purpose: str, owner: str, job: str, now: int) -> Insert:
-    """Return the row of an invoice that credits `owner` when it is paid."""
-    values: Values = {
-        "purpose": purpose,
-        "owner": owner,
-        "job": job,
-        "payment_hash": invoice.payment_hash,
-        "bolt11": invoice.bolt11,
-        "amount_msat": invoice.amount_msat or 0,
-        "received_msat": 0,
-        "expires_at": invoice.expires_at,
-        "created_at": now,
-    }
-    return Insert("invoices", invoice.label, values)
 
 
 def _new_job(

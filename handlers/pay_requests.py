@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from handlers.bot import Bot
-from handlers.jobs import new_invoice
+from handlers.invoices import make_invoice, new_invoice
 from handlers.names import Kind, Named, find_named
 from handlers.zaps import Gift, Purpose, new_zap, purpose_of
 from relaybot.errors import Rejected
@@ -69,7 +69,8 @@ async def request(bot: Bot, name: str, asked: Asked) -> Mapping[str, Any]:
     await _check_room(bot, purpose, amount)
     # NIP-57: the invoice commits to the request and to nothing else; LUD-06: else to the metadata
     description = zap.text if zap is not None else _metadata(bot, named)
-    invoice = await bot.lightning.create_invoice(
+    invoice = await make_invoice(
+        bot,
         label=_label(bot, zap, amount),
         amount_msat=amount,
         description=description,

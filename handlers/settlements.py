@@ -22,6 +22,7 @@ import structlog
 from handlers.bot import Bot, written
 from handlers.connections import notifications
 from handlers.credits import plan_fed, plan_paid
+from handlers.invoices import proof_of
 from handlers.zaps import plan_given
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -176,6 +177,7 @@ class InternalPayment:
     """What is paid, and what it moves and changes: a part of the payer's own Plan."""
 
     amount_msat: Msat
+    preimage: str  # as hex; '' if only the node knows it
     journal: Journal
 
 
@@ -197,9 +199,10 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
     balance = await bot.book.balance(user(payer))
     if balance < amount:
         raise Rejected("invalid", f"your balance is {format_sat(balance)}", wanted=format_sat(amount))
-    settlement = Settlement(invoice["id"], invoice["payment_hash"], amount, 0, now)
+    proof = proof_of(bot, label=invoice["id"], payment_hash=invoice["payment_hash"])
+    settlement = Settlement(invoice["id"], invoice["payment_hash"], amount, 0, now, preimage=proof)
     settled = await plan_settled(bot, settlement, invoice, cancel_at=now)
-    return InternalPayment(amount, plan_internal(settled, payer))
+    return InternalPayment(amount, proof, plan_internal(settled, payer))
 
 
 async def _own_invoice(bot: Bot, bolt11: str) -> Row | None:

@@ -16,7 +16,7 @@ import structlog
 from handlers.bot import Bot, events_owed
 from handlers.connections import notifications, spent
 from handlers.conversation import Asked
-from handlers.jobs import new_invoice
+from handlers.invoices import make_invoice, new_invoice
 from handlers.settlements import InternalPayment
 from handlers.withdrawals import pay_inside, withdraw
 from relaybot.db.database import Row
@@ -131,7 +131,8 @@ async def _make_invoice(
     amount = Msat(command.amount)
     if await bot.book.balance(user(owner)) + amount > limits.balance_max or amount > limits.topup_max:
         raise Rejected("invalid", "amount: more than a balance may hold")
-    invoice = await bot.lightning.create_invoice(
+    invoice = await make_invoice(
+        bot,
         label=f"nwc/{event_id}",
         amount_msat=amount,
         description=command.description or f"{bot.config.service.name}: top-up",
@@ -195,11 +196,11 @@ async def _pay(bot: Bot, connection: Row, request: nip47.Request, command: nip47
 
 
 def _paid_inside(bot: Bot, connection: Row, request: nip47.Request, payment: InternalPayment) -> Plan:
-    """Pay an invoice of ours inside the book, and say so at once; the node keeps its preimage to itself."""
+    """Pay an invoice of ours inside the book, and say so at once."""
     counted = _budgeted(connection, payment.amount_msat, bot.clock.now())
     if isinstance(counted, Failure):
         return _answer(bot, connection, request, counted)
-    told = _told(bot, connection, request, {"preimage": "", "fees_paid": 0})
+    told = _told(bot, connection, request, {"preimage": payment.preimage, "fees_paid": 0})
     return payment.journal.plan(f"nwc/{request.event_id}", counted, *told)
 
 

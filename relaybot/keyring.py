@@ -17,7 +17,7 @@ SECRET_BYTES = 32
 
 
 class Keyring:
-    """Derive keys by role: `service`, `zapper`, `books`, `relay`, `agent/<id>`, `nwc/<connection>`."""
+    """Derive keys by role: `service`, `zapper`, `books`, `relay`, `agent/<id>`, `nwc/<app>`; secrets: `preimage/…`."""
 
     def __init__(self, master: bytes) -> None:
         """Take the 32 bytes of the master secret; they are shown nowhere."""
@@ -27,9 +27,12 @@ class Keyring:
         return "Keyring(…)"
 
     def key(self, role: str) -> KeyPair:
-        """Return the key of `role`: HKDF-SHA256 of the master secret with the role's name."""
-        derived = HKDF(hashes.SHA256(), SECRET_BYTES, salt=None, info=f"relaybot/{role}".encode())
-        return KeyPair(derived.derive(self._master))
+        """Return the key of `role`."""
+        return KeyPair(self.secret(role))
+
+    def secret(self, role: str) -> bytes:
+        """Return the 32 bytes of `role`: HKDF-SHA256 of the master secret with the role's name."""
+        return HKDF(hashes.SHA256(), SECRET_BYTES, salt=None, info=f"relaybot/{role}".encode()).derive(self._master)
 
 
 def open_keyring(path: Path, env: Mapping[str, str], fresh: bytes) -> Keyring:

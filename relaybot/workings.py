@@ -34,6 +34,7 @@ from relaybot.outbox import Outbox, Publish
 from relaybot.processes import ALONE, Process
 from relaybot.visits import Visits
 from splits.resolved import split_hash
+from wallet.batches import Batches, Quotes
 from wallet.book import Book
 from wallet.chain import Chain
 from wallet.lightning import Lightning
@@ -95,6 +96,7 @@ def build_bot(
         service=keyring.key("service"),
         zapper=keyring.key("zapper"),
         wallet_key=lambda app: keyring.key(f"nwc/{app}"),
+        preimage=lambda label: keyring.secret(f"preimage/{label}"),
         agents=agents,
         contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
         workers_allowed=frozenset(config.workers.allowed),
@@ -181,8 +183,10 @@ def standing_tasks(
         }
         if config.onchain.enabled:
             standing["deposits"] = singly("deposits", Deposits(bot).follow, seconds=5)
+        standing["batches"] = singly("batches", _batches(bot).step, "payouts", "batches", seconds=5)
         if config.payouts.enabled:  # else nothing new is opened; what is open goes on
-            checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up)
+            quotes = Quotes(bot.lightning, bot.chain, bot.batch_rules)
+            checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up, quote=quotes.quote)
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
     if Role.ACCOUNTS in roles and config.accounting.publish:
         standing["accounts"] = singly("accounts", partial(_publish_due, bot, keyring), seconds=60)
@@ -199,6 +203,18 @@ def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
         request_invoice=payees.request_invoice,
         tell=bot.tell,
         process=process,
+    )
+
+
+def _batches(bot: Bot) -> Batches:
+    return Batches(
+        bot.book,
+        bot.lightning,
+        bot.chain,
+        bot.clock,
+        rules=bot.payout_rules,
+        batch_rules=bot.batch_rules,
+        tell=bot.tell,
     )
 
 

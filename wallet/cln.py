@@ -124,7 +124,14 @@ class CoreLightning:
         return NodeInfo(answer.id, answer.network, answer.alias, answer.blockheight, synced)
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
+        self,
+        *,
+        label: str,
+        amount_msat: Msat | None,
+        description: str,
+        expiry_seconds: int,
+        hashed: bool = False,
+        preimage: str | None = None,
     ) -> Invoice:
         """Return the invoice of this `label`, made now or before."""
         params: dict[str, object] = {
@@ -133,6 +140,7 @@ class CoreLightning:
             "description": _sendable("description", description),  # as UTF-8: an \u escape answers -32602
             "expiry": expiry_seconds,
             **({"deschashonly": True} if hashed else {}),
+            **({"preimage": preimage} if preimage is not None else {}),
         }
         if self._private_channels is not None:  # left out, the node hints at them only if it has no public one
             params["exposeprivatechannels"] = self._private_channels

@@ -112,10 +112,18 @@ class Lightning(Protocol):
         ...
 
     async def create_invoice(
-        self, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
+        self,
+        *,
+        label: str,
+        amount_msat: Msat | None,
+        description: str,
+        expiry_seconds: int,
+        hashed: bool = False,
+        preimage: str | None = None,
     ) -> Invoice:
         """Return the invoice of this `label`, made now or before; `hashed`, it commits to the description's hash only.
 
+        `preimage` is its secret as hex; without one the node draws it.
         Rejected if the label stands for another amount, or the node refuses the description.
         """
         ...

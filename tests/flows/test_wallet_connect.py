@@ -276,7 +276,10 @@ async def test_an_invoice_of_ours_is_paid_inside_the_book_by_app_and_by_message(
             before = await w.balance("alice")
             bolt11 = (await alice.ask(w.bot, f"topup {sats}")).split()[-1]
             if pay == "app":
-                assert (await client.call("pay_invoice", invoice=bolt11))["result"]["fees_paid"] == 0
+                paid = (await client.call("pay_invoice", invoice=bolt11))["result"]
+                assert paid["fees_paid"] == 0
+                proof = hashlib.sha256(bytes.fromhex(paid["preimage"])).hexdigest()
+                assert proof == parse_bolt11(bolt11).payment_hash
             else:
                 assert "nothing had to leave" in await bob.ask(w.bot, f"withdraw {bolt11}")
             assert await w.balance("alice") == before + sats * 1000

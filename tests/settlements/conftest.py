@@ -15,7 +15,7 @@ import pytest
 from handlers import assignments, jobs, settlements
 from handlers.bot import Bot
 from handlers.deposits import Deposits, deposit_address
-from handlers.jobs import new_invoice
+from handlers.invoices import new_invoice
 from handlers.settlements import Settlements
 from relaybot.clock import SetClock
 from relaybot.config import Config, parse_config
@@ -107,6 +107,17 @@ class Till:
         """Reorganise, and take in what the chain shows then."""
         self.network.chain.reorganise(blocks, **how)
         await self.deposits.look()
+
+    async def row(self, table: str, row_id: str) -> Row:
+        """Return a row that is there."""
+        row = await self.book.row(table, row_id)
+        assert row is not None, f"no {table} {row_id}"
+        return row
+
+    async def set_row(self, table: str, row_id: str, **values: str | int) -> None:
+        """Change a row, as the operator does."""
+        count = (await self.book.database.fetch("SELECT COUNT(*) AS n FROM plans"))[0]["n"]
+        assert (await self.book.apply(Plan(f"test/set/{count}", changes=(Put(table, row_id, values),)))).done
 
     async def deposit_states(self) -> list[str]:
         rows = await self.book.database.fetch("SELECT state FROM deposits ORDER BY amount_msat, id")
