@@ -222,10 +222,10 @@ _EVENTS = (
         "OVERLAP_SECONDS = 0\n",
     ),
     one(
-        "a command is done once per wrap, not per message",
+        "a command is done as often as it arrives",
         "handlers/commands.py",
-        'return Plan(f"dm/{rumor.id}"',
-        'return Plan(f"dm/{event.id}"',
+        'return Plan(f"dm/{said.rumor}"',
+        'return Plan(f"dm/{said.rumor}/{bot.clock.now()}"',
     ),
     one(
         "an event that no relay took is called sent",
