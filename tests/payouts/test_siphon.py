@@ -23,8 +23,8 @@ class Siphon:
 
     def __init__(self) -> None:
         self.state = State(balances={user(THIEF): 0, NODE_LIGHTNING: 0})
-        open_ = {"state": "open", "version": 1}
-        self.state.rows |= {("pauses", scope): dict(open_) for scope in ("payouts", "withdrawals", "lightning")}
+        for scope in ("payouts", "lightning"):
+            self.state.rows["pauses", scope] = {"state": "open", "version": 1}
         self.state.rows["users", THIEF] = {"version": 1, "payouts": 0, "withdrawals": "open"}
         self.received = 0
 
