@@ -68,10 +68,11 @@ async def test_a_payout_that_was_sent_is_not_given_up_while_it_may_arrive() -> N
 
 async def test_a_payment_on_the_chain_is_shown_with_its_transaction_and_is_not_given_up() -> None:
     onchain = {"batch_seconds": 0, "spend_confirmations": 1}
-    async with world(payouts={"enabled": False}, onchain=onchain) as w:
+    async with world(start=False, payouts={"enabled": False}, onchain=onchain) as w:
         made = await w.network.nodes["service"].answer("newaddr", {"addresstype": "p2tr"})
         w.network.chain.send(made["p2tr"], from_sat(5_000_000))
         w.network.chain.mine()
+        await w.start()  # what the node holds at our first look is the operator's
         await w.fund("bob", 50_000)
         bob = await w.join("bob")
         assert "20,000 sat go to" in await bob.ask(w.bot, f"withdraw 20000 {STRANGER}")
