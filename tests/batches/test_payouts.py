@@ -120,3 +120,16 @@ async def test_an_address_that_cannot_be_paid_to_any_more_leaves_the_balance_whe
     await counter.book.apply(Plan("test/elsewhere", changes=(elsewhere,)))
     await checked(counter)
     assert await counter.states() == []
+
+
+async def test_whoever_changes_their_target_after_it_was_prepared_is_not_paid_at_the_old_one(counter: Counter) -> None:
+    await earning(counter, 60_000)
+    await counter.checks.open_due()
+    await counter.batches.step()
+    await counter.batches.step()
+    assert (await counter.batch())["state"] == "prepared"
+    await counter.say(f"payout {ADDRESSES['p2tr']}", number=1)
+    await counter.go_on()
+    assert (counter.received(), (await counter.batch())["state"]) == (0, "discarded")
+    await counter.later(86_400)
+    assert counter.received(ADDRESSES["p2tr"]) > 50_000
