@@ -104,3 +104,16 @@ async def test_the_day_s_limit_of_all_holds_for_what_is_on_its_way_too(counter: 
     assert counter.received() == 600_000
     assert sorted(state for state, _ in await counter.states()) == ["paying", "paying", "waiting"]
     assert any("day's limit" in reason for _, reason in await counter.states())
+
+
+async def test_whoever_changes_their_target_after_it_was_prepared_is_not_paid_at_the_old_one(counter: Counter) -> None:
+    await earning(counter, 60_000)
+    await counter.checks.open_due()
+    await counter.batches.step()
+    await counter.batches.step()
+    assert (await counter.batch())["state"] == "prepared"
+    await counter.say(f"payout {ADDRESSES['p2tr']}", number=1)
+    await counter.go_on()
+    assert (counter.received(), (await counter.batch())["state"]) == (0, "discarded")
+    await counter.later(86_400)
+    assert counter.received(ADDRESSES["p2tr"]) > 50_000

@@ -91,6 +91,7 @@ class Node(CoreLightning):
         self.answers: deque[PaymentReport] = deque()  # to the next payment calls, which then never reach the node
         self.reports: deque[PaymentReport] = deque()  # to the next look-ups
         self.lags = False
+        self.fails_look_ups = 0  # so many of the next ones
         self.asked = asyncio.Event()  # a look-up was made
 
     async def pay(
@@ -103,6 +104,9 @@ class Node(CoreLightning):
 
     async def payment(self, payment_hash: str) -> PaymentReport:
         self.asked.set()
+        if self.fails_look_ups:
+            self.fails_look_ups -= 1
+            raise Unavailable("lightning node: listpays: no answer")
         return self.reports.popleft() if self.reports else await super().payment(payment_hash)
 
     async def info(self) -> NodeInfo:
