@@ -124,7 +124,7 @@ def _result(world: World) -> Event | None:
     """Return the newest result that everybody can read of the agent whose shares are the same for every job."""
     for request_id, results in reversed(world.auditor.delivered()):
         request = world.facts.requests[request_id]
-        if request.agent == SCRIBE and results[0].tag("encrypted") is None:
+        if request.agent == SCRIBE and all(tag[0] != "encrypted" for tag in results[0].tags):
             return results[0]
     return None
 
