@@ -7,6 +7,7 @@ import time
 
 import click
 
+from tests.simulator.bits import hasten
 from tests.simulator.story import STEPS, Story, play, shortest
 
 
@@ -18,6 +19,7 @@ from tests.simulator.story import STEPS, Story, play, shortest
 @click.option("--digest", is_flag=True, help="Print a fingerprint of each story.")
 def main(seed: int | None, seeds: str, steps: int, *, briefly: bool, digest: bool) -> None:
     """Play stories of the whole bot, each from its seed."""
+    hasten()
     if seed is not None:
         story = play(seed, steps)
         click.echo("\n".join(story.lines))
