@@ -57,7 +57,7 @@ COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood do
 QUICK_EVENTS_MAX = 1_000  # answers that may be given on the loop, if they are not larger than a page
 PAGE_BYTES_MAX = 524_288  # of an answer, held in memory at once; 500 usual events have 300,000
 STEPS_UNCHECKED = 50_000  # of SQLite's machine, about 2 ms, between two looks at the clock
-MOMENT_SECONDS = 0.02  # without anything to write, after which the writer moves what is fresh
+MOMENT_SECONDS = 0.25  # without anything to write, after which the writer moves what is fresh
 LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 
 
