@@ -53,7 +53,7 @@ def run(config_path: Path, roles: str | None) -> None:
     config = load(config_path)
 
     def ready(addresses: app.Addresses) -> None:
-        # What stands here stays. Looking through it for dead circles again and again was a fifth of a busy relay's loop.
+        # What stands here stays. Looking through it for dead circles was a fifth of what a busy relay's loop did.
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER)
         if addresses.relay:
