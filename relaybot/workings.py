@@ -34,6 +34,7 @@ from relaybot.outbox import Outbox, Publish
 from relaybot.processes import ALONE, Process
 from relaybot.visits import Visits
 from splits.resolved import split_hash
+from wallet.batches import Batches, Quotes
 from wallet.book import Book
 from wallet.chain import Chain
 from wallet.lightning import Lightning
@@ -182,8 +183,10 @@ def standing_tasks(
         }
         if config.onchain.enabled:
             standing["deposits"] = singly("deposits", Deposits(bot).follow, seconds=5)
+        standing["batches"] = singly("batches", _batches(bot).step, "payouts", "batches", seconds=5)
         if config.payouts.enabled:  # else nothing new is opened; what is open goes on
-            checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up)
+            quotes = Quotes(bot.lightning, bot.chain, bot.batch_rules)
+            checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up, quote=quotes.quote)
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
     if Role.ACCOUNTS in roles and config.accounting.publish:
         standing["accounts"] = singly("accounts", partial(_publish_due, bot, keyring), seconds=60)
@@ -200,6 +203,18 @@ def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
         request_invoice=payees.request_invoice,
         tell=bot.tell,
         process=process,
+    )
+
+
+def _batches(bot: Bot) -> Batches:
+    return Batches(
+        bot.book,
+        bot.lightning,
+        bot.chain,
+        bot.clock,
+        rules=bot.payout_rules,
+        batch_rules=bot.batch_rules,
+        tell=bot.tell,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from relaybot.db.database import Reader
 from relaybot.errors import Rejected
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, NODE_ONCHAIN
-from wallet.book import Book
+from wallet.book import Book, on_accounts
 from wallet.chain import Chain
 from wallet.feed import Difference, Feed, Sums, differences, left_by_rule, opening_journal, rule_journals
 from wallet.ledger import Change, Insert, Journal, Plan, Transfer, Update, Values, Verdict
@@ -24,18 +24,21 @@ PAGE = 1_000  # movements asked for at a time
 COUNTER = "node/rules"  # the row of `cursors` that whatever is booked by rule raises
 OPENED_CHANNELS, OPENED_COINS = "node/opening/channels", "node/opening/coins"  # what was there at our first look
 
-_LEGS = """
+_LEGS = f"""
 SELECT plan,
     SUM(CASE WHEN debit = :lightning THEN amount_msat WHEN credit = :lightning THEN -amount_msat ELSE 0 END)
         AS channels,
     SUM(CASE WHEN debit = :onchain THEN amount_msat WHEN credit = :onchain THEN -amount_msat ELSE 0 END) AS coins
-FROM transfers WHERE (debit > 'hold/job0' AND debit IN (:lightning, :onchain)) OR credit IN (:lightning, :onchain)
-GROUP BY plan
-"""
+FROM transfers WHERE {on_accounts("lightning", "onchain")} GROUP BY plan
+"""  # noqa: S608  our own names
 
 
 # Users' deposits that stand in the node's moves, which are never taken back, and not, or no more, in the book.
 _NOT_BOOKED = "SELECT id, amount_msat FROM deposits WHERE state IN ('pending', 'lost', 'reversed')"
+
+
+# Transactions of ours that are booked when they are deep enough: the node notes them when they are in a block.
+_ON_THEIR_WAY = "SELECT txid FROM batches WHERE state = 'sent'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,9 @@ async def reconcile(reader: Reader, lightning: Lightning, chain: Chain | None = 
     feed = await _feed(reader, lightning, chain)
     booked = await _booked(reader, coins=chain is not None)
     unbooked = {key: str(left) for key, left in left_by_rule(feed, booked).items()}
-    return Reconciliation(differences(feed, booked), unbooked)
+    on_their_way = {row["txid"] for row in await reader.fetch(_ON_THEIR_WAY)}
+    found = tuple(one for one in differences(feed, booked) if one.key not in on_their_way)
+    return Reconciliation(found, unbooked)
 
 
 async def book_by_rule(book: Book, lightning: Lightning, chain: Chain) -> list[str]:

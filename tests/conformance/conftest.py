@@ -19,11 +19,12 @@ from relaybot.clock import SystemClock
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
 from relaybot.relay.server import RelayServer
-from relaybot.relay.settings import RelaySettings
+from relaybot.relay.settings import RelayLimits, RelaySettings
 from tests.conformance.guest import Guest
 
 GIVEN = os.environ.get("RELAY_URL", "")
 Information = dict[str, Any]
+USUAL = RelayLimits()
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -31,8 +32,9 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @asynccontextmanager
-async def ours(path: Path) -> AsyncIterator[str]:
-    settings = RelaySettings(name="ours", self_pubkey="0a" * 32, contact="mailto:operator@relay.test")
+async def ours(path: Path, limits: RelayLimits = USUAL) -> AsyncIterator[str]:
+    """Run our relay; return its address."""
+    settings = RelaySettings(name="ours", self_pubkey="0a" * 32, contact="mailto:operator@relay.test", limits=limits)
     async with AsyncExitStack() as stack:
         store = await EventStore.open(path, settings.limits)
         stack.push_async_callback(store.close)

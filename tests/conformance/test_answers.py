@@ -118,6 +118,27 @@ async def test_created_at_upper_limit_is_how_far_in_the_future(client: Guest, in
     await client.accepted(note(at=NOW + ahead - 3))
 
 
+@pytest.mark.nip(11)
+async def test_max_subid_length_is_the_maximum_length_of_a_subscription_id(
+    client: Guest, information: Information
+) -> None:
+    most = limit(information, "max_subid_length", 10_000)
+    assert await client.subscribe({"ids": ["0" * 64]}, sub="s" * most) == []
+    await client.send("REQ", "s" * (most + 1), {"ids": ["0" * 64]})
+    assert (await client.hear())[0] in {"NOTICE", "CLOSED"}
+
+
+@pytest.mark.nip(11)
+async def test_default_limit_stands_in_where_a_filter_has_none(client: Guest, information: Information) -> None:
+    most = limit(information, "default_limit", TRIED_MAX)
+    author = key()
+    for number in range(most + 1):
+        await client.send("EVENT", obj(note(str(number), by=author)))
+    for _ in range(most + 1):
+        assert (await client.hear())[2] is True
+    assert len(await client.stored({"authors": [author.pubkey]})) == most
+
+
 # ---- NIP-45
 
 

@@ -152,3 +152,38 @@ async def test_ephemeral_events_are_sent_on_and_not_expected_to_be_stored(
     await other.accepted(event)
     assert await client.hear() == ["EVENT", "s", obj(event)]
     assert await other.stored({"kinds": [kind], "authors": [ALICE.pubkey]}) == []
+
+
+async def test_addressable_a_missing_d_is_an_empty_one(client: Guest) -> None:
+    author = key()
+    versions = [
+        note(by=author, kind=30_000, tags=tags, at=NOW - 10 + number)
+        for number, tags in enumerate(([], [["d", ""]], [["d"]], [["d", "", "more"]]))
+    ]
+    await client.accepted(*versions)
+    assert await client.stored({"authors": [author.pubkey]}) == ids(versions[-1:])
+
+
+async def test_the_d_of_a_replaceable_event_makes_no_other_address(client: Guest) -> None:
+    author = key()
+    older, newer = (note(by=author, kind=10_000, tags=[["d", d]], at=at) for d, at in (("a", NOW - 1), ("b", NOW)))
+    await client.accepted(older, newer)
+    assert await client.stored({"authors": [author.pubkey]}) == [newer.id]
+
+
+async def test_since_and_until_count_for_new_events_too(client: Guest, other: Guest) -> None:
+    author = key()
+    assert await client.subscribe({"authors": [author.pubkey], "since": NOW - 5, "until": NOW - 2}) == []
+    within = note("within", by=author, at=NOW - 5)
+    await other.accepted(note("before", by=author, at=NOW - 6), note("after", by=author, at=NOW - 1), within)
+    assert await client.hear() == ["EVENT", "s", obj(within)]
+
+
+async def test_filters_of_one_req_are_alternatives_for_new_events_and_each_comes_once(
+    client: Guest, other: Guest
+) -> None:
+    author = key()
+    assert await client.subscribe({"authors": [author.pubkey]}, {"#t": [author.pubkey]}) == []
+    events = [note(by=author, tags=[["t", author.pubkey]]), note(tags=[["t", author.pubkey]]), note("2", by=author)]
+    await other.accepted(*events)
+    assert [await client.hear() for _ in events] == [["EVENT", "s", obj(event)] for event in events]

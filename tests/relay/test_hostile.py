@@ -71,6 +71,12 @@ REFUSED = {
     "a control character": (event_text(content='"\n"'), "NOTICE"),
     "a filter with a lone surrogate": ('["REQ","s",{"#t":["\\ud800"]}]', "NOTICE"),
     "a subscription id with a lone surrogate": ('["REQ","\\ud800",{}]', "NOTICE"),
+    "a number as a string in a filter": ('["REQ","s",{"kinds":["1"]}]', "CLOSED"),
+    "a date as a string in a filter": ('["REQ","s",{"since":"1"}]', "CLOSED"),
+    "a fraction in a filter": ('["REQ","s",{"limit":1.5}]', "CLOSED"),
+    "NaN in a filter": ('["REQ","s",{"limit":NaN}]', "NOTICE"),
+    "a kind of -1 in a filter": ('["REQ","s",{"kinds":[-1]}]', "CLOSED"),
+    "a kind of 65536 in a filter": ('["COUNT","s",{"kinds":[65536]}]', "CLOSED"),
     "a repeated key in a filter": ('["REQ","s",{"kinds":[1],"kinds":[2]}]', "CLOSED"),
     "an unknown verb of 100 KB": (json.dumps(["X" * 100_000]), "NOTICE"),
 }

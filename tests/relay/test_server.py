@@ -1,4 +1,4 @@
-"""Time limits, too many connections, and a good end."""
+"""Attack I8: who never speaks, or comes too often, is let go of; and a good end."""
 
 from __future__ import annotations
 

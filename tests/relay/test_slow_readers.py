@@ -1,4 +1,4 @@
-"""Readers that are slower than we are, and senders that are faster: neither makes us hold without bound."""
+"""Attack I8: readers that are slower than we are, and senders that are faster: neither makes us hold without bound."""
 
 from __future__ import annotations
 

@@ -108,6 +108,17 @@ class Till:
         self.network.chain.reorganise(blocks, **how)
         await self.deposits.look()
 
+    async def row(self, table: str, row_id: str) -> Row:
+        """Return a row that is there."""
+        row = await self.book.row(table, row_id)
+        assert row is not None, f"no {table} {row_id}"
+        return row
+
+    async def set_row(self, table: str, row_id: str, **values: str | int) -> None:
+        """Change a row, as the operator does."""
+        count = (await self.book.database.fetch("SELECT COUNT(*) AS n FROM plans"))[0]["n"]
+        assert (await self.book.apply(Plan(f"test/set/{count}", changes=(Put(table, row_id, values),)))).done
+
     async def deposit_states(self) -> list[str]:
         rows = await self.book.database.fetch("SELECT state FROM deposits ORDER BY amount_msat, id")
         return [row["state"] for row in rows]
