@@ -66,7 +66,7 @@ _LEDGER = (
 _CALL = "            answer = await self._bot.book.decide(lambda: _decide(self._bot, settlement))\n"
 _CURSOR = (
     '            read = {"value": settlement.pay_index, "mark": settlement.payment_hash}\n'
-    '            moved = written("cursors", CURSOR, cursors.get(CURSOR), read)\n'
+    '            moved = written("cursors", SETTLEMENTS, cursors.get(SETTLEMENTS), read)\n'
     '            await self._bot.book.apply(Plan(f"moved/{settlement.pay_index}", changes=(moved,)))\n'
 )
 
