@@ -56,23 +56,30 @@ class RpcServer:
         """Listen. A socket left by a killed process is replaced."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, path=self.path)
+        self._server = await asyncio.start_unix_server(self._connected, path=self.path)
         self.path.chmod(0o600)
 
     async def close(self) -> None:
         """Stop listening; whoever waits hears the end of the stream."""
         if self._server is not None:
             self._server.close()
-        for transport in self._connections.values():
+            await asyncio.sleep(0)  # whoever is just being accepted is connected then
+        for transport in [*self._connections.values()]:
             transport.abort()
         await asyncio.gather(*self._connections, return_exceptions=True)
         self.path.unlink(missing_ok=True)
 
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection over at once, so that none is forgotten when the socket is closed."""
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._connections[task] = writer.transport
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._connections.pop(task).abort()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until its caller hangs up."""
-        task = asyncio.current_task()
-        assert task is not None, "the server runs this in a task"
-        self._connections[task] = writer.transport
         requests: set[asyncio.Task[None]] = set()
         try:
             async for frame in _frames(reader):
@@ -83,10 +90,8 @@ class RpcServer:
         except ConnectionError:
             log.debug("simulator_caller_gone", socket=self.path.parent.name)
         finally:
-            del self._connections[task]
             for request in requests:  # nobody hears their answers
                 request.cancel()
-            writer.transport.abort()
 
     async def _respond(self, frame: bytes | None, writer: asyncio.StreamWriter) -> None:
         """Answer one request."""

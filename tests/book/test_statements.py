@@ -90,6 +90,7 @@ BOB, ALICE = account("bob"), account("alice")
         ("lot/job/1/capture/3/matured", ALICE, BOB, "matured", "earned from card money: now sats"),
         ("card/d1/dispute", BOB, account("receivable"), "disputed:d1", "taken back by the card company (d1)"),
         ("zap/77/settled", BOB, account("node"), "zap", "zap, from outside"),
+        ("transaction/ab/settled", BOB, account("chain"), "fee", "part of the transaction's fee"),
         ("move/1", BOB, ALICE, "gift", "gift (move 1)"),
         ("odd", BOB, ALICE, "gift", "gift (odd)"),
         ("lot/job/1/x", BOB, ALICE, "release", "back from job 1, which was not charged"),
