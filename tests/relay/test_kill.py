@@ -105,7 +105,7 @@ def load(life: int, number: int, doomed: Sequence[str]) -> list[Event]:
     author = (ALICE, BOB)[number % 2]
     events = []
     for n in range(400):
-        tags = [["t", f"{life}.{number}"], ["p", ALICE.pubkey], ["expiration", str(2**40 + n)]]
+        tags = [["t", f"{life}.{number}"], ["p", ALICE.pubkey], ["expiration", str(2**40 + n)]][: 2 + (n % 3 == 0)]
         events.append(note(f"{life}.{number}.{n}", by=author, tags=tags, at=PAST + n))
         if n % 10 == 0:
             events.append(note(str(n), by=author, kind=SETTINGS, tags=[["d", f"{number}"]], at=PAST + life * 1_000 + n))
@@ -155,10 +155,14 @@ def by_author(path: Path, promised: Promised) -> dict[str, list[str]]:
     """Return the notes that are promised and not deleted, by who wrote them."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         events = [
-            parse_event(raw) for (raw,) in connection.execute("SELECT raw FROM event WHERE kind = 1 ORDER BY seq")
+            parse_event(raw) for (raw,) in connection.execute("SELECT raw FROM event UNION ALL SELECT raw FROM fresh")
         ]
     return {
-        author.pubkey: [event.id for event in events if event.pubkey == author.pubkey and event.id in promised.notes]
+        author.pubkey: [
+            event.id
+            for event in events
+            if event.kind == 1 and event.pubkey == author.pubkey and event.id in promised.notes
+        ]
         for author in (ALICE, BOB)
     }
 
@@ -170,6 +174,7 @@ def is_sound(path: Path) -> None:
         events = [(seq, parse_event(raw)) for seq, raw in connection.execute("SELECT seq, raw FROM event")]
         tags = {row for seq, event in events for row in tag_rows(event, seq)}
         expirations = {row for seq, event in events if (row := expiration_row(event, seq)) is not None}
-        assert len({event.id for _, event in events}) == len(events)
+        fresh = [parse_event(raw) for (raw,) in connection.execute("SELECT raw FROM fresh")]
+        assert len({event.id for event in [*fresh, *(event for _, event in events)]}) == len(fresh) + len(events)
         assert set(connection.execute("SELECT * FROM tag")) == tags
         assert set(connection.execute("SELECT * FROM expiration")) == expirations
