@@ -9,7 +9,7 @@ LNBITS := build/lnbits
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
+.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs kills fuzz soak lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -89,6 +89,14 @@ bench-jobs: setup  ## whole jobs a second
 
 kills: setup  ## two service processes on one book, killed at random a hundred times under load
 	$(BIN)/python -m tests.kills $(KILLS)
+
+FUZZ ?= 150000
+
+fuzz: setup  ## random frames, messages, filters and conversations, many of them: FUZZ=… examples of each
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest -q --timeout=0 tests/fuzz
+
+soak: setup  ## a relay under a mixed load for minutes: its memory must stay flat (SOAK='--seconds 3600')
+	$(BIN)/python -m tests.soak $(SOAK)
 
 lock:  ## write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --group build -o requirements.lock
