@@ -6,6 +6,8 @@ RUNS := $(VENV)/.runs
 DEVELOPS := $(VENV)/.develops
 PEERS := build/peers
 LNBITS := build/lnbits
+NPM := build/npm
+NODE := $(and $(shell command -v node),$(shell command -v npm))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
@@ -34,10 +36,16 @@ run: $(RUNS)  ## run the service with config.yaml as it is
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
 PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/internal.py,wallet/onchain.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
 
-test: setup  ## run all tests; words and rules must be covered whole, everything else to 95 %
+test: setup $(if $(NODE),$(NPM)/.installed)  ## run all tests; words and rules must be covered whole, everything else to 95 %
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
+
+# Clients of others for Node, locked; where they cannot be had, their tests are skipped and say so (-rs).
+$(NPM)/.installed: tests/npm/package.json tests/npm/package-lock.json
+	mkdir -p $(NPM)
+	cp $^ $(NPM)
+	-cd $(NPM) && npm ci --ignore-scripts --no-audit --no-fund --silent && touch .installed
 
 test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
 	$(BIN)/python -m pytest -rs --real-nodes tests/lightning tests/regtest
