@@ -28,7 +28,7 @@ BATCH_MAX = 64  # visits begun in one round
 TRIES_MAX = 4  # with the pauses below: a quarter of an hour
 PAUSE_SECONDS = 30  # after the first try; each further pause is four times as long
 NOTE_CHARACTERS_MAX = 200
-REFUSED_FOR_GOOD = ("invalid", "blocked", "restricted", "pow", "auth-required")  # a visitor has no key to show
+REFUSED_FOR_GOOD = ("invalid", "blocked", "restricted", "pow", "auth-required")  # a visitor has shown its key
 
 Publish = Callable[[str, Event], Awaitable[Ok]]  # (relay's URL, event): Rejected, Unavailable
 
