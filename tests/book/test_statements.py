@@ -10,7 +10,7 @@ from relaybot.db.database import Write
 from tests.book.names import account, owner_of
 from tests.book.scenario import Scenario
 from tests.book.stores import SqliteStore, connected, person
-from wallet.accounts import Account
+from wallet.accounts import NODE_ONCHAIN, Account
 from wallet.book import Book
 from wallet.lots import Mix
 from wallet.money import Msat, from_sat
@@ -90,7 +90,7 @@ BOB, ALICE = account("bob"), account("alice")
         ("lot/job/1/capture/3/matured", ALICE, BOB, "matured", "earned from card money: now sats"),
         ("card/d1/dispute", BOB, account("receivable"), "disputed:d1", "taken back by the card company (d1)"),
         ("zap/77/settled", BOB, account("node"), "zap", "zap, from outside"),
-        ("transaction/ab/settled", BOB, account("chain"), "fee", "part of the transaction's fee"),
+        ("transaction/ab/settled", BOB, NODE_ONCHAIN, "fee", "part of the transaction's fee"),
         ("move/1", BOB, ALICE, "gift", "gift (move 1)"),
         ("odd", BOB, ALICE, "gift", "gift (odd)"),
         ("lot/job/1/x", BOB, ALICE, "release", "back from job 1, which was not charged"),
