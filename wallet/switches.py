@@ -10,7 +10,8 @@ from relaybot.db.database import Row
 from wallet.ledger import Plan, Update, Values
 
 SCOPES = ("payouts", "withdrawals", "lightning", "onchain")
-OPERATOR, RECONCILIATION = "operator", "reconciliation"  # who paused
+RESTORED = "restored"  # everything, from a restore until books and node agree: `relaybot books agree` opens it
+OPERATOR, RECONCILIATION, RESTORE = "operator", "reconciliation", "restore"  # who paused
 OPEN, PAUSED, CLOSED = "open", "paused", "closed"
 REASON_CHARACTERS_MAX = 200
 
