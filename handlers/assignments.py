@@ -17,7 +17,7 @@ from functools import partial
 
 import structlog
 
-from handlers.answers import delivered
+from handlers.answers import PIECE_CHARACTERS_MAX, delivered
 from handlers.bot import Bot, check_payouts, events_owed
 from handlers.jobs import OPEN_STATES, bot_agent, cause_of, changed_job, plan_released, told_of, voice
 from handlers.states import JobState, JobStep
@@ -83,7 +83,7 @@ async def _held_after(bot: Bot, job_id: str, created_at: int) -> Sequence[Row]:
 
 
 async def on_feedback(bot: Bot, event: Event) -> Decision:
-    """Take a node's 7000 on its assignment: `processing` claims it, `error` ends the job."""
+    """Take a node's 7000 on its assignment: `processing` claims it, `partial` is passed on, `error` ends the job."""
     job = await _leased_job(bot, event)
     if isinstance(job, str):
         return job
@@ -100,6 +100,8 @@ async def on_feedback(bot: Bot, event: Event) -> Decision:
             *told_of(bot, job, "processing", "a compute node has begun"),
         )
         return Plan(f"{cause_of(job['id'])}/claim/{job['attempt']}", changes=changes)
+    if said.status == "partial" and 0 < len(said.text) <= PIECE_CHARACTERS_MAX:
+        return Plan(f"{cause_of(job['id'])}/partial/{event.id}", changes=told_of(bot, job, "partial", said.text))
     return f"{said.status}: nothing to change"
 
 

@@ -18,10 +18,13 @@ from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
 from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
+from wallet.batch_rules import BatchRules
 from wallet.book import Book
 from wallet.chain import Chain
 from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
+from wallet.money import Msat
+from wallet.onchain import DepositRules
 from wallet.opening import PayoutRules
 from wallet.payout_notices import Notice
 
@@ -123,6 +126,32 @@ class Bot:
             user_day_msat_max=settings.user_day_max,
             day_msat_max=settings.day_max,
             open_per_user_max=settings.open_per_user_max,
+        )
+
+    @property
+    def deposit_rules(self) -> DepositRules:
+        """The rules by which bitcoin that arrives on the chain is credited, as `onchain:` says."""
+        settings = self.config.onchain
+        return DepositRules(
+            confirmations=tuple((Msat(least), count) for least, count in settings.confirmations),
+            minimum_msat=settings.minimum,
+            fee_msat=settings.deposit_fee or Msat(0),
+            watch_blocks=settings.watch_blocks,
+        )
+
+    @property
+    def batch_rules(self) -> BatchRules:
+        """The rules by which money goes out on the chain, as `onchain:` says."""
+        settings = self.config.onchain
+        return BatchRules(
+            batch_seconds=settings.batch_seconds,
+            outputs_max=settings.batch_outputs_max,
+            minimum_msat=settings.payout_minimum,
+            fee_ppm_max=settings.payout_fee_percent_max,
+            spend_confirmations=settings.spend_confirmations,
+            withdrawal_seconds=settings.withdrawal_seconds,
+            poll_seconds=settings.poll_seconds,
+            depth=self.deposit_rules,
         )
 
     def _some_time_before(self, now: int) -> int:

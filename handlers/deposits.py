@@ -25,7 +25,6 @@ import structlog
 
 from handlers.bot import Bot, written
 from handlers.credits import plan_fed
-from relaybot.config import Config
 from relaybot.errors import Rejected
 from wallet.accounts import NODE_ONCHAIN, owed, user
 from wallet.book import Decide
@@ -35,7 +34,6 @@ from wallet.ledger import Change, Insert, Plan, Update, Values, Verdict
 from wallet.money import Msat, format_sat
 from wallet.onchain import (
     Deposit,
-    DepositRules,
     next_step,
     plan_fee,
     plan_kept,
@@ -50,23 +48,12 @@ log = structlog.get_logger()
 CURSOR = "chain"  # the greatest height that was seen
 
 
-def deposit_rules(config: Config) -> DepositRules:
-    """Return the rules by which deposits are credited."""
-    settings = config.onchain
-    return DepositRules(
-        confirmations=tuple((Msat(least), count) for least, count in settings.confirmations),
-        minimum_msat=settings.minimum,
-        fee_msat=settings.deposit_fee or Msat(0),
-        watch_blocks=settings.watch_blocks,
-    )
-
-
 class Deposits:
     """Follow the chain, block by block."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        self._rules = deposit_rules(bot.config)
+        self._rules = bot.deposit_rules
 
     async def follow(self) -> bool:
         """Take in what the chain shows now, then wait for the next block; always asks to be called again."""

@@ -138,7 +138,9 @@ async def _read_target(bot: Bot, text: str) -> str:
     node = await bot.lightning.info()
     said = parse_target(text, currency=CURRENCIES[node.network], now=bot.clock.now())
     if isinstance(said, ChainAddress):
-        raise Rejected("invalid", "bitcoin addresses cannot be paid to in this version")
+        if not bot.config.onchain.enabled:
+            raise Rejected("invalid", "this service sends no bitcoin on-chain: name a Lightning Address or an offer")
+        return KEEP if await bot.chain.is_own(said.text) else said.text
     ours = said.issuer_id == node.node_id if isinstance(said, Offer) else False
     ours = ours or (isinstance(said, LightningAddress) and said.host == bot.config.web.domain)
     return KEEP if ours else str(said)

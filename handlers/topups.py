@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
-from handlers.deposits import deposit_address, deposit_rules
+from handlers.deposits import deposit_address
 from handlers.invoices import make_invoice, new_invoice
 from relaybot.errors import Rejected
 from relaybot.nostr import nip19
@@ -51,7 +51,7 @@ async def _by_lightning(bot: Bot, asked: Asked, amount: Msat) -> Reply:
 
 
 async def _on_chain(bot: Bot, asked: Asked, amount: Msat) -> Reply:
-    rules = deposit_rules(bot.config)
+    rules = bot.deposit_rules
     if amount < rules.minimum_msat:
         raise Rejected("invalid", f"on-chain, a top-up is at least {format_sat(rules.minimum_msat)}")
     address, changes = await deposit_address(bot, asked.sender)
@@ -77,7 +77,7 @@ async def _all_ways(bot: Bot, asked: Asked) -> Reply:
     changes: tuple[Change, ...] = (row, *offered)
     if bot.config.onchain.enabled:
         address, addressed = await deposit_address(bot, asked.sender)
-        minimum = format_sat(deposit_rules(bot.config).minimum_msat)
+        minimum = format_sat(bot.deposit_rules.minimum_msat)
         lines.append(f"Or send {minimum} or more to this address on-chain:\n{address}")
         changes += addressed
     return Reply("\n".join(lines), changes)

@@ -11,27 +11,33 @@ from dataclasses import replace
 
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
+from handlers.credits import plan_fed
 from handlers.settlements import InternalPayment, pay_internally
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import user
+from wallet.batch_rules import quote
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.bolt12_offer import Offer
 from wallet.chain_address import ChainAddress
-from wallet.destinations import Destination
+from wallet.destinations import Destination, PayTarget
 from wallet.ledger import Expect, Journal
 from wallet.lightning import DecodedInvoice
 from wallet.lnurl import OWN_NODE
 from wallet.money import Msat, format_sat, parse_amount
 from wallet.obstacles import closed_words, paused_words
-from wallet.opening import PayoutRules, check_balance, check_limits, opened, reserve_msat, whole_balance
+from wallet.opening import PayoutRules, check_balance, check_limits, opened, reserve_msat, whole_balance, whole_less
 from wallet.payees import read_destination
 from wallet.payout_checks import outflow_of
 from wallet.payout_notices import shown
+from wallet.purses import debt_of
 from wallet.states import PayoutKind, Rail
 from wallet.switches import RESTORED
 
 ALL = "all"
+OWN_ADDRESS = "that is an address of this service's own wallet: nothing would leave"
+
+LightningDestination = DecodedInvoice | PayTarget | Offer
 
 
 async def withdraw(bot: Bot, asked: Asked) -> Reply:
@@ -41,6 +47,9 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
     if inside is not None:
         text = f"{format_sat(inside.amount_msat)} are paid: the invoice is of this service, so nothing had to leave."
         return Reply(text, inside.journal.changes, inside.journal.transfers)
+    given = await _to_a_user(bot, asked, said, where)
+    if given is not None:
+        return given
     destination = await _destination(bot, where)
     row = await bot.book.row("users", asked.sender)
     if row is None:
@@ -48,8 +57,12 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
     rail = Rail.ONCHAIN if isinstance(destination, ChainAddress) else Rail.LIGHTNING
     await _require_open(bot, row, rail)
     rules, balance = bot.payout_rules, await bot.book.balance(user(asked.sender))
-    amount, reserve = _amounts(said, destination, rules, balance)
-    check_balance(rules, balance, amount=amount, reserve=reserve)
+    if isinstance(destination, ChainAddress):
+        amount, reserve, most = await _on_chain(bot, said, destination, balance)
+    else:
+        amount, reserve = _amounts(said, destination, rules, balance)
+        most, _ = whole_balance(rules, balance)
+    check_balance(balance, amount=amount, reserve=reserve, most=most)
     check_limits(rules, await outflow_of(bot.book, asked.sender, bot.clock.now()), amount)
     if isinstance(destination, DecodedInvoice) and await bot.book.row("attempts", destination.payment_hash) is not None:
         raise Rejected("duplicate", "this invoice was used before: ask for a new one")
@@ -65,10 +78,58 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
         now=bot.clock.now(),
     )
     text = (
-        f"{format_sat(amount)} go to {shown(target)}. {format_sat(reserve)} are kept ready for the way there;"
-        " what it does not need comes back. I tell you when it has arrived."
+        f"{format_sat(amount)} go to {shown(target)}. {format_sat(reserve)} are kept ready for {_way(bot, rail)};"
+        f" what it does not need comes back. I tell you when it has arrived."
     )
     return Reply(text, changes, (held,))
+
+
+def _way(bot: Bot, rail: Rail) -> str:
+    if rail is Rail.LIGHTNING:
+        return "the way there"
+    minutes = -(-bot.config.onchain.batch_seconds // 60)
+    return f"its part of the transaction's fee, which goes out within {minutes} minutes together with others"
+
+
+async def _on_chain(bot: Bot, said: str, address: ChainAddress, balance: int) -> tuple[Msat, Msat, Msat]:
+    """Return what shall arrive, what is kept ready for the fee, and the most that could be sent."""
+    if not bot.config.onchain.enabled:
+        raise Rejected("invalid", "this service sends no bitcoin on-chain: withdraw by Lightning")
+    if await bot.chain.is_own(address.text):
+        raise Rejected("invalid", OWN_ADDRESS)
+    now = quote(address.script, feerate=await bot.chain.feerate(), rules=bot.batch_rules)
+    most = whole_less(balance, now.reserve_msat)
+    amount = most if said.lower() == ALL else _said_amount(said, None)
+    now.check(amount)
+    return amount, now.reserve_msat, most
+
+
+async def _to_a_user(bot: Bot, asked: Asked, said: str, where: str) -> Reply | None:
+    """Pay to the deposit address of one of our users inside the book, at no fee (E5); None if it is none."""
+    try:
+        address = await _destination(bot, where)
+    except Rejected:  # it is refused where all destinations are
+        return None
+    row = await bot.book.row("addresses", str(address)) if isinstance(address, ChainAddress) else None
+    if row is None:
+        return None
+    if row["owner"] == asked.sender:
+        raise Rejected("invalid", "that is your own address here: nothing would leave")
+    payer = await bot.book.row("users", asked.sender)
+    if payer is None:
+        raise Rejected("invalid", "you have no balance yet")
+    await _require_open(bot, payer, Rail.ONCHAIN)
+    if (await debt_of(bot.book.database, asked.sender)).owed_msat:
+        raise Rejected("blocked", "this account owes for a payment that was taken back; a top-up clears it first")
+    balance = await bot.book.balance(user(asked.sender))
+    amount = whole_less(balance, Msat(0)) if said.lower() == ALL else _said_amount(said, None)
+    if not 0 < amount <= balance:
+        raise Rejected("invalid", f"your balance is {format_sat(balance)}")
+    journal = await plan_fed(bot, row["owner"], amount, "internal", source=user(asked.sender))
+    arrived = bot.message(row["owner"], f"{format_sat(amount)} arrived from another user here.")
+    still_open = Expect("users", asked.sender, {"withdrawals": "open"})
+    text = f"{format_sat(amount)} are paid: the address is of a user of this service, so nothing had to leave."
+    return Reply(text, (*journal.changes, still_open, arrived), journal.transfers)
 
 
 async def pay_inside(bot: Bot, payer: str, where: str, amount: Msat | None) -> InternalPayment | None:
@@ -114,15 +175,13 @@ async def _require_open(bot: Bot, row: Row, rail: Rail) -> None:
     if row["withdrawals"] != "open":
         raise Rejected("restricted", closed_words(row["withdrawals_reason"]))
     found = await bot.book.database.rows_by_id("pauses", ["withdrawals", rail.value, RESTORED])
-    for scope, pause in sorted(found.items()):
+    for _, pause in sorted(found.items()):
         if pause["state"] != "open":
-            raise Rejected("restricted", paused_words(scope, pause["reason"]))
+            raise Rejected("restricted", paused_words(pause))
 
 
-def _amounts(said: str, destination: Destination, rules: PayoutRules, balance: int) -> tuple[Msat, Msat]:
+def _amounts(said: str, destination: LightningDestination, rules: PayoutRules, balance: int) -> tuple[Msat, Msat]:
     """Return what shall arrive and what is kept for the way; Rejected if the two words contradict each other."""
-    if isinstance(destination, ChainAddress):
-        raise Rejected("invalid", "bitcoin addresses cannot be paid to in this version")
     asks = destination.amount_msat if isinstance(destination, DecodedInvoice | Offer) else None
     if said.lower() == ALL:
         amount, reserve = whole_balance(rules, balance)

@@ -151,7 +151,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
     is_ready = asyncio.Event()
 
     def is_fit() -> bool:
-        return is_ready.is_set() and not bot.alarms.standing
+        return is_ready.is_set() and not bot.alarms.is_stopped
 
     others = {url: RelayConnection(url, jitter=random.random, keypair=bot.service) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:

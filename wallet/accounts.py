@@ -112,5 +112,4 @@ def floor_msat(account: Account) -> int | None:
     Users, companies and escrows never go below zero. `owed` is a receivable, and
     the platform's and the node's accounts hold either sign.
     """
-    kind = account.partition("/")[0]
-    return 0 if kind in {"user", "org", "hold"} and not account.endswith("/owed") else None
+    return 0 if account.startswith(("user/", "org/", "hold/")) and not account.endswith("/owed") else None

@@ -26,10 +26,10 @@ SELECT account, SUM(amount_msat) AS lots_msat FROM lots
 WHERE amount_msat > 0 AND account NOT IN (SELECT id FROM accounts) GROUP BY account
 """
 _PAID_TOO_MUCH = "SELECT id, balance_msat FROM accounts WHERE id LIKE '%/owed' AND balance_msat > 0"
-_NO_PLAN = (
-    "SELECT transfers.id FROM transfers LEFT JOIN plans ON plans.id = transfers.plan"
-    " WHERE plans.id IS NULL ORDER BY transfers.seq LIMIT :limit"
-)
+_UNNAMED = """
+SELECT seq FROM entries WHERE plan NOT IN (SELECT number FROM plans)
+OR debit NOT IN (SELECT number FROM accounts) OR credit NOT IN (SELECT number FROM accounts) ORDER BY seq LIMIT :limit
+"""
 
 
 async def unsound(reader: Reader) -> list[str]:
@@ -54,8 +54,10 @@ async def lots_unsound(reader: Reader) -> list[str]:
 
 
 async def entries_unsound(reader: Reader) -> list[str]:
-    """Return the transfers whose running balances do not go on from the entry before, and those of no Plan."""
-    broken = [f"{row['id']} belongs to no plan" for row in await reader.fetch(_NO_PLAN, limit=SHOWN_MAX)]
+    """Return the entries whose running balances do not go on from the one before, and those of no Plan or account."""
+    broken = [
+        f"entry {row['seq']} names no Plan or no account" for row in await reader.fetch(_UNNAMED, limit=SHOWN_MAX)
+    ]
     sums: Counter[str] = Counter()
     async for row in all_transfers(reader):
         sums[row["debit"]] -= row["amount_msat"]

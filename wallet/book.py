@@ -14,10 +14,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from relaybot.clock import Clock
-from relaybot.db.database import Database, Found, Look, Reader, Row, Write
+from relaybot.db.database import Database, Found, Reader, Row, Write
 from relaybot.errors import Unavailable
-from wallet.accounts import Account, floor_msat
-from wallet.ledger import Answer, Entry, Plan, State, Value, Verdict, judge, keys_of
+from wallet.accounts import Account
+from wallet.entries import Numbers, looks_of, state_of, writes_of
+from wallet.ledger import Answer, Plan, Verdict, judge
 
 BATCH_MAX = 512  # Plans per commit: more would only make the first of them wait
 DECISIONS_MAX = 5  # how often a decision is made again because a guarded row has moved
@@ -35,6 +36,7 @@ class Book:
         self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._watchers: dict[str, list[asyncio.Event]] = defaultdict(list)
+        self._numbers = Numbers()
 
     async def apply(self, plan: Plan) -> Answer:
         """Apply `plan` whole and durably, or say why not. Unavailable: the database refused, nothing changed."""
@@ -76,9 +78,9 @@ class Book:
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
         plans = [plan for plan, _ in batch]
-        commit = _Commit(plans, self._clock)
+        commit, self._numbers = _Commit(plans, self._numbers, self._clock), Numbers()
         try:
-            await self.database.change(looks_of(plans), commit.decide)
+            await self.database.change(looks_of(plans, commit.numbers), commit.decide)
         except Unavailable as error:
             for _, done in batch:
                 if not done.done():
@@ -86,6 +88,7 @@ class Book:
         except Exception as error:  # noqa: BLE001  a Plan that cannot be written is a fault of ours: its caller hears it
             await self._commit_alone(batch, error)
         else:
+            self._numbers = commit.numbers_left
             for (_, done), answer in zip(batch, commit.answers, strict=True):
                 if not done.done():
                     done.set_result(answer)
@@ -125,13 +128,15 @@ async def _finished(commit: asyncio.Future[None]) -> None:
 
 
 async def transfers_of(reader: Reader, plan: str) -> Sequence[Row]:
-    """Return what the Plan with this key moved, in its order: ids begin with the key, and are indexed."""
-    return await reader.fetch(
-        "SELECT * FROM transfers WHERE id > :first AND id < :behind AND plan = :plan ORDER BY seq",
-        first=f"{plan}/",
-        behind=f"{plan}0",  # the sign after the slash
-        plan=plan,
-    )
+    """Return what the Plan with this key moved, in its order."""
+    return await reader.fetch("SELECT * FROM transfers WHERE plan = :plan ORDER BY seq", plan=plan)
+
+
+def on_accounts(*names: str) -> str:
+    """Return the condition that a transfer is on one of the accounts that `names` are bound to, by their indexes."""
+    bound = ", ".join(f":{name}" for name in names)
+    seqs = "SELECT seq FROM entries JOIN accounts ON accounts.number = {side} WHERE accounts.id IN ({bound})"
+    return f"seq IN ({' UNION '.join(seqs.format(side=side, bound=bound) for side in ('debit', 'credit'))})"
 
 
 @contextlib.asynccontextmanager
@@ -150,96 +155,20 @@ async def running(book: Book) -> AsyncIterator[Book]:
 class _Commit:
     """Plans that share a commit: judged against what the database found, as often as it asks."""
 
-    def __init__(self, plans: Sequence[Plan], clock: Clock) -> None:
+    def __init__(self, plans: Sequence[Plan], numbers: Numbers, clock: Clock) -> None:
         self._plans = plans
         self._clock = clock
+        self.numbers = self.numbers_left = numbers
         self.answers: list[Answer] = []
         self.changed: set[str] = set()  # tables of the work
 
     def decide(self, found: Found) -> list[Write]:
         """Judge each Plan against what its predecessors left, and return what all of them together write."""
-        state = _state_of(found)
+        state = state_of(found)
         self.answers = [judge(state, plan) for plan in self._plans]
         self.changed = {table for table, _ in state.changed}
-        return _writes(state, found, self._clock.now())
-
-
-def looks_of(plans: Sequence[Plan]) -> dict[str, Look]:
-    """Return what must be read before `plans` are judged, in one order for all: none waits for another in a ring."""
-    keys, accounts, rows = keys_of(plans)
-    ids: dict[str, set[str]] = {"plans": keys}
-    columns: dict[str, set[str]] = {"plans": {"digest"}}
-    if accounts:
-        ids["accounts"], columns["accounts"] = set(accounts), {"balance_msat"}
-    for (table, row_id), names in rows.items():
-        ids.setdefault(table, set()).add(row_id)
-        columns.setdefault(table, {"version"}).update(names)
-    return {table: Look(sorted(ids[table]), sorted(columns[table])) for table in sorted(ids)}
-
-
-def _state_of(found: Found) -> State:
-    state = State()
-    for table, rows in found.items():
-        if table == "plans":
-            state.plans = {key: row["digest"] for key, row in rows.items()}
-        elif table == "accounts":
-            state.balances = {Account(account): row["balance_msat"] for account, row in rows.items()}
-        else:
-            state.rows |= {(table, row_id): dict(row) for row_id, row in rows.items()}
-    return state
-
-
-def _writes(state: State, found: Found, now: int) -> list[Write]:
-    """Return what `state` adds to what was `found`, each table's rows in the order of their ids."""
-    plans = [(plan.key, plan.digest, now) for plan in sorted(state.applied, key=lambda plan: plan.key)]
-    writes = [Write("plans", ("id", "digest", "applied_at"), plans, new=True)]
-    known = found.get("accounts", {})
-    moved = sorted({account for entry in state.entries for account in (entry.transfer.debit, entry.transfer.credit)})
-    opened = [(account, state.balances[account], floor_msat(account)) for account in moved if account not in known]
-    writes.append(Write("accounts", ("id", "balance_msat", "floor_msat"), opened, new=True))
-    moved_on = [(account, state.balances[account]) for account in moved if account in known]
-    writes.append(Write("accounts", ("id", "balance_msat"), moved_on, new=False))
-    writes.append(
-        Write("transfers", _TRANSFER_COLUMNS, [_transfer_row(entry, now) for entry in state.entries], new=True)
-    )
-    changed: dict[tuple[str, tuple[str, ...], bool], list[tuple[Value, ...]]] = defaultdict(list)
-    for table, row_id in sorted(state.changed):
-        row, before = state.rows[table, row_id], found[table].get(row_id)
-        assert row is not None, f"{table} {row_id} was changed into nothing"
-        columns = tuple(name for name in row if before is None or name not in before or before[name] != row[name])
-        columns = columns if before is None else ("id", *columns)
-        changed[table, columns, before is None].append(tuple([row[name] for name in columns]))
-    writes += [Write(table, columns, rows, new) for (table, columns, new), rows in changed.items()]
-    return [write for write in writes if write.rows]
-
-
-_TRANSFER_COLUMNS = (
-    "id",
-    "plan",
-    "debit",
-    "credit",
-    "amount_msat",
-    "debit_after",
-    "credit_after",
-    "reason",
-    "created_at",
-)
-
-
-def _transfer_row(entry: Entry, now: int) -> tuple[Value, ...]:
-    """Return the values of `_TRANSFER_COLUMNS`."""
-    moved = entry.transfer
-    return (
-        entry.id,
-        entry.plan,
-        moved.debit,
-        moved.credit,
-        moved.amount_msat,
-        entry.debit_after,
-        entry.credit_after,
-        moved.reason,
-        now,
-    )
+        writes, self.numbers_left = writes_of(state, found, self.numbers, self._clock.now())
+        return writes
 
 
 async def invariants(reader: Reader) -> list[str]:
@@ -282,9 +211,9 @@ async def loose_ends(reader: Reader) -> list[str]:
 _BOOKED = """
 SELECT accounts.id, balance_msat, COALESCE(SUM(entry.amount), 0) AS booked
 FROM accounts LEFT JOIN (
-    SELECT credit AS account, amount_msat AS amount FROM transfers
-    UNION ALL SELECT debit, -amount_msat FROM transfers
-) AS entry ON entry.account = accounts.id
+    SELECT credit AS account, amount_msat AS amount FROM entries
+    UNION ALL SELECT debit, -amount_msat FROM entries
+) AS entry ON entry.account = accounts.number
 GROUP BY accounts.id, balance_msat HAVING balance_msat <> COALESCE(SUM(entry.amount), 0)
 """
 

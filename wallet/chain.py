@@ -6,6 +6,7 @@ move is what its bookkeeper noted once, and stays. Only outputs are ever credite
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -51,6 +52,29 @@ class ChainMove:
     account: str  # whose books: wallet, external, or a channel's id
 
 
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One output that a transaction of ours shall have."""
+
+    address: str
+    script: str  # what an output to that address says, in hex
+    amount_msat: Msat  # whole sats
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A transaction of ours that is complete but for its signatures, which do not change its id.
+
+    Whoever has the PSBT can let the node sign and send it again at any time: the same
+    coins, the same outputs, the same id. Its coins are reserved at the node meanwhile.
+    """
+
+    txid: str
+    psbt: str
+    inputs: tuple[str, ...]  # outpoints
+    fee_msat: Msat
+
+
 class Chain(Protocol):
     """A wallet on the chain. Every call raises Unavailable if the node does not answer, or not in time."""
 
@@ -68,4 +92,39 @@ class Chain(Protocol):
 
     async def chain_moves(self, *, after_index: int, limit: int) -> list[ChainMove]:
         """Return up to `limit` rows of the node's books above `after_index`, oldest first."""
+        ...
+
+    # Spending. Nothing leaves before `send`.
+
+    async def feerate(self) -> int:
+        """Return what a transaction must pay to be in a block within some hours, in sat per 1,000 units of weight."""
+        ...
+
+    async def is_own(self, address: str) -> bool:
+        """Tell whether an address is one of this wallet's."""
+        ...
+
+    async def prepare(self, payments: Sequence[Payment], *, feerate: int, confirmations: int) -> Prepared:
+        """Return one transaction with these outputs, out of coins that are so deep, at this feerate.
+
+        Rejected if there are too few such coins. What the node prepared is read and compared
+        with what was asked for. Unavailable leaves nothing but coins that the node reserves
+        for half a day.
+        """
+        ...
+
+    async def discard(self, txid: str) -> None:
+        """Free the coins of what was prepared and never sent; nothing happens if the node has forgotten it."""
+        ...
+
+    async def send(self, txid: str, psbt: str) -> str:
+        """Sign and broadcast what was prepared, as often as wanted: it is the same transaction each time.
+
+        Return '' or, for people, what the node said instead: that proves nothing. It raises nothing;
+        `heights` tells what became of it.
+        """
+        ...
+
+    async def heights(self, txids: Collection[str]) -> Mapping[str, int]:
+        """Return the height of the block each of these stands in, 0 for none; the unknown are left out."""
         ...

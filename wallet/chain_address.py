@@ -21,6 +21,7 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58_CHARACTERS = range(26, 36)
 _SEGWIT_CHARACTERS_MAX = 90  # BIP-173
 _CHECKSUM_WORDS = 6
+_BASE58_SCRIPTS = {"p2pkh": ("76a914", "88ac"), "p2sh": ("a914", "87")}  # before and after the hash
 _PROGRAM_BYTES = {0: {20: "p2wpkh", 32: "p2wsh"}, 1: {32: "p2tr"}}
 
 
@@ -33,6 +34,16 @@ class ChainAddress:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def script(self) -> str:
+        """Return in hex what an output to this address says; its length decides what the output costs."""
+        if self.form in _BASE58_SCRIPTS:
+            before, after = _BASE58_SCRIPTS[self.form]
+            return f"{before}{_octets(self.text)[1:-4].hex()}{after}"
+        words = [CHARSET.find(character) for character in self.text[self.text.rindex("1") + 1 :]]
+        program = bytes(convertbits(words[1:-_CHECKSUM_WORDS], 5, 8, False) or ())
+        return bytes([0x50 + words[0] if words[0] else 0, len(program)]).hex() + program.hex()
 
 
 def looks_like_chain_address(text: str) -> bool:
@@ -76,11 +87,7 @@ def _parse_segwit(bare: str, prefix: str, currency: str) -> ChainAddress:
 def _parse_base58(bare: str, currency: str) -> ChainAddress:
     if len(bare) not in _BASE58_CHARACTERS or not set(bare) <= set(_BASE58):
         raise Rejected("invalid", "not a bitcoin address", found=bare[:40])
-    number = 0
-    for character in bare:
-        number = number * 58 + _BASE58.index(character)
-    zeros = len(bare) - len(bare.lstrip("1"))
-    octets = bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    octets = _octets(bare)
     body, checksum = octets[:-4], octets[-4:]
     if hashlib.sha256(hashlib.sha256(body).digest()).digest()[:4] != checksum:
         raise Rejected("invalid", "address has a wrong checksum: copy it again", found=bare)
@@ -91,3 +98,11 @@ def _parse_base58(bare: str, currency: str) -> ChainAddress:
     if version not in ours:
         raise Rejected("invalid", "not a bitcoin address", found=bare)
     return ChainAddress(bare, ours[version])
+
+
+def _octets(bare: str) -> bytes:
+    number = 0
+    for character in bare:
+        number = number * 58 + _BASE58.index(character)
+    zeros = len(bare) - len(bare.lstrip("1"))
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")

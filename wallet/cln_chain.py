@@ -1,23 +1,33 @@
-"""The chain's port on Core Lightning. The comments name the recorded fact each line obeys."""
+"""The chain's port on Core Lightning: its wallet's addresses, outputs and blocks, and how it spends.
+
+The comments name the recorded fact each line obeys.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from relaybot.errors import Unavailable
-from wallet.chain import ChainMove, Output, OutputState
+from relaybot.errors import Rejected, Unavailable
+from wallet.chain import ChainMove, Output, OutputState, Payment, Prepared
 from wallet.cln_answers import AnyMsat, shaped
 from wallet.cln_calls import Lane, NodeError
-from wallet.money import Msat
+from wallet.money import MSAT_PER_SAT, Msat
+from wallet.transaction import read_unsigned
 
 _READERS = 4
 _READ_SECONDS = 30
 _WAIT_GRACE_SECONDS = 10
 _WAIT_TIMED_OUT = 2000
+_SENDERS = 2
+_SEND_SECONDS = 60
+_CANNOT_AFFORD = {301, 313}  # too few coins; enough, but for what the node keeps to end channels with
+_NOT_PREPARED = -32602
+_RESERVED_BLOCKS = 72  # as the node reserves by itself
 _Shape = TypeVar("_Shape")
 
 
@@ -56,6 +66,49 @@ class _ListChainMoves(msgspec.Struct):
     chainmoves: list[_Move]
 
 
+class _Address(msgspec.Struct):
+    keyidx: int
+
+
+class _ListAddresses(msgspec.Struct):
+    addresses: list[_Address]
+
+
+class _Rates(msgspec.Struct):
+    min_acceptable: int
+    opening: int | None = None  # the node's own choice for what is not urgent: about twelve blocks
+
+
+class _Feerates(msgspec.Struct):
+    perkw: _Rates
+
+
+class _TxPrepare(msgspec.Struct):
+    unsigned_tx: str
+    txid: str
+    psbt: str
+
+
+class _SignPsbt(msgspec.Struct):
+    signed_psbt: str
+
+
+class _Transaction(msgspec.Struct):
+    hash: str
+    blockheight: int
+    rawtx: str  # signed
+
+
+class _Sent(msgspec.Struct):
+    """The answer of the node's Bitcoin backend."""
+
+    success: bool
+
+
+class _ListTransactions(msgspec.Struct):
+    transactions: list[_Transaction]
+
+
 class CoreLightningChain:
     """The wallet of a Core Lightning node, or of what serves its JSON-RPC."""
 
@@ -63,10 +116,11 @@ class CoreLightningChain:
         """Prepare the threads; nothing is sent before the first call."""
         self._reads = Lane("chain", path=Path(socket_path), threads=_READERS)
         self._waits = Lane("block", path=Path(socket_path), threads=1)
+        self._sends = Lane("send", path=Path(socket_path), threads=_SENDERS)
 
     async def close(self) -> None:
         """End all calls and free their threads."""
-        for lane in (self._reads, self._waits):
+        for lane in (self._reads, self._waits, self._sends):
             lane.close()
 
     async def new_address(self) -> str:
@@ -106,6 +160,105 @@ class CoreLightningChain:
             )
             for row in answer.chainmoves
         ]
+
+    async def feerate(self) -> int:
+        """Return the node's feerate for opening a channel: nothing that is urgent. It is left out if nobody knows."""
+        rates = (await self._read("feerates", {"style": "perkw"}, _Feerates)).perkw
+        if rates.opening is None:
+            raise Unavailable("lightning node: no estimate of fees")
+        return max(rates.opening, rates.min_acceptable)
+
+    async def is_own(self, address: str) -> bool:
+        """Tell whether the wallet has made this address."""
+        return bool((await self._read("listaddresses", {"address": address}, _ListAddresses)).addresses)
+
+    async def prepare(self, payments: Sequence[Payment], *, feerate: int, confirmations: int) -> Prepared:
+        """Prepare a transaction. What it costs is what its coins hold less what it pays: the node does not say."""
+        asked = {
+            "outputs": [{payment.address: payment.amount_msat // MSAT_PER_SAT} for payment in payments],
+            "feerate": f"{feerate}perkw",
+            "minconf": confirmations,
+        }
+        try:
+            answer = await self._sends.call("txprepare", asked, limit_seconds=_SEND_SECONDS)
+        except NodeError as error:
+            if error.code in _CANNOT_AFFORD:
+                raise Rejected("invalid", "too few coins are free") from None
+            raise Unavailable(str(error)) from None
+        said = shaped("txprepare", answer, _TxPrepare)
+        prepared = await self._understood(said, payments)
+        if prepared is None:
+            await self.discard(said.txid)
+            raise Unavailable("lightning node: txprepare: another transaction than was asked for")
+        return prepared
+
+    async def _understood(self, said: _TxPrepare, payments: Sequence[Payment]) -> Prepared | None:
+        """Return what was prepared if it pays what was asked for, and at most one output of change beside it."""
+        try:
+            made = read_unsigned(said.unsigned_tx)
+        except Rejected:
+            return None
+        listed = await self._read("listfunds", {"spent": True}, _ListFunds)
+        coins = {f"{row.txid}:{row.output}": row.amount_msat for row in listed.outputs}
+        wanted = Counter((payment.amount_msat // MSAT_PER_SAT, payment.script) for payment in payments)
+        more = Counter(made.outputs) - wanted
+        is_whole = not wanted - Counter(made.outputs) and more.total() <= 1 and coins.keys() >= set(made.inputs)
+        if made.txid != said.txid or not is_whole:
+            return None
+        paid = sum(sat for sat, _ in made.outputs) * MSAT_PER_SAT
+        fee = sum(coins[outpoint] for outpoint in made.inputs) - paid
+        return Prepared(made.txid, said.psbt, made.inputs, Msat(fee))
+
+    async def discard(self, txid: str) -> None:
+        """Discard what was prepared; after its restart the node knows nothing of it, and the coins are free later."""
+        try:
+            await self._sends.call("txdiscard", {"txid": txid}, limit_seconds=_SEND_SECONDS)
+        except NodeError as error:
+            if error.code != _NOT_PREPARED:
+                raise Unavailable(str(error)) from None
+
+    async def send(self, txid: str, psbt: str) -> str:
+        """Send what was prepared; if the node has forgotten it, or sent it before, by PSBT: out of the same coins."""
+        try:
+            await self._sends.call("txsend", {"txid": txid}, limit_seconds=_SEND_SECONDS)
+        except NodeError as error:
+            if error.code != _NOT_PREPARED:
+                return str(error)
+        except Unavailable as error:
+            return str(error)
+        else:
+            return ""
+        try:
+            listed = (await self._transactions([txid])).get(txid)
+            if listed is None:
+                await self._send_psbt(psbt)
+            elif not await self._send_raw(listed.rawtx):
+                return "the node's Bitcoin backend refused it"
+        except (NodeError, Unavailable) as error:
+            return str(error)
+        return ""
+
+    async def _send_psbt(self, psbt: str) -> None:
+        # only reserved coins are signed for; ours may be, by this very transaction: hence not exclusive
+        reserved = {"psbt": psbt, "exclusive": False, "reserve": _RESERVED_BLOCKS}
+        await self._sends.call("reserveinputs", reserved, limit_seconds=_SEND_SECONDS)
+        answer = await self._sends.call("signpsbt", {"psbt": psbt}, limit_seconds=_SEND_SECONDS)
+        signed = shaped("signpsbt", answer, _SignPsbt).signed_psbt
+        await self._sends.call("sendpsbt", {"psbt": signed}, limit_seconds=_SEND_SECONDS)
+
+    async def _send_raw(self, raw: str) -> bool:
+        """Hand the backend what the node has signed: after a reorganisation the node itself calls its coins spent."""
+        asked = {"tx": raw, "allowhighfees": False}
+        answer = await self._sends.call("sendrawtransaction", asked, limit_seconds=_SEND_SECONDS)
+        return shaped("sendrawtransaction", answer, _Sent).success
+
+    async def heights(self, txids: Collection[str]) -> Mapping[str, int]:
+        """Return what listtransactions says of these: blockheight is 0 in the mempool, and after a reorganisation."""
+        return {txid: row.blockheight for txid, row in (await self._transactions(txids)).items()}
+
+    async def _transactions(self, txids: Collection[str]) -> Mapping[str, _Transaction]:
+        listed = await self._read("listtransactions", {}, _ListTransactions)
+        return {row.hash: row for row in listed.transactions if row.hash in txids}
 
     async def _read(self, method: str, params: Mapping[str, object], shape: type[_Shape]) -> _Shape:
         try:

@@ -23,6 +23,7 @@ from wallet.accounts import (
     hold,
     of,
 )
+from wallet.batch_rules import shares
 from wallet.ledger import Journal, Transfer
 from wallet.money import Msat
 
@@ -64,11 +65,10 @@ def plan_onchain_batch(outputs: Sequence[Output], *, fee_msat: Msat) -> Journal:
 
     What rounding up is over goes to `platform/fees`; what a reserve did not need goes back.
     """
-    whole = sum(output.weight for output in outputs)
     unpaid = fee_msat
     moves: list[tuple[Account, Account, Msat, str]] = []
-    for output in outputs:
-        charged = -(-fee_msat * output.weight // whole)
+    charges = shares(fee_msat, [output.weight for output in outputs])
+    for output, charged in zip(outputs, charges, strict=True):
         assert charged <= output.reserve_msat, f"{output.cause}: {charged} msat of fee, {output.reserve_msat} reserved"
         paid = min(charged, unpaid)
         unpaid = Msat(unpaid - paid)

@@ -125,10 +125,10 @@ class Answer:
 
 
 class Entry(NamedTuple):
-    """A transfer as it is written: with its place and the balances it left."""
+    """A transfer as it is written: with its place in its Plan, and the balances it left."""
 
-    id: str
     plan: str
+    place: int
     transfer: Transfer
     debit_after: int
     credit_after: int
@@ -207,7 +207,7 @@ def _book(state: State, balances: dict[Account, int], key: str, number: int, tra
     if debit_after < -MAX_MSAT or credit_after > MAX_MSAT:  # H4: what is added up must fit int64 too
         return Answer(Verdict.REFUSED, f"{key}/{number} leaves more than there is bitcoin on one account")
     balances[debit], balances[credit] = debit_after, credit_after
-    return Entry(f"{key}/{number}", key, transfer, debit_after, credit_after)
+    return Entry(key, number, transfer, debit_after, credit_after)
 
 
 def _changed_rows(state: State, changes: Iterable[Change]) -> dict[RowKey, dict[str, Value] | None] | Answer:

@@ -15,12 +15,19 @@ from relaybot.clock import Clock
 from relaybot.db.database import Row
 from wallet.book import Book
 from wallet.lightning import Lightning
+from wallet.money import Msat
 from wallet.opening import DAY_SECONDS, PayoutRules
 from wallet.payout_plans import scopes_of
 from wallet.states import PayoutKind
+from wallet.switches import RECONCILIATION, RESTORE
 
 log = structlog.get_logger()
 
+# Batches of transactions on the chain count from when they are gathered.
+_ON_THE_CHAIN = (
+    "SELECT COALESCE(SUM(amount_msat), 0) AS amount_msat FROM payouts"
+    " WHERE next_at IS NOT NULL AND rail = 'onchain' AND state = 'paying'"
+)
 _PAID_SINCE = (
     "SELECT COALESCE(SUM(paid_msat), 0) AS paid_msat FROM payouts WHERE state = 'paid' AND updated_at > :since"
 )
@@ -55,9 +62,9 @@ class Obstacles:
     async def switched_off(self, payout: Row) -> str | None:
         """Return what is paused of which this payout is a part, and why."""
         found = await self._book.database.rows_by_id("pauses", scopes_of(payout))
-        for scope, row in sorted(found.items()):
+        for _, row in sorted(found.items()):
             if row["state"] != "open":
-                return paused_words(scope, row["reason"])
+                return paused_words(row)
         return None
 
     async def before_asking(self, payout: Row) -> str | None:
@@ -85,10 +92,17 @@ class Obstacles:
             return "the day's limit of all payouts is reached: it goes on later"
         return None
 
+    async def room_today(self) -> Msat:
+        """Return what may go out yet within the day's limit for all users."""
+        return Msat(max(0, self._rules.day_msat_max - await self._paid_msat()))
+
     async def _look(self) -> _Room:
-        now = self._clock.now()
-        rows = await self._book.database.fetch(_PAID_SINCE, since=now - DAY_SECONDS)
-        return _Room(now, await self._lightning.spendable_msat(), int(rows[0]["paid_msat"]))
+        return _Room(self._clock.now(), await self._lightning.spendable_msat(), await self._paid_msat())
+
+    async def _paid_msat(self) -> int:
+        paid = await self._book.database.fetch(_PAID_SINCE, since=self._clock.now() - DAY_SECONDS)
+        on_their_way = await self._book.database.fetch(_ON_THE_CHAIN)
+        return int(paid[0]["paid_msat"]) + int(on_their_way[0]["amount_msat"])
 
 
 def closed_words(reason: str) -> str:
@@ -96,6 +110,9 @@ def closed_words(reason: str) -> str:
     return f"withdrawals are closed for you: {reason}" if reason else "withdrawals are closed for you: ask the operator"
 
 
-def paused_words(scope: str, reason: str) -> str:
-    """Return what is said of something that the operator has paused."""
+def paused_words(row: Row) -> str:
+    """Return what is said of something that is paused, a row of `pauses`."""
+    scope, reason = row["id"], row["reason"]
+    if row["paused_by"] in {RECONCILIATION, RESTORE}:
+        return f"paused while the books are checked ({scope})"
     return f"paused by the operator ({scope}): {reason}" if reason else f"paused by the operator ({scope})"

@@ -60,9 +60,13 @@ def reserve_msat(rules: PayoutRules, total: Msat) -> Msat:
 
 def whole_balance(rules: PayoutRules, balance: int) -> tuple[Msat, Msat]:
     """Return amount and reserve of a payout of all there is: whole sats, the reserve taken out of them (C3)."""
-    total = floor_to_sat(Msat(balance))
-    reserve = reserve_msat(rules, total)
-    return floor_to_sat(Msat(max(0, total - reserve))), reserve
+    reserve = reserve_msat(rules, floor_to_sat(Msat(balance)))
+    return whole_less(balance, reserve), reserve
+
+
+def whole_less(balance: int, reserve: Msat) -> Msat:
+    """Return the whole sats of `balance` that are left beside a reserve."""
+    return floor_to_sat(Msat(max(0, floor_to_sat(Msat(balance)) - reserve)))
 
 
 def cause_of(payout_id: str) -> str:
@@ -87,10 +91,9 @@ def check_limits(rules: PayoutRules, outflow: Outflow, amount: Msat) -> None:
         )
 
 
-def check_balance(rules: PayoutRules, balance: int, *, amount: Msat, reserve: Msat) -> None:
-    """Raise Rejected if `balance` does not cover amount and reserve, saying what it does cover."""
+def check_balance(balance: int, *, amount: Msat, reserve: Msat, most: Msat) -> None:
+    """Raise Rejected if `balance` does not cover amount and reserve, saying what it does cover: `most`."""
     if balance < amount + reserve:
-        most, _ = whole_balance(rules, balance)
         said = f"{format_sat(balance)}, {format_sat(reserve)} kept ready for the way: at most {format_sat(most)}"
         raise Rejected("invalid", f"you have {said} can be sent (withdraw all)")
 

@@ -14,10 +14,21 @@ import structlog
 from relaybot.clock import Clock
 from relaybot.errors import Unavailable
 from wallet.accounts import user
+from wallet.batch_rules import Quote
 from wallet.book import Book
 from wallet.ledger import Plan
 from wallet.money import Msat, floor_to_sat
-from wallet.opening import DAY_SECONDS, Outflow, PayoutRules, left_today, plan_looked, plan_opened, whole_balance
+from wallet.opening import (
+    DAY_SECONDS,
+    Outflow,
+    PayoutRules,
+    left_today,
+    plan_looked,
+    plan_opened,
+    whole_balance,
+    whole_less,
+)
+from wallet.states import Rail
 from wallet.switches import OPEN, RESTORED
 from wallet.targets import rail_of, targets_of
 
@@ -26,6 +37,7 @@ log = structlog.get_logger()
 CHECKS_MAX = 200  # users looked at in one round
 LATER_SECONDS = 3_600  # until the next look at somebody whose day's limit is reached
 
+AskQuote = Callable[[str], Awaitable[Quote]]  # (address): Unavailable if nobody knows what fees are now
 LookUp = Callable[[str], Awaitable[None]]  # (pubkey): ask the relays where this user wants to be paid
 
 _OUTFLOW = """
@@ -38,11 +50,12 @@ FROM payouts WHERE pubkey = :pubkey AND (next_at IS NOT NULL OR (created_at > :s
 class PayoutChecks:
     """Opens what is due; `open_due` is called by the service's loop."""
 
-    def __init__(self, book: Book, clock: Clock, rules: PayoutRules, *, look_up: LookUp) -> None:
+    def __init__(self, book: Book, clock: Clock, rules: PayoutRules, *, look_up: LookUp, quote: AskQuote) -> None:
         self._book = book
         self._clock = clock
         self._rules = rules
         self._look_up = look_up
+        self._quote = quote
 
     async def open_due(self) -> bool:
         """Open a payout for each user whose balance is due; tell whether more users are waiting for a look."""
@@ -54,32 +67,38 @@ class PayoutChecks:
             now=self._clock.now(),
             limit=CHECKS_MAX,
         )
+        failed = False
         for row in rows:
-            if not await targets_of(self._book, row["id"]):
-                try:
+            try:
+                if not await targets_of(self._book, row["id"]):
                     await self._look_up(row["id"])  # what is found comes in by the inbox, and asks for another look
-                except Unavailable as error:  # this one is looked at again in the next round; the others go on
-                    log.warning("target_not_looked_up", pubkey=row["id"], reason=str(error))
-                    continue
-            await self._book.decide(partial(self._decide_open, row["id"]))
-        return len(rows) == CHECKS_MAX
+                await self._book.decide(partial(self._decide_open, row["id"]))
+            except Unavailable as error:  # this one is looked at again in the next round; the others go on
+                log.warning("payout_not_opened", pubkey=row["id"], reason=str(error))
+                failed = True
+        return len(rows) == CHECKS_MAX and not failed
 
     async def _decide_open(self, pubkey: str) -> Plan | None:
         row = await self._book.row("users", pubkey)
         assert row is not None, f"no row of user {pubkey}"
         balance = await self._book.balance(user(pubkey))
-        amount, reserve = whole_balance(self._rules, balance)
         threshold = self._rules.threshold_msat if row["threshold_msat"] is None else row["threshold_msat"]
         targets = await targets_of(self._book, pubkey)
+        amount, reserve = whole_balance(self._rules, balance)
+        on_chain = await self._quote(targets[0]) if targets and rail_of(targets[0]) is Rail.ONCHAIN else None
+        if on_chain is not None:
+            amount, reserve = whole_less(balance, on_chain.reserve_msat), on_chain.reserve_msat
+            amount = amount if amount >= on_chain.minimum_msat else Msat(0)
         idle = balance < threshold or amount == 0 or not targets or row["withdrawals"] != "open"
         if idle or await self._has_open_payout(pubkey):
             return plan_looked(row)
         now = self._clock.now()
         cooled_at = row["target_since"] + self._rules.cooldown_seconds if row["target_since"] else 0
         left = floor_to_sat(left_today(self._rules, await outflow_of(self._book, pubkey, now)))
-        if cooled_at > now or not left:
-            return plan_looked(row, again_at=max(cooled_at, now + LATER_SECONDS if not left else 0))
         target, amount = targets[0], min(amount, left)
+        later = not left or (on_chain is not None and (on_chain.is_dear(amount) or amount < on_chain.minimum_msat))
+        if cooled_at > now or later:
+            return plan_looked(row, again_at=max(cooled_at, now + LATER_SECONDS if later else 0))
         return plan_opened(row, target, rail=rail_of(target), amount=amount, reserve=reserve, now=now)
 
     async def _has_open_payout(self, pubkey: str) -> bool:

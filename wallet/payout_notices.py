@@ -45,6 +45,18 @@ def notice_of(payout: Row, plan: Plan) -> Notice | None:
             return None
 
 
+def sent_notice(payout: Row, txid: str) -> Notice:
+    """Return what is said when a transaction on the chain is in the world."""
+    text = f"Sent: {_what(payout)}, in transaction {txid}. You are told when it is confirmed."
+    return Notice(payout["pubkey"], text, _is_asked(payout))
+
+
+def confirmed_notice(payout: Row, fee_msat: int, txid: str) -> Notice:
+    """Return what is said when a transaction lies deep enough."""
+    text = f"Paid: {_what(payout)}, confirmed in transaction {txid}. Its part of the fee was {format_sat(fee_msat)}."
+    return Notice(payout["pubkey"], text, _is_asked(payout))
+
+
 def stuck_notice(payout: Row) -> Notice:
     """Return what is said when a payment was sent long ago and its end is not known."""
     text = (

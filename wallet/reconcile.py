@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from relaybot.db.database import Reader
 from relaybot.errors import Rejected
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, NODE_ONCHAIN
-from wallet.book import Book
+from wallet.book import Book, on_accounts
 from wallet.chain import Chain
 from wallet.feed import Difference, Feed, Sums, differences, left_by_rule, opening_journal, rule_journals
 from wallet.ledger import Change, Insert, Journal, Plan, Transfer, Update, Values, Verdict
@@ -24,18 +24,23 @@ PAGE = 1_000  # movements asked for at a time
 COUNTER = "node/rules"  # the row of `cursors` that whatever is booked by rule raises
 OPENED_CHANNELS, OPENED_COINS = "node/opening/channels", "node/opening/coins"  # what was there at our first look
 
-_LEGS = """
+_LEGS = f"""
 SELECT plan,
     SUM(CASE WHEN debit = :lightning THEN amount_msat WHEN credit = :lightning THEN -amount_msat ELSE 0 END)
         AS channels,
     SUM(CASE WHEN debit = :onchain THEN amount_msat WHEN credit = :onchain THEN -amount_msat ELSE 0 END) AS coins
-FROM transfers WHERE (debit > 'hold/job0' AND debit IN (:lightning, :onchain)) OR credit IN (:lightning, :onchain)
-GROUP BY plan
-"""
+FROM transfers WHERE {on_accounts("lightning", "onchain")} GROUP BY plan
+"""  # noqa: S608  our own names
 
+
+_KNOWN = "SELECT payment_hash FROM invoices UNION ALL SELECT id FROM attempts"
 
 # Users' deposits that stand in the node's moves, which are never taken back, and not, or no more, in the book.
 _NOT_BOOKED = "SELECT id, amount_msat FROM deposits WHERE state IN ('pending', 'lost', 'reversed')"
+
+
+# Transactions of ours that are booked when they are deep enough: the node notes them when they are in a block.
+_ON_THEIR_WAY = "SELECT txid FROM batches WHERE state = 'sent'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ async def reconcile(reader: Reader, lightning: Lightning, chain: Chain | None = 
     feed = await _feed(reader, lightning, chain)
     booked = await _booked(reader, coins=chain is not None)
     unbooked = {key: str(left) for key, left in left_by_rule(feed, booked).items()}
-    return Reconciliation(differences(feed, booked), unbooked)
+    on_their_way = {row["txid"] for row in await reader.fetch(_ON_THEIR_WAY)}
+    found = tuple(one for one in differences(feed, booked) if one.key not in on_their_way)
+    return Reconciliation(found, unbooked)
 
 
 async def book_by_rule(book: Book, lightning: Lightning, chain: Chain) -> list[str]:
@@ -96,15 +103,21 @@ async def own_difference(book: Book, lightning: Lightning, chain: Chain, key: st
 
 
 async def _opening(book: Book, lightning: Lightning, chain: Chain) -> Plan:
-    """Return the first look: everything so far is the operator's, unless our own money has moved already."""
+    """Return the first look: everything so far is the operator's, unless money of our users' has moved already."""
     feed, changes = Feed(), list[Change]()
-    async with book.database.snapshot() as reader:
-        booked = await _booked(reader, coins=True)
-    last_channel, last_coin = (0, 0) if booked else await _read_all(feed, lightning, chain)
+    last_channel, last_coin = await _read_all(feed, lightning, chain)
+    async with book.database.snapshot() as reader:  # after the node: what came meanwhile has an invoice by now
+        is_first = not await _booked(reader, coins=True) and not await _known(reader, feed)
     for row_id, value in ((COUNTER, 0), (OPENED_CHANNELS, last_channel), (OPENED_COINS, last_coin)):
-        changes.append(Insert("cursors", row_id, {"value": value}))
-    journal = opening_journal(feed.total()) if not booked else Journal()
+        changes.append(Insert("cursors", row_id, {"value": value if is_first else 0}))
+    journal = opening_journal(feed.total()) if is_first else Journal()
     return journal.plan("node/opening", *changes)
+
+
+async def _known(reader: Reader, feed: Feed) -> bool:
+    """Tell whether the node moved for an invoice of ours, or an attempt to pay, that is not booked yet."""
+    found = await reader.fetch(_KNOWN)
+    return any(row["payment_hash"] in feed.groups for row in found)
 
 
 async def _feed(reader: Reader, lightning: Lightning, chain: Chain | None) -> Feed:

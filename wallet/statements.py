@@ -24,12 +24,17 @@ SELECT 'payout', id, amount_msat + reserve_msat, state, created_at FROM payouts
 WHERE pubkey = :pubkey AND next_at IS NOT NULL
 ORDER BY created_at, id
 """
-# Each account is read by its own index, newest first, and no further than is shown. No user's account is a job's
-# escrow, whose debits stand in no index (0009_leaner_debits.sql).
+# Each account is read by its own indexes, newest first, and no further than is shown.
 _ONE_SIDE = """
-SELECT * FROM (SELECT seq, id, plan, {side} AS account, {other} AS other, {sign}amount_msat AS amount_msat,
-    {side}_after AS balance_msat, reason, created_at
-FROM transfers WHERE {side} = :{name} AND {side} > 'hold/job0' AND seq < :before ORDER BY seq DESC LIMIT :limit)
+SELECT * FROM (SELECT seq, {sign} AS sign FROM entries
+WHERE {side} = (SELECT number FROM accounts WHERE id = :{name}) AND seq < :before ORDER BY seq DESC LIMIT :limit)
+"""
+_HISTORY = """
+SELECT transfers.seq, id, plan, CASE sign WHEN 1 THEN credit ELSE debit END AS account,
+    CASE sign WHEN 1 THEN debit ELSE credit END AS other, sign * amount_msat AS amount_msat,
+    CASE sign WHEN 1 THEN credit_after ELSE debit_after END AS balance_msat, reason, created_at
+FROM (SELECT * FROM ({sides}) AS side ORDER BY seq DESC, sign LIMIT :limit) AS newest
+JOIN transfers ON transfers.seq = newest.seq ORDER BY transfers.seq DESC, sign
 """
 
 
@@ -103,9 +108,9 @@ def history_sql(owner: Owner) -> tuple[str, dict[str, str]]:
     """Return the query for the newest entries on all accounts of `owner`, and the accounts it names."""
     names = [cls.value for cls in Class] + ([] if owner.startswith("org/") else ["maturing", "owed"])
     sides = [
-        _ONE_SIDE.format(side=side, other=other, sign=sign, name=name)
+        _ONE_SIDE.format(side=side, sign=sign, name=name)
         for name in names
-        for side, other, sign in (("debit", "credit", "-"), ("credit", "debit", ""))
+        for side, sign in (("debit", -1), ("credit", 1))
     ]
-    sql = " UNION ALL ".join(sides) + " ORDER BY seq DESC, amount_msat LIMIT :limit"
+    sql = _HISTORY.format(sides=" UNION ALL ".join(sides))
     return sql, {name: f"{owner}/{name}" for name in names}

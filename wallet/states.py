@@ -1,4 +1,4 @@
-"""The lives of a payout, of its attempts, and of a card payment, as tables."""
+"""The lives of a payout, of its attempts and batches, of a deposit and of a card payment, as tables."""
 
 from __future__ import annotations
 
@@ -55,6 +55,27 @@ class AttemptStep(Enum):
     SEND = "send"
     PAY = "pay"
     FAIL = "fail"
+
+
+class BatchState(Enum):
+    """Where a batch of payments on the chain stands: one transaction, of which there is never a second version."""
+
+    GATHERED = "gathered"  # who is in it is stored; nothing is prepared
+    PREPARED = "prepared"  # the transaction is stored, unsigned; it was certainly not broadcast
+    SENT = "sent"  # stored before the call: from here on it may be in the world
+    CONFIRMED = "confirmed"  # deep enough: booked
+    BURIED = "buried"  # so deep that nothing undoes it
+    DISCARDED = "discarded"  # nobody is left in it, or it was not sent in time
+
+
+class BatchStep(Enum):
+    """What can happen to a batch."""
+
+    PREPARE = "prepare"
+    SEND = "send"
+    CONFIRM = "confirm"
+    BURY = "bury"
+    DISCARD = "discard"
 
 
 class DepositState(Enum):
@@ -131,6 +152,18 @@ ATTEMPT = Lifecycle(
         (AttemptState.PREPARED, AttemptStep.FAIL): AttemptState.FAILED,
         (AttemptState.SENT, AttemptStep.PAY): AttemptState.PAID,
         (AttemptState.SENT, AttemptStep.FAIL): AttemptState.FAILED,
+    },
+)
+
+BATCH = Lifecycle(
+    "batch",
+    {
+        (BatchState.GATHERED, BatchStep.PREPARE): BatchState.PREPARED,
+        (BatchState.GATHERED, BatchStep.DISCARD): BatchState.DISCARDED,
+        (BatchState.PREPARED, BatchStep.SEND): BatchState.SENT,
+        (BatchState.PREPARED, BatchStep.DISCARD): BatchState.DISCARDED,
+        (BatchState.SENT, BatchStep.CONFIRM): BatchState.CONFIRMED,
+        (BatchState.CONFIRMED, BatchStep.BURY): BatchState.BURIED,
     },
 )
 

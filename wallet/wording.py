@@ -43,6 +43,8 @@ _TAKEN_BACK = {
 def told(*, plan: str, account: Account, other: Account, reason: str) -> str:
     """Say why money came to or left `account`; `other` is where it came from or went."""
     cause = cause_in_words(plan)
+    if reason == "fee" and NODE_ONCHAIN in {account, other}:
+        return _HELD["fee rounded up"]
     if reason in _HELD:
         return _HELD[reason].format(cause=cause)
     word, _, rest = reason.partition(":")

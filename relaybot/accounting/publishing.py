@@ -30,7 +30,7 @@ Cells = dict[CellName, Counter[str]]
 
 TIPS: CellName = ("tips", "given")
 ONCHAIN: CellName = ("in", "onchain")
-_GIFTS = "hold/zap/"
+_GIFTS, _ESCROW = "hold/zap/", "hold/payout/"
 _GIVERS = "whoever gives"  # counts as one account: a giver's key may be made for one gift alone
 
 # A day ends with the first transfer of a later one: clocks may jump, and two processes' may differ, but none is missed.
@@ -90,9 +90,10 @@ async def read_cells(reader: Reader, *, after_seq: int, end: int) -> tuple[Cells
     """Return whose money moved in which cell by the transfers after `after_seq` and before `end`, and the last seq."""
     rows = await reader.fetch(_NEW_TRANSFERS, last=after_seq, end=end, no_later=2**63 - 1)
     jobs = await reader.rows_by_id("jobs", {_job_of(row) for row in rows if _is_capture(row)})
+    payouts = await reader.rows_by_id("payouts", {_payout_of(row) for row in rows if _is_paid_out(row)})
     cells: Cells = defaultdict(Counter)
     for row in rows:
-        for cell, account, amount in _contributions(row, jobs):
+        for cell, account, amount in [*_contributions(row, jobs), *_paid_out(row, payouts)]:
             cells[cell][account] += amount
     cells[ONCHAIN] = +cells[ONCHAIN]  # what came on an earlier day and was taken back on this one is not subtracted
     for job in jobs.values():
@@ -108,9 +109,6 @@ def _contributions(row: Row, jobs: dict[str, Row]) -> list[tuple[CellName, str, 
         return _over_lightning(payee, amount, row["reason"])
     if payer.startswith(_GIFTS) and owner(payee) is not None:
         return [(TIPS, str(owner(payee)), amount)]
-    if payee == NODE_LIGHTNING and payer.startswith("hold/payout/"):
-        cell: CellName = ("fees", "routing") if row["reason"] == "fee" else ("out", "lightning")
-        return [(cell, payer.split("/")[2], amount)]
     if _is_capture(row) and ":" in row["reason"]:
         customer = jobs[_job_of(row)]["customer"]
         role = row["reason"].partition(":")[0]
@@ -126,6 +124,25 @@ def _over_lightning(payee: Account, amount: int, reason: str) -> list[tuple[Cell
     if payee.startswith(_GIFTS) or reason == "donation":
         return [(("in", "lightning"), _GIVERS, amount)]
     return []
+
+
+def _paid_out(row: Row, payouts: dict[str, Row]) -> list[tuple[CellName, str, int]]:
+    """Return what left for somebody, counted by whose balance it was, however often they withdrew."""
+    if not _is_paid_out(row):
+        return []
+    chain, fee = row["credit"] == NODE_ONCHAIN, row["reason"] == "fee"
+    cell: CellName = (
+        ("fees", "onchain" if chain else "routing") if fee else ("out", "onchain" if chain else "lightning")
+    )
+    return [(cell, payouts[_payout_of(row)]["pubkey"], row["amount_msat"])]
+
+
+def _is_paid_out(row: Row) -> bool:
+    return bool(row["debit"].startswith(_ESCROW) and row["credit"] in {NODE_LIGHTNING, NODE_ONCHAIN})
+
+
+def _payout_of(row: Row) -> str:
+    return str(row["debit"].removeprefix(_ESCROW).removesuffix("/sats"))
 
 
 def _on_chain(payer: Account, payee: Account, amount: int) -> list[tuple[CellName, str, int]]:

@@ -32,6 +32,7 @@ from relaybot.keyring import read_key
 from relaybot.nostr import nip19
 from relaybot.operator import opening
 from relaybot.simulator.network import Running, run_node
+from relaybot.worker.model import ModelServer
 from relaybot.worker.node import run_worker
 from relaybot.worker.settings import WorkerSettings
 from relaybot.workings import Role
@@ -109,6 +110,13 @@ def node(data: Path, port: int, *, as_json: bool) -> None:
 @click.option("--key", "key_file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Your nsec.")
 @click.option("--kind", "kinds", type=click.IntRange(5000, 5999), multiple=True, default=(5050,), show_default=True)
 @click.option("--command", "command", help="The program that does the work: JSON in, result out. Never a shell.")
+@click.option(
+    "--openai", "openai_url", help="Or the base URL of an OpenAI-compatible server: http://127.0.0.1:8080/v1."
+)
+@click.option("--model", help="The model there.")
+@click.option(
+    "--openai-key", "openai_key", type=click.Path(path_type=Path, dir_okay=False), help="A file with its key."
+)
 @click.option("--demo-work", is_flag=True, help="Do the demonstration's work instead.")
 @click.option("--name", default="workerbee", show_default=True)
 @click.option("--lud16", help="The Lightning Address that is paid.")
@@ -119,8 +127,8 @@ def worker(**options: Any) -> None:
 
     Example: relaybot worker --relay ws://127.0.0.1:7447 --service npub1… --key worker.nsec --command ./work.py
     """
-    if bool(options["command"]) == options["demo_work"]:
-        raise click.UsageError("give exactly one of --command and --demo-work")
+    if [bool(options["command"]), bool(options["openai_url"]), options["demo_work"]].count(True) != 1:
+        raise click.UsageError("give exactly one of --command, --openai and --demo-work")
     configure_logging("info", "console")
     keypair = read_key(options["key_file"], "--key")
     click.echo(f"node     {nip19.encode_npub(keypair.pubkey)}  (the service must list it in workers.allowed)", err=True)
@@ -130,6 +138,7 @@ def worker(**options: Any) -> None:
         kinds=frozenset(options["kinds"]),
         keypair=keypair,
         command=tuple(shlex.split(options["command"])) if options["command"] else None,
+        model=_model_server(options["openai_url"], options["model"], options["openai_key"]),
         work=resolve_issue if options["demo_work"] else None,
         concurrency=options["concurrency"],
         name=options["name"],
@@ -137,6 +146,19 @@ def worker(**options: Any) -> None:
         state_dir=options["state"],
     )
     run_until_signal(run_worker(settings, clock=SystemClock(), chance=secrets.token_bytes, jitter=random.random))
+
+
+def _model_server(url: str | None, model: str | None, key_file: Path | None) -> ModelServer | None:
+    if url is None:
+        return None
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError("--openai is an http:// or https:// URL")
+    if not model:
+        raise click.UsageError("--openai needs a --model")
+    try:
+        return ModelServer(url, model, key_file.read_text().strip() if key_file is not None else None)
+    except OSError as error:
+        raise click.UsageError(f"--openai-key cannot be read: {error.strerror}") from None
 
 
 @click.command()

@@ -61,6 +61,20 @@ def payouts_list(limit: int, config_path: Path, *, unfinished: bool, stuck: bool
     show(finish(asked), "payouts", as_json=as_json)
 
 
+@payouts.command("batches")
+@click.option("--unfinished", is_flag=True, help="Only those that may still move.")
+@click.option("--limit", default=50, show_default=True)
+@config_option
+@json_option
+def payouts_batches(limit: int, config_path: Path, *, unfinished: bool, as_json: bool) -> None:
+    """List the newest transactions on the chain, each of which pays many: its id, fee and block.
+
+    Example: relaybot payouts batches --unfinished
+    """
+    asked = listing.list_batches(load(config_path), limit, unfinished=unfinished)
+    show(finish(asked), "batches", as_json=as_json)
+
+
 @payouts.command("retry")
 @click.argument("payout_id")
 @config_option

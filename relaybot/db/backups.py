@@ -1,7 +1,8 @@
-"""A copy of the book while it is written to, and a book made of a copy. A copy is one SQLite file, whatever the book is.
+"""A copy of the book while it is written to, and a book made of a copy.
 
-The schema is the same in both dialects, so a PostgreSQL book is read in one REPEATABLE READ
-snapshot and written to such a file, and the file's rows are loaded into an empty database.
+A copy is one SQLite file, whatever the book is. The schema is the same in both dialects, so a
+PostgreSQL book is read in one REPEATABLE READ snapshot and written to such a file, and the
+file's rows are loaded into an empty database.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ from relaybot.probe import no_probe
 
 ROWS = 2_000  # written at a time
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('migrations') ORDER BY name"
-_NEXT_SEQ = (
-    "SELECT setval(pg_get_serial_sequence('transfers', 'seq'), (SELECT COALESCE(MAX(seq), 0) + 1 FROM transfers), false)"
-)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -99,7 +97,6 @@ async def load(source: Path, url: str, migrations: Sequence[Migration], now: int
                     rows = copy.execute(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608  our own names
                     await connection.execute(f"DELETE FROM {table}")  # noqa: S608  our own names
                     await connection.copy_records_to_table(table, records=rows, columns=columns)
-                await connection.execute(_NEXT_SEQ)
         finally:
             await connection.close()
 

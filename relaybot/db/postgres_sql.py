@@ -21,6 +21,7 @@ _DIALECT = (
     (re.compile(r"\bINTEGER\b"), "BIGINT"),  # ours are 64 bits wide
     (re.compile(r"\bTEXT\b"), 'TEXT COLLATE "C"'),  # ordered by bytes in every database
     (re.compile(r"\bWITHOUT ROWID\b"), ""),
+    (re.compile(r"^-- postgresql: ", re.MULTILINE), ""),  # a statement that SQLite needs not: to it, it is a comment
 )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 
 from relaybot.nostr.nip90 import JobRequest
-from relaybot.worker.work import WorkFailed
+from relaybot.worker.work import Done, Say, WorkFailed
 
 FAIL_WORDS = "please fail"  # in an input: the story needs a job that cannot be done
 _TITLE_CHARACTERS_MAX = 80
 
 
-async def resolve_issue(job: JobRequest) -> str:
+async def resolve_issue(job: JobRequest, _say: Say) -> Done:
     """Return a pull request's description for the issue in the first input; WorkFailed if an input asks for it."""
     if not job.inputs:
         raise WorkFailed("no issue given")
@@ -23,4 +23,4 @@ async def resolve_issue(job: JobRequest) -> str:
     issue = " ".join(job.inputs[0].data.split())[:_TITLE_CHARACTERS_MAX]
     digest = hashlib.sha256("\n".join(one.data for one in job.inputs).encode()).digest()
     number, lines = int.from_bytes(digest[:2], "big") % 900 + 100, digest[2] % 40 + 3
-    return f"Resolved: {issue}\n\nPull request #{number} is open: {lines} lines changed, all checks passed."
+    return Done(f"Resolved: {issue}\n\nPull request #{number} is open: {lines} lines changed, all checks passed.")

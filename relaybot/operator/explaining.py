@@ -18,17 +18,11 @@ from relaybot.operator.opening import Answer, opened
 from splits.resolved import ResolvedSplit
 from splits.wording import rule_in_words
 from wallet.accounts import Account, Class, owner
-from wallet.book import transfers_of
+from wallet.book import on_accounts, transfers_of
 from wallet.money import format_sat
 from wallet.wording import class_in_words, told
 
-# What leaves a job's escrow stands in no index of debits: the job's own Plans do it (0009_leaner_debits.sql).
-_OF_ESCROW = """
-SELECT * FROM transfers
-WHERE credit IN (:sats, :card, :promo) OR (debit > 'hold/job0' AND debit IN (:sats, :card, :promo))
-UNION SELECT * FROM transfers WHERE id > :first AND id < :behind AND debit IN (:sats, :card, :promo)
-ORDER BY seq
-"""
+_OF_ESCROW = f"SELECT * FROM transfers WHERE {on_accounts('sats', 'card', 'promo')} ORDER BY seq"  # noqa: S608  our own names
 _ATTEMPTS = "SELECT id, number, state, reason, sent_at, expires_at FROM attempts WHERE payout = :id ORDER BY number"
 _CLASS_WORDS = {
     "card": "card money",
@@ -62,7 +56,7 @@ async def explain(config: Config, what: str) -> Answer:
             return await _job(reader, job, names)
         if payout := (await reader.rows_by_id("payouts", [payout_id])).get(payout_id):
             return await _payout(reader, payout, names)
-        found = await reader.fetch("SELECT * FROM transfers WHERE id = :id", id=what)
+        found = [row for row in await transfers_of(reader, what.rpartition("/")[0]) if row["id"] == what]
         if not found:
             raise Rejected("invalid", "no transfer, job or payout has this id", found=what[:80])
         return await _transfer(reader, found[0], names)
@@ -86,9 +80,7 @@ async def _transfer(reader: Reader, row: Row, names: _Names) -> Answer:
 
 async def _of_escrow(reader: Reader, cause: str) -> Sequence[Row]:
     escrows = {cls.value: f"hold/{cause}/{cls.value}" for cls in Class}
-    return await reader.fetch(
-        _OF_ESCROW, **escrows, first=f"{cause}/", behind=f"{cause}0"
-    )  # 0: the sign after the slash
+    return await reader.fetch(_OF_ESCROW, **escrows)
 
 
 async def _job(reader: Reader, job: Row, names: _Names) -> Answer:

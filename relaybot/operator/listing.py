@@ -14,9 +14,15 @@ _JOBS = (
     " ORDER BY created_at DESC LIMIT :limit"
 )
 _PAYOUTS = (
-    "SELECT id, pubkey, state, amount_msat, reserve_msat, paid_msat, fee_msat, target, attempts, reason, created_at"
+    "SELECT id, pubkey, rail, state, amount_msat, reserve_msat, paid_msat, fee_msat, target, attempts, reason,"
+    " created_at, (SELECT txid FROM batches WHERE batches.id = payouts.attempt AND payouts.rail = 'onchain') AS txid"
     " FROM payouts ORDER BY created_at DESC LIMIT :limit"
 )
+_BATCHES = (
+    "SELECT id, state, txid, outputs, amount_msat, fee_msat, height, needs, reason, sent_at, created_at FROM batches"
+    " ORDER BY created_at DESC, id LIMIT :limit"
+)
+_OPEN_BATCHES = _BATCHES.replace(" ORDER BY", " WHERE state NOT IN ('buried', 'discarded') ORDER BY")
 _EARNED = (
     "SELECT COALESCE(SUM(amount_msat), 0) AS earned_msat FROM transfers"
     " WHERE credit = :account AND plan LIKE 'job/%/capture' AND reason LIKE '%:%'"
@@ -35,6 +41,12 @@ async def list_payouts(config: Config, limit: int, *, unfinished: bool) -> Seque
     """Return the newest payouts, or only those that are not finished."""
     async with opened(config) as book:
         return [dict(row) for row in await book.database.fetch(_OPEN_PAYOUTS if unfinished else _PAYOUTS, limit=limit)]
+
+
+async def list_batches(config: Config, limit: int, *, unfinished: bool) -> Sequence[Answer]:
+    """Return the newest transactions that pay several people on the chain, or only those that may still move."""
+    async with opened(config) as book:
+        return [dict(row) for row in await book.database.fetch(_OPEN_BATCHES if unfinished else _BATCHES, limit=limit)]
 
 
 async def balance(config: Config, account: Account) -> int:

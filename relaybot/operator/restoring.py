@@ -24,7 +24,7 @@ from relaybot.operator.checking import node_of
 from relaybot.operator.opening import Answer, opened
 from wallet.book import Book, running
 from wallet.chain import Chain
-from wallet.ledger import Plan, Put
+from wallet.ledger import Plan, Put, Values
 from wallet.lightning import Lightning
 from wallet.reconcile import book_by_rule, reconcile
 from wallet.switches import OPEN, PAUSED, RESTORE, RESTORED, plan_resume
@@ -35,7 +35,7 @@ _INVOICES = "SELECT payment_hash FROM invoices"
 
 async def backup(config: Config, target: Path) -> Answer:
     """Write the book as it is at this moment to a new file. Rejected if there is no book, or already such a file."""
-    if target.exists():
+    if await asyncio.to_thread(target.exists):
         raise Rejected("invalid", "there is a file of this name already", found=str(target))
     growing = target.with_name(f"{target.name}.part")
     growing.unlink(missing_ok=True)
@@ -57,7 +57,7 @@ async def backup(config: Config, target: Path) -> Answer:
 
 async def restore(config: Config, source: Path) -> Answer:
     """Make the book out of a backup, with all that goes out closed. Rejected if there is a book already."""
-    if not source.exists():
+    if not await asyncio.to_thread(source.exists):
         raise Rejected("invalid", "there is no such file", found=str(source))
     where = config.database
     if isinstance(where, Path):
@@ -97,8 +97,13 @@ async def _close(fresh: Path) -> None:
         async with running(Book(database, clock)) as book:
             row = await book.row("pauses", RESTORED)
             assert row is not None, "no switch of a restore"
-            closed = {"state": PAUSED, "reason": "the books are compared", "paused_by": RESTORE, "since": clock.now()}
-            plan = Plan(f"pauses/{RESTORED}/closed/{row['version']}", changes=(Put("pauses", RESTORED, closed),))
+            closed: Values = {
+                "state": PAUSED,
+                "reason": "the books are compared",
+                "paused_by": RESTORE,
+                "since": clock.now(),
+            }
+            plan = Plan(f"pauses/{RESTORED}/{row['version']}", changes=(Put("pauses", RESTORED, closed),))
             assert (await book.apply(plan)).done, "the switch of a restore was not closed"
     finally:
         await database.close()

@@ -15,6 +15,7 @@ from relaybot.errors import Rejected
 from relaybot.keyring import Keyring
 from relaybot.operator.opening import Answer, opened
 from relaybot.workings import build_bot
+from wallet.batch_rules import STUCK_SECONDS
 from wallet.book import Book
 from wallet.cln import CoreLightning
 from wallet.cln_chain import CoreLightningChain
@@ -23,7 +24,7 @@ from wallet.lightning import Lightning, PaymentState
 from wallet.payout_notices import Notice
 from wallet.payout_plans import plan_given_up, plan_retried
 from wallet.payouts import ORPHAN
-from wallet.states import AttemptState
+from wallet.states import AttemptState, PayoutState, Rail
 from wallet.switches import CLOSED, OPEN, OPERATOR, SCOPES, plan_pause, plan_resume, plan_withdrawals
 
 log = structlog.get_logger()
@@ -34,6 +35,12 @@ SELECT payouts.id, payouts.pubkey, payouts.kind, payouts.amount_msat, payouts.ta
 FROM attempts JOIN payouts ON payouts.id = attempts.payout
 WHERE (attempts.state = 'sent' AND attempts.sent_at <= :before) OR attempts.doubt = 'paid'
 ORDER BY attempts.sent_at
+"""
+
+
+_STUCK_BATCHES = """
+SELECT id, txid, outputs, amount_msat, fee_msat, created_at FROM batches
+WHERE state = 'sent' AND height = 0 AND created_at <= :before ORDER BY created_at
 """
 
 
@@ -79,7 +86,21 @@ async def stuck_payouts(config: Config) -> Sequence[Answer]:
     now = SystemClock().now()
     async with opened(config) as book:
         rows = await book.database.fetch(_STUCK, before=now - config.payouts.stuck_seconds)
-    return [_stuck(row, now) for row in rows]
+        batches = await book.database.fetch(_STUCK_BATCHES, before=now - STUCK_SECONDS)
+    return [*(_stuck(row, now) for row in rows), *(_stuck_batch(row, now) for row in batches)]
+
+
+def _stuck_batch(row: Row, now: int) -> Answer:
+    return {
+        "id": f"batch {row['id']}",
+        "kind": "batch",
+        "amount_msat": row["amount_msat"],
+        "target": f"{row['outputs']} payments",
+        "payment_hash": row["txid"],
+        "reason": "in no block",
+        "age_seconds": now - row["created_at"],
+        "what_to_do": "it pays too little to be mined now: wait (it is sent again by itself)",
+    }
 
 
 def _stuck(row: Row, now: int) -> Answer:
@@ -122,6 +143,10 @@ async def give_up(config: Config, payout_id: str, *, checked: bool) -> Answer:
 
 async def _decide_give_up(book: Book, node: Lightning, payout_id: str, *, checked: bool) -> Plan:
     payout = await _payout(book, payout_id)
+    if payout["rail"] == Rail.ONCHAIN.value and payout["state"] == PayoutState.PAYING.value:
+        raise Rejected(
+            "invalid", "it is in a transaction, of which there is one version only: it is sent until it is confirmed"
+        )
     attempt = await book.row("attempts", payout["attempt"]) if payout["attempt"] else None
     sent = attempt is not None and AttemptState(attempt["state"]) is AttemptState.SENT
     if attempt is not None and sent:

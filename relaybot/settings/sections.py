@@ -66,7 +66,7 @@ class LightningSettings(Written):
 
 
 class Onchain(Written):
-    """Deposits on the chain: when they count, how small they may be, how long they are watched."""
+    """Bitcoin on the chain: when deposits count and how long they are watched; when and how payments are sent."""
 
     enabled: bool = True
     confirmations: Confirmations = (
@@ -78,6 +78,12 @@ class Onchain(Written):
     deposit_fee: Amount | None = None  # taken off each deposit, for what it costs to spend it
     watch_blocks: Annotated[int, Field(ge=6, le=1_000)] = 100  # a coinbase cannot be spent before: nobody goes deeper
     poll_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60  # between two looks, if no block comes
+    batch_seconds: Annotated[int, Field(ge=0, le=604_800)] = 3_600  # payments are gathered: one transaction costs less
+    batch_outputs_max: Annotated[int, Field(ge=1, le=1_000)] = 100  # in one transaction; this many go at once
+    payout_minimum: Annotated[Amount, Field(ge=from_sat(546))] = from_sat(10_000)  # 546 sat: less is dust to nodes
+    payout_fee_percent_max: Percent = Millionths(50_000)  # 5 %: else what goes out by itself waits for lower fees
+    spend_confirmations: Annotated[int, Field(ge=1, le=100)] = 6  # an undone deposit must not undo others' payments
+    withdrawal_seconds: Seconds = 86_400  # a withdrawal waits for its transaction; then it is balance again
 
 
 class AgentSettings(AgentModel):
@@ -141,6 +147,8 @@ class Payouts(Written):
     open_per_user_max: Annotated[int, Field(ge=1, le=100)] = 5  # under way at once; hold invoices tie up channels
     user_day_max: Amount = from_sat(1_000_000)  # of one user in 24 hours
     day_max: Amount = from_sat(10_000_000)  # of all users in 24 hours: what a thief gets at most
+    reconcile_seconds: Seconds = 300  # between two looks whether our books and the node's agree
+    hot_wallet_max: Amount = from_sat(100_000_000)  # the node holds more: the operator is told to move some away
 
 
 class Zaps(Written):

@@ -1,8 +1,9 @@
 """The simulated chain, as a regtest is: blocks come when somebody mines them, and can be taken back.
 
-Transactions wait in a mempool, stand in a block, or were replaced. A node's wallet sees a
-deposit first when it is in a block; in a reorganisation it goes back to unconfirmed, but
-the node's list of moves keeps it. A node that lags sees the chain as it was when it began to.
+Transactions wait in a mempool, stand in a block, were replaced, or were forgotten by the
+mempool. A node's wallet sees a deposit first when it is in a block; in a reorganisation it
+goes back to unconfirmed, but the node's list of moves keeps it. A node that lags sees the
+chain as it was when it began to.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from pynostr import bech32
 from relaybot.clock import Clock
 from relaybot.errors import Rejected
 from relaybot.simulator.store import Row, Store
+from relaybot.simulator.transactions import Made
 from relaybot.simulator.waiting import Changes
+from wallet.chain_address import parse_chain_address
+from wallet.money import MSAT_PER_SAT
 
 PREFIX = "bcrt"
 BLOCKS_MAX = 1_000  # mined or taken back at once
@@ -90,21 +94,47 @@ class Chain:
 
     def broadcast(self, outputs: Sequence[Paid], *, spends: Sequence[tuple[str, int]] = ()) -> str:
         """Put a transaction into the mempool and return its id. Rejected for an address of another network."""
-        txid = self._chance(32).hex()
-        with self._store.transaction():
-            self._store.run("INSERT INTO transactions (txid) VALUES (?)", (txid,))
-            spenders = {self._spend(txid, *spent) for spent in spends}
-            for vout, paid in enumerate(outputs):
-                node, script = self._payee(paid.address)
-                self._store.run(
-                    "INSERT INTO coins (txid, vout, address, script, amount_msat, node, seen)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (txid, vout, paid.address, script, paid.amount_msat, node, node in spenders),
-                )
-                for payer in filter(None, spenders) if node is None else ():
-                    self._book(payer, (txid, vout, paid.amount_msat), block=STRANGERS, spending_txid=None)
+        paid = [(each.amount_msat // MSAT_PER_SAT, self.script_of(each.address)) for each in outputs]
+        return self.accept(Made(spends or [(self._chance(32).hex(), 0)], paid))
+
+    def accept(self, made: Made) -> str:
+        """Take a signed transaction into the mempool, again if it is known; Rejected if it cannot be mined."""
+        txid = made.txid
+        known = self._store.row("SELECT state FROM transactions WHERE txid = ?", (txid,))
+        if known is None:
+            with self._store.transaction():
+                self._add(txid, made)
+        elif known["state"] == "forgotten":
+            self._store.run("UPDATE transactions SET state = 'mempool' WHERE txid = ?", (txid,))
+        elif known["state"] == "replaced":
+            raise Rejected("invalid", "bad-txns-inputs-missingorspent")
         self._changes.ring()
         return txid
+
+    def forget(self, txid: str) -> None:
+        """Let the mempool drop a transaction, as it does with what pays too little. Its sender may send it again."""
+        self._store.run("UPDATE transactions SET state = 'forgotten' WHERE txid = ? AND state = 'mempool'", (txid,))
+
+    def script_of(self, address: str) -> str:
+        """Return what an output to an address says; Rejected for one of another network."""
+        return parse_chain_address(address, currency=PREFIX).script
+
+    def received_msat(self, address: str) -> int:
+        """Return what transactions that wait or stand in a block pay to an address."""
+        return self._store.number(
+            "SELECT sum(amount_msat) FROM coins JOIN transactions USING (txid)"
+            " WHERE script = ? AND state IN ('mempool', 'mined')",
+            (self.script_of(address),),
+        )
+
+    @property
+    def feerate(self) -> int:
+        """Return what a transaction must pay to be mined soon, in sat per 1,000 units of weight; 0 if nobody knows."""
+        return self._store.number("SELECT perkw FROM fees")
+
+    def set_feerate(self, perkw: int) -> None:
+        """Let fees rise or fall."""
+        self._store.run("UPDATE fees SET perkw = ?", (perkw,))
 
     def mine(self, blocks: int = 1) -> int:
         """Mine blocks, the first of which takes the mempool; return the height."""
@@ -136,7 +166,7 @@ class Chain:
     def describe(self) -> dict[str, Any]:
         """Return what waits and how high the chain is."""
         waiting = self._store.rows("SELECT txid FROM transactions WHERE state = 'mempool' ORDER BY id")
-        return {"height": self.height(), "mempool": [row["txid"] for row in waiting]}
+        return {"height": self.height(), "mempool": [row["txid"] for row in waiting], "feerate_perkw": self.feerate}
 
     def coins(self, node: str) -> list[Row]:
         """Return every output the node knows of, with the block it stands in and the one it was spent in, if any."""
@@ -148,23 +178,40 @@ class Chain:
             (node,),
         )
 
-    def _spend(self, txid: str, spent_txid: str, vout: int) -> str | None:
-        row = self._store.row(
-            "UPDATE coins SET spent_by = ? WHERE txid = ? AND vout = ? AND spent_by IS NULL RETURNING node",
-            (txid, spent_txid, vout),
+    def transactions(self, node: str) -> list[Row]:
+        """Return every transaction that the node knows of, with its bytes; those in no block have no height."""
+        return self._store.rows(
+            "SELECT txid, block, raw, bare FROM transactions JOIN raws USING (txid) WHERE EXISTS ("
+            " SELECT 1 FROM coins WHERE node = :node AND (coins.txid = transactions.txid AND seen"
+            " OR spent_by = transactions.txid)) ORDER BY transactions.id",
+            {"node": node},
         )
-        assert row is not None, f"{spent_txid}:{vout} is not there to be spent"
-        return None if row["node"] is None else str(row["node"])
 
-    def _payee(self, address: str) -> tuple[str | None, str]:
-        """Return whose address it is, and its script; nobody's is a stranger's."""
-        row = self._store.row("SELECT node, script FROM addresses WHERE address = ?", (address,))
-        if row is not None:
-            return str(row["node"]), str(row["script"])
-        version, program = bech32.decode(PREFIX, address)
-        if version is None or program is None:
-            raise Rejected("invalid", "not an address of this chain", found=address[:100])
-        return None, bytes([0x50 + version if version else 0, len(program), *program]).hex()
+    def _add(self, txid: str, made: Made) -> None:
+        self._store.run("INSERT INTO transactions (txid) VALUES (?)", (txid,))
+        raw, bare = made.raw(signed=True).hex(), made.raw(signed=False).hex()
+        self._store.run("INSERT INTO raws (txid, raw, bare) VALUES (?, ?, ?)", (txid, raw, bare))
+        spenders = {node for spent in made.inputs if (node := self._spend(txid, *spent)) is not None}
+        for vout, (sat, script) in enumerate(made.outputs):
+            row = self._store.row("SELECT address, node FROM addresses WHERE script = ?", (script,))
+            address, node = ("", None) if row is None else (row["address"], row["node"])  # nobody's is a stranger's
+            amount = sat * MSAT_PER_SAT
+            self._store.run(
+                "INSERT INTO coins (txid, vout, address, script, amount_msat, node, seen) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (txid, vout, address, script, amount, node, node in spenders),
+            )
+            for payer in spenders - {node}:
+                self._book(payer, (txid, vout, amount), block=STRANGERS, spending_txid=None)
+
+    def _spend(self, txid: str, spent_txid: str, vout: int) -> str | None:
+        """Spend an output, and return whose it was; None for a stranger's, which may be unknown here."""
+        row = self._store.row("SELECT node, spent_by FROM coins WHERE txid = ? AND vout = ?", (spent_txid, vout))
+        if row is None:
+            return None
+        if row["spent_by"] is not None:
+            raise Rejected("invalid", "bad-txns-inputs-missingorspent")
+        self._store.run("UPDATE coins SET spent_by = ? WHERE txid = ? AND vout = ?", (txid, spent_txid, vout))
+        return None if row["node"] is None else str(row["node"])
 
     def _notice(self) -> None:
         """Let every wallet see what has come to stand in a block: deposits, and what was spent. Once each."""

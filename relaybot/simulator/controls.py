@@ -1,6 +1,7 @@
-"""The simulated chain and nodes over HTTP: send to an address, mine, reorganise; let a node lag or lose its peers.
+"""The simulated chain and nodes over HTTP.
 
-For demos and tests, like the rest of the world in `world.py`, which serves these routes.
+Send to an address, mine, reorganise, forget, let fees rise; let a node lag, lose its
+peers, or its answers. For demos and tests, like the rest of the world in `world.py`, which serves these routes.
 """
 
 from __future__ import annotations
@@ -46,24 +47,47 @@ class Reorganised(Body):
     replaced: bool = False
 
 
+class Forgotten(Body):
+    """POST /chain/forget: a transaction that the mempool drops."""
+
+    txid: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Fees(Body):
+    """POST /chain/fees: what being mined soon costs, in sat per 1,000 units of weight; 0: nobody knows."""
+
+    perkw: int = Field(ge=0, le=1_000_000)
+
+
 class NodeState(Body):
     """POST /nodes/<name>: what is left out stays as it is."""
 
     synced: bool | None = None
     connected: bool | None = None
+    lost_answers: int | None = Field(default=None, ge=0, le=1_000)  # to calls that send a transaction, which goes out
 
 
 Switch = Callable[[str, bool], None]
+LoseAnswers = Callable[[str, int], None]
 
 
 class Controls:
     """The routes."""
 
-    def __init__(self, chain: Chain, *, nodes: Collection[str], set_synced: Switch, set_connected: Switch) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        *,
+        nodes: Collection[str],
+        set_synced: Switch,
+        set_connected: Switch,
+        lose_answers: LoseAnswers,
+    ) -> None:
         self._chain = chain
         self._nodes = nodes
         self._set_synced = set_synced
         self._set_connected = set_connected
+        self._lose_answers = lose_answers
 
     def routes(self) -> list[web.RouteDef]:
         """Return what is served."""
@@ -72,6 +96,8 @@ class Controls:
             web.post("/chain/send", self._on_send),
             web.post("/chain/mine", self._on_mine),
             web.post("/chain/reorganise", self._on_reorganise),
+            web.post("/chain/forget", self._on_forget),
+            web.post("/chain/fees", self._on_fees),
             web.post("/nodes/{name}", self._on_node),
         ]
 
@@ -96,6 +122,14 @@ class Controls:
         height = self._chain.reorganise(wanted.blocks, replaced=wanted.replaced, length=wanted.length)
         return web.json_response({"height": height})
 
+    async def _on_forget(self, request: web.Request) -> web.Response:
+        self._chain.forget((await read_body(request, Forgotten)).txid)
+        return web.json_response(self._chain.describe())
+
+    async def _on_fees(self, request: web.Request) -> web.Response:
+        self._chain.set_feerate((await read_body(request, Fees)).perkw)
+        return web.json_response(self._chain.describe())
+
     async def _on_node(self, request: web.Request) -> web.Response:
         name, wanted = request.match_info["name"], await read_body(request, NodeState)
         if name not in self._nodes:
@@ -103,6 +137,8 @@ class Controls:
         for switch, state in ((self._set_synced, wanted.synced), (self._set_connected, wanted.connected)):
             if state is not None:
                 switch(name, state)
+        if wanted.lost_answers is not None:
+            self._lose_answers(name, wanted.lost_answers)
         return web.json_response({"name": name, "height": self._chain.height(name)})
 
 

@@ -158,7 +158,11 @@ class SimulatedNetwork:
             payments=self.payments,
             scripts=self.scripts,
             controls=Controls(
-                self.chain, nodes=self.nodes, set_synced=self.set_synced, set_connected=self.set_connected
+                self.chain,
+                nodes=self.nodes,
+                set_synced=self.set_synced,
+                set_connected=self.set_connected,
+                lose_answers=self.lose_answers,
             ),
             overview=self._overview,
         )
@@ -174,6 +178,10 @@ class SimulatedNetwork:
     def set_synced(self, node: str, synced: bool) -> None:  # noqa: FBT001 — the state itself
         """Let a node say that it has caught up with the chain, or that it has not."""
         self.chain.set_synced(node, synced)
+
+    def lose_answers(self, node: str, count: int) -> None:
+        """Let so many of a node's next transactions go out without its caller hearing of it."""
+        self.nodes[node].wallet.spending.lost_answers = count
 
     def _socket_path(self, name: str) -> Path:
         return self._data_dir / name / "lightning-rpc"

@@ -2,7 +2,7 @@
 
 The commands' parameters stand in the table at the end of this file, in the order
 Core Lightning takes them; what they do stands in `invoices.py`, `channels.py`,
-`records.py` and `payments.py`.
+`records.py`, `payments.py`, `wallet.py` and `spending.py`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SimulatedNode:
         self._payments = payments
         self._offers = offers
         self._chain = chain
-        self._wallet = wallet
+        self.wallet = wallet
         self._store = store
         self._clock = clock
         self._changes = changes
@@ -86,6 +86,7 @@ class SimulatedNode:
             "newaddr": wallet.newaddr,
             "listaddresses": wallet.listaddresses,
             "waitblockheight": wallet.waitblockheight,
+            **{name: getattr(wallet.spending, name) for name in SPENDING},
             "offer": self._offer,
             "listoffers": self._listoffers,
             "disableoffer": self._disableoffer,
@@ -180,7 +181,7 @@ class SimulatedNode:
         return self._channels.listpeerchannels(self.name, given)
 
     async def _listfunds(self, given: Params) -> dict[str, Any]:
-        outputs = self._wallet.outputs(spent=params.flag(given, "spent"))
+        outputs = self.wallet.outputs(spent=params.flag(given, "spent"))
         return {"outputs": outputs, "channels": self._channels.funds(self.name)}
 
     async def _listchannelmoves(self, given: Params) -> dict[str, Any]:
@@ -220,7 +221,7 @@ class SimulatedNode:
         value = await self._changes.first(reached, seconds=None)
         said: dict[str, Any] = {"subsystem": subsystem, str(name): value}
         if subsystem == "chainmoves":
-            moved = self._wallet.moved(value) if wanted else None
+            moved = self.wallet.moved(value) if wanted else None
             return said | ({} if moved is None else {"chainmoves": moved})
         details = self._changed(str(subsystem), str(name), value) if wanted else None
         return said | ({} if details is None else {"details": details, str(subsystem): details})
@@ -232,6 +233,17 @@ class SimulatedNode:
         return None if row is None else {"status": row["status"], "label": row["label"]}
 
 
+SPENDING = {
+    "txprepare": Signature(("outputs", "feerate", "minconf", "utxos"), required=1),
+    "txsend": Signature(("txid",), required=1),
+    "txdiscard": Signature(("txid",), required=1),
+    "reserveinputs": Signature(("psbt", "exclusive", "reserve"), required=1),
+    "signpsbt": Signature(("psbt", "signonly"), required=1),
+    "sendpsbt": Signature(("psbt", "reserve"), required=1),
+    "sendrawtransaction": Signature(("tx", "allowhighfees"), required=2),
+    "listtransactions": Signature(),
+    "feerates": Signature(("style",), required=1),
+}
 SIGNATURES = {
     "getinfo": Signature(),
     "invoice": Signature(
@@ -264,6 +276,7 @@ SIGNATURES = {
     "newaddr": Signature(("addresstype",)),
     "listaddresses": Signature(("address", "start", "limit")),
     "waitblockheight": Signature(("blockheight", "timeout"), required=1),
+    **SPENDING,
     "offer": Signature(
         ("amount", "description", "issuer", "label", "quantity_max", "absolute_expiry", "single_use"), required=1
     ),

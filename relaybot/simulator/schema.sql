@@ -64,6 +64,11 @@ CREATE TABLE IF NOT EXISTS addresses (  -- of the nodes; every other one is a st
 CREATE TABLE IF NOT EXISTS transactions (
     id INTEGER PRIMARY KEY, txid TEXT NOT NULL UNIQUE, state TEXT NOT NULL DEFAULT 'mempool', block INTEGER
 ) STRICT;
+CREATE TABLE IF NOT EXISTS raws (  -- the bytes in hex, with and without signatures
+    txid TEXT PRIMARY KEY, raw TEXT NOT NULL, bare TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS fees (id INTEGER PRIMARY KEY CHECK (id = 1), perkw INTEGER NOT NULL) STRICT;
+INSERT OR IGNORE INTO fees (id, perkw) VALUES (1, 253);
 CREATE TABLE IF NOT EXISTS coins (  -- outputs; a wallet has seen one that stood in a block, or that it made itself
     txid TEXT NOT NULL, vout INTEGER NOT NULL, address TEXT NOT NULL, script TEXT NOT NULL,
     amount_msat INTEGER NOT NULL, node TEXT, seen INTEGER NOT NULL DEFAULT 0, booked INTEGER NOT NULL DEFAULT 0,

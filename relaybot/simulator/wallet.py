@@ -1,6 +1,6 @@
 """A simulated node's own wallet on the chain: addresses, outputs, moves, and waiting for a block.
 
-What happens on the chain itself stands in `chain.py`.
+What happens on the chain itself stands in `chain.py`, how coins are spent in `spending.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from relaybot.simulator import params
 from relaybot.simulator.chain import STRANGERS, Chain
 from relaybot.simulator.channels import page
 from relaybot.simulator.params import BAD_PARAMETERS, Fault, Params
+from relaybot.simulator.spending import Spending
 from relaybot.simulator.store import Row, Store
 from relaybot.simulator.waiting import Changes
 
@@ -28,6 +29,10 @@ class Wallet:
         self._store = store
         self._chain = chain
         self._changes = changes
+        self.spending = Spending(node, store=store, chain=chain, change_address=self._change_address)
+
+    def _change_address(self) -> str:
+        return self._chain.new_address(self._node, self._secret, ("p2tr",))["p2tr"]
 
     async def newaddr(self, given: Params) -> dict[str, Any]:
         """`newaddr`."""

@@ -1,8 +1,9 @@
 """Work done by a program of the operator's: JSON on its stdin, the result on its stdout.
 
 In: `{"kind": 5050, "inputs": [{"data", "type", "relay", "marker"}], "params": {"name": ["value"]}}`.
-Out: `{"output": "text"}`, or the text itself. The program is started without a shell and in
-a session of its own; when its time is up, or its output too large, the whole session is killed.
+Out: `{"output": "text", "usage": {"tokens": 42}}`, the usage if it is known, or the text itself.
+The program is started without a shell and in a session of its own; when its time is up, or its
+output too large, the whole session is killed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import suppress
 import msgspec
 
 from relaybot.nostr.nip90 import JobRequest
-from relaybot.worker.work import Work, WorkFailed
+from relaybot.worker.work import Done, Say, Work, WorkFailed
 
 REASON_CHARACTERS_MAX = 200  # of what a failed program wrote last
 _CHUNK_BYTES = 65_536
@@ -30,7 +31,7 @@ _SECRETS = "RELAYBOT_"  # our own settings, the secret key among them, are not t
 def command_work(command: Sequence[str], *, output_bytes_max: int) -> Work:
     """Return the work that runs `command` for each job. It raises WorkFailed with a reason fit for the customer."""
 
-    async def work(job: JobRequest) -> str:
+    async def work(job: JobRequest, _say: Say) -> Done:
         process = await _start(command)
         try:
             output, last_words = await _talk(process, _document(job), output_bytes_max)
@@ -126,9 +127,9 @@ def _kill(process: Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _parse_output(output: bytes) -> str:
+def _parse_output(output: bytes) -> Done:
     try:
-        text = output.decode()
+        text, usage = output.decode(), {}
     except UnicodeDecodeError:
         raise WorkFailed("output is not UTF-8 text") from None
     try:
@@ -136,8 +137,15 @@ def _parse_output(output: bytes) -> str:
     except (ValueError, RecursionError):
         answer = None
     if isinstance(answer, dict) and isinstance(answer.get("output"), str):
-        text = answer["output"]
+        text, usage = answer["output"], _usage(answer.get("usage"))
     text = text.rstrip("\n")
     if not text:
         raise WorkFailed("no output")
-    return text
+    return Done(text, usage)
+
+
+def _usage(found: object) -> dict[str, int]:
+    try:
+        return msgspec.convert(found, dict[str, int]) if found is not None else {}
+    except msgspec.ValidationError:
+        raise WorkFailed("usage is not whole numbers by unit") from None

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 
 import structlog
 
 from relaybot.clock import Clock
 from relaybot.connection import Pause, RelayConnection
-from relaybot.errors import Rejected
+from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.encryption import Encryption
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
@@ -34,9 +35,10 @@ from relaybot.nostr.nip90 import (
 from relaybot.worker.command import command_work
 from relaybot.worker.delivery import Delivery
 from relaybot.worker.journal import Journal
+from relaybot.worker.model import model_work
 from relaybot.worker.presence import Presence
 from relaybot.worker.settings import Chance, WorkerSettings
-from relaybot.worker.work import Work, WorkFailed
+from relaybot.worker.work import Done, Work, WorkFailed
 
 log = structlog.get_logger()
 
@@ -164,8 +166,8 @@ class Node:
                 log.warning("assignment_too_late", assignment=event.id)
                 return None
             async with asyncio.timeout(seconds - min(DELIVERY_SECONDS, seconds / 2)):
-                content = await self._work(job)
-            return self._result(event, content)
+                done = await self._work(job, partial(self._say, event))
+            return self._result(event, done)
         except TimeoutError:
             return self._failure(event, "the time for the job was up")
         except (WorkFailed, Rejected) as problem:
@@ -174,11 +176,26 @@ class Node:
             log.exception("work_broke", assignment=event.id)
             return self._failure(event, "the node's own work broke")
 
-    def _result(self, event: Event, content: str) -> Event:
+    async def _say(self, event: Event, piece: str) -> None:
+        """Pass on a piece of a result; what does not arrive is part of the whole, which does."""
+        feedback = build_feedback(
+            self._settings.keypair,
+            request=event,
+            status="partial",
+            text=piece,
+            encrypt=self._encryption(event),
+            now=self._clock.now(),
+        )
+        for connection in self._connections:
+            with suppress(Unavailable):
+                await connection.publish(feedback)
+
+    def _result(self, event: Event, done: Done) -> Event:
         result = build_result(
             self._settings.keypair,
             request=event,
-            content=content,
+            content=done.text,
+            usage=done.usage.items(),
             encrypt=self._encryption(event),
             now=self._clock.now(),
         )
@@ -210,5 +227,7 @@ class Node:
 def _work_of(settings: WorkerSettings) -> Work:
     if settings.work is not None:
         return settings.work
-    assert settings.command is not None, "settings have work or a command"
+    if settings.model is not None:
+        return model_work(settings.model, output_bytes_max=settings.output_bytes_max)
+    assert settings.command is not None, "settings have one of the three"
     return command_work(settings.command, output_bytes_max=settings.output_bytes_max)

@@ -13,6 +13,7 @@ from relaybot.errors import BadConfig
 from relaybot.nostr.event import HEX32_LENGTH, is_hex
 from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.nip90 import REQUEST_KINDS
+from relaybot.worker.model import ModelServer
 from relaybot.worker.work import Work
 
 Chance = Callable[[int], bytes]  # so many random bytes
@@ -30,7 +31,8 @@ class WorkerSettings:
     state_dir: Path
     about: str = ""
     lud16: str | None = None  # where its earnings go; None: they stay with the service as balance
-    command: tuple[str, ...] | None = None  # exactly one of these two
+    command: tuple[str, ...] | None = None  # exactly one of these three
+    model: ModelServer | None = None
     work: Work | None = None
     concurrency: int = 1  # jobs worked on at the same time
     queue_max: int = 64  # jobs claimed beyond these: the service sends some before it hears `busy`
@@ -42,7 +44,8 @@ class WorkerSettings:
         _require(bool(self.relay_urls), "relays", self.relay_urls, "one or more ws:// or wss:// URLs")
         _require(is_hex(self.service_pubkey, HEX32_LENGTH), "service", self.service_pubkey, "a public key in hex")
         _require(kinds_fit, "kinds", sorted(self.kinds), "one or more of 5000..5999")
-        _require((self.command is None) != (self.work is None), "command", self.command, "a command, or built-in work")
+        ways = [way for way in (self.command, self.model, self.work) if way is not None]
+        _require(len(ways) == 1, "command", self.command, "a command, a model, or built-in work: one of them")
         _require(self.command != (), "command", self.command, "a program and its arguments")
         for name in ("concurrency", "queue_max", "heartbeat_seconds", "output_bytes_max"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")

@@ -29,22 +29,17 @@ from relaybot.db.postgres import open_postgres
 from relaybot.db.sqlite import open_sqlite
 from tests.bench.rounds import Figures, arguments, interleaved, report, say, seconds
 from tests.postgres import new_schema, unavailable
-from wallet.accounts import NODE_LIGHTNING, Account, hold, user
+from wallet.accounts import NODE_LIGHTNING, Account, Owner, hold, user
 from wallet.book import Book, running
 from wallet.ledger import Insert, Plan, Transfer, Values
 from wallet.money import Msat
+from wallet.statements import history_of
 
 LNBITS = Path("build/lnbits/bin/python")
 CALLERS = (1, 16, 128)
 USERS = 100  # contributors, among whom shares are dealt out
 TRANSFERS_OF_CHARGE = 7
 FILLING = 512  # callers that fill a book: a whole commit's worth
-
-_ONE_SIDE = (
-    "SELECT * FROM (SELECT * FROM transfers WHERE {0} = :account AND {0} > 'hold/job0'"
-    " ORDER BY seq DESC LIMIT 20) AS one"
-)
-_HISTORY = f"{_ONE_SIDE.format('debit')} UNION ALL {_ONE_SIDE.format('credit')} ORDER BY seq DESC LIMIT 20"
 
 
 def person(number: int) -> Account:
@@ -103,7 +98,8 @@ class Bench:
 
     async def history(self) -> None:
         """Ask for somebody's last twenty entries."""
-        await self._book.database.fetch(_HISTORY, account=person(next(self._numbers)))
+        whose = person(next(self._numbers)).removesuffix("/sats")
+        await history_of(self._book.database, Owner(whose), limit=20)
 
     async def measure(self) -> Figures:
         """Return what it does a second."""

@@ -92,7 +92,7 @@ class Facts:
                 journal = plan_deposit_reversed(NODE_ONCHAIN, person(name), _sat(amount), has)
                 return journal.plan(f"deposit/{line}/reversed")
             case ["batch", "fee", fee, *pairs]:
-                return self._batch(_sat(fee), pairs).plan(f"batch/{line}/sent")
+                return self._batch(_sat(fee), pairs).plan(f"transaction/{line}/settled")
             case ["top-up", name, amount, "sat"]:
                 return (await self._top_up(name, _sat(amount))).plan(f"topup/{line}")
             case _:

@@ -165,11 +165,17 @@ def payment(key: str, *, debit: Account, credit: Account, msat: int) -> Plan:
 
 
 async def contents(reader: Reader) -> dict[str, list[dict[str, Any]]]:
-    """Return every row of the tables that Plans write, to be compared whole."""
-    tables = ("plans", "accounts", "transfers", "cursors", "users")
+    """Return every row of the tables that Plans write, by names, to be compared whole."""
+    columns = {
+        "plans": "id, digest, applied_at",
+        "accounts": "id, balance_msat, floor_msat",
+        "transfers": "*",
+        "cursors": "*",
+        "users": "*",
+    }
     return {
-        table: [dict(row) for row in await reader.fetch(f"SELECT * FROM {table} ORDER BY id")]  # noqa: S608  a test's own names
-        for table in tables
+        table: [dict(row) for row in await reader.fetch(f"SELECT {names} FROM {table} ORDER BY id")]  # noqa: S608  a test's own names
+        for table, names in columns.items()
     }
 
 

@@ -19,8 +19,8 @@ DONE = Answer(Verdict.APPLIED)
     [
         ("UPDATE accounts SET balance_msat = balance_msat + 1 WHERE id LIKE 'user/%'", "all balances sum to 1 msat"),
         ("UPDATE accounts SET balance_msat = -1 WHERE id LIKE 'user/%'", "is below its floor: -1 msat"),
-        ("UPDATE transfers SET amount_msat = 999", "says 1000 msat, its transfers say 999"),
-        ("DELETE FROM transfers", "says 1000 msat, its transfers say 0"),
+        ("UPDATE entries SET amount_msat = 999", "says 1000 msat, its transfers say 999"),
+        ("DELETE FROM entries", "says 1000 msat, its transfers say 0"),
         ("DELETE FROM accounts WHERE id LIKE 'user/%'", "all balances sum to -1000 msat"),
     ],
 )

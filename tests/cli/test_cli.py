@@ -66,7 +66,7 @@ async def test_books_check_fails_when_the_node_moved_money_the_book_does_not_kno
     async with world() as w:
         await w.fund("bob", 12_000)
         await w.stop()
-        await w.tamper("DELETE FROM transfers")
+        await w.tamper("DELETE FROM entries")
         await w.tamper("UPDATE accounts SET balance_msat = 0")
         result = await invoke(w, "books", "check")
         assert result.exit_code == 1

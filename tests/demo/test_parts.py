@@ -25,6 +25,7 @@ from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.nip90 import Input, JobRequest
 from relaybot.worker.work import WorkFailed
 from tests.flows.harness import world
+from tests.worker.conftest import unheard
 
 
 @pytest.fixture
@@ -123,16 +124,16 @@ def job(*texts: str) -> JobRequest:
 
 
 async def test_the_demo_work_says_the_same_of_the_same_issue() -> None:
-    first, again, other = [await resolve_issue(job(text)) for text in ("issue 42", "issue 42", "issue 43")]
+    first, again, other = [await resolve_issue(job(text), unheard) for text in ("issue 42", "issue 42", "issue 43")]
     assert first == again
-    assert first.startswith("Resolved: issue 42\n")
+    assert first.text.startswith("Resolved: issue 42\n")
     assert other != first
 
 
 @pytest.mark.parametrize(("texts", "reason"), [((), "no issue"), ((f"issue 44; {FAIL_WORDS}",), "cannot be")])
 async def test_the_demo_work_fails_where_the_story_wants_it(texts: tuple[str, ...], reason: str) -> None:
     with pytest.raises(WorkFailed, match=reason):
-        await resolve_issue(job(*texts))
+        await resolve_issue(job(*texts), unheard)
 
 
 BOOKS = KeyPair(b"\x07" * 32)

@@ -32,6 +32,7 @@ from relaybot.workings import build_bot, build_inbox
 from tests.documents import incoming
 from tests.documents.cast import DAY, MASTER, MORNING, PEOPLE, RELAY, SCRIBE, Chance, Told, key_of
 from tests.documents.scripted import WALLETS_NODE, ScriptedChain, ScriptedNode, signed_invoice
+from tests.payouts.desk import nothing_on_chain
 from wallet.book import Book, running
 from wallet.ledger import Plan, Verdict
 from wallet.lightning import DecodedInvoice
@@ -368,7 +369,7 @@ class _Story:
 
     async def _pay_out(self, name: str, rules: PayoutRules, request_invoice: RequestInvoice) -> None:
         payouts = Payouts(self._bot.book, self._node, self._clock, rules, request_invoice=request_invoice)
-        checks = PayoutChecks(self._bot.book, self._clock, rules, look_up=_nobody)
+        checks = PayoutChecks(self._bot.book, self._clock, rules, look_up=_nobody, quote=nothing_on_chain)
         pubkey = key_of(name).pubkey
         await self._bot.book.decide(lambda: checks._decide_open(pubkey))
         for _ in ("prepare", "send"):

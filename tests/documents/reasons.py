@@ -36,6 +36,7 @@ _SAYERS = {
     "_pause": 1,
     "_fail_attempt": 2,
     "_refused_target": 1,
+    "_leave_out": 3,
     "_drop": 0,
     "_fail": 1,
     "close": 1,
@@ -48,6 +49,7 @@ _NOTES = {"Decision", "str | None", "Row | str"}  # what is returned where somet
 _NOTED = (
     "handlers/",
     "wallet/payouts.py",
+    "wallet/batches.py",
     "wallet/obstacles.py",
     "relaybot/inbox.py",
 )  # where such a text is one for people

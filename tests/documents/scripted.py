@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Mapping, Sequence
 
 from relaybot.clock import Clock
 from relaybot.simulator.signing import InvoiceText, build_bolt11
 from wallet.bolt11_invoice import parse_bolt11
-from wallet.chain import ChainMove, Output
+from wallet.chain import ChainMove, Output, Payment, Prepared
 from wallet.lightning import (
     DecodedInvoice,
     Invoice,
@@ -90,12 +91,33 @@ class ScriptedNode:
     async def htlc_hashes(self) -> frozenset[str]:
         return frozenset()
 
+    async def opening_channels(self) -> frozenset[str]:
+        return frozenset()
+
     async def spendable_msat(self) -> Msat:
         return Msat(1_000_000_000)
 
     async def moves(self, *, after_index: int, limit: int) -> list[Move]:
         del after_index, limit
         return []
+
+    async def feerate(self) -> int:
+        raise AssertionError("nothing is sent on the chain")
+
+    async def is_own(self, address: str) -> bool:
+        raise AssertionError(f"nothing is sent to {address}")
+
+    async def prepare(self, payments: Sequence[Payment], *, feerate: int, confirmations: int) -> Prepared:
+        raise AssertionError(f"nothing is sent: {payments}, {feerate}, {confirmations}")
+
+    async def discard(self, txid: str) -> None:
+        raise AssertionError(f"nothing was prepared: {txid}")
+
+    async def send(self, txid: str, psbt: str) -> str:
+        raise AssertionError(f"nothing was prepared: {txid}, {psbt}")
+
+    async def heights(self, txids: Collection[str]) -> Mapping[str, int]:
+        raise AssertionError(f"nothing was sent: {txids}")
 
 
 class ScriptedChain:
@@ -116,6 +138,24 @@ class ScriptedChain:
     async def chain_moves(self, *, after_index: int, limit: int) -> list[ChainMove]:
         del after_index, limit
         return []
+
+    async def feerate(self) -> int:
+        raise AssertionError("nothing is sent on the chain")
+
+    async def is_own(self, address: str) -> bool:
+        raise AssertionError(f"nothing is sent to {address}")
+
+    async def prepare(self, payments: Sequence[Payment], *, feerate: int, confirmations: int) -> Prepared:
+        raise AssertionError(f"nothing is sent: {payments}, {feerate}, {confirmations}")
+
+    async def discard(self, txid: str) -> None:
+        raise AssertionError(f"nothing was prepared: {txid}")
+
+    async def send(self, txid: str, psbt: str) -> str:
+        raise AssertionError(f"nothing was prepared: {txid}, {psbt}")
+
+    async def heights(self, txids: Collection[str]) -> Mapping[str, int]:
+        raise AssertionError(f"nothing was sent: {txids}")
 
 
 def signed_invoice(

@@ -32,6 +32,8 @@ async def test_a_job_is_asked_for_paid_and_delivered_in_the_conversation_and_not
         child = await w.assignment()
         await w.claim(child)
         await told(w, "bob", "a compute node has begun")
+        await w.claim(child, status="partial", text="Two lines")
+        await told(w, "bob", "Two lines")
         await w.deliver(child, "Two lines changed.")
         assert (await told(w, "bob", "Two lines changed.")).startswith("AutoDev, job ")
         assert await w.balance("carol") == 1_000_000

@@ -260,3 +260,61 @@ async def _received(lab: Lab) -> dict[str, Any]:
     offer_id = answer["result"]["invoices"][0]["local_offer_id"]
     assert await lab.call("service", "listinvoices", {"offer_id": offer_id}) == answer
     return answer
+
+
+# Spending
+
+
+async def _funded(lab: Lab) -> None:
+    """See to it that the service's node has coins to spend."""
+    await lab.nodes.deposit(await _address(lab), 20_000_000)
+    await lab.nodes.mine()
+
+
+async def _prepared(lab: Lab, name: str) -> dict[str, Any]:
+    await _funded(lab)
+    return await lab.call("service", "txprepare", recording(name)["params"])
+
+
+@SITUATIONS.of("txprepare-ok", "txprepare-ok-2")
+async def _prepare(lab: Lab) -> dict[str, Any]:
+    answer = await _prepared(lab, lab.name)
+    await lab.result("service", "txdiscard", {"txid": answer["result"]["txid"]})
+    return answer
+
+
+@SITUATIONS.of("txprepare-insufficient-301", "txsend-after-node-restart", "txdiscard-unknown")
+async def _refused(lab: Lab) -> dict[str, Any]:
+    await _funded(lab)
+    return await lab.call("service", recording(lab.name)["method"], recording(lab.name)["params"])
+
+
+@SITUATIONS.of("txsend-ok")
+async def _send(lab: Lab) -> dict[str, Any]:
+    prepared = await _prepared(lab, "txprepare-ok")
+    return await lab.call("service", "txsend", {"txid": prepared["result"]["txid"]})
+
+
+@SITUATIONS.of("txsend-again")
+async def _send_again(lab: Lab) -> dict[str, Any]:
+    prepared = await _prepared(lab, "txprepare-ok")
+    await lab.result("service", "txsend", {"txid": prepared["result"]["txid"]})
+    return await lab.call("service", "txsend", {"txid": prepared["result"]["txid"]})
+
+
+@SITUATIONS.of("txdiscard-ok")
+async def _discard(lab: Lab) -> dict[str, Any]:
+    prepared = await _prepared(lab, "txprepare-ok")
+    return await lab.call("service", "txdiscard", {"txid": prepared["result"]["txid"]})
+
+
+@SITUATIONS.of("feerates-bad", "feerates-perkb", "feerates-perkw")
+async def _feerates(lab: Lab) -> dict[str, Any]:
+    return await lab.call("service", "feerates", recording(lab.name)["params"])
+
+
+@SITUATIONS.of("listtransactions", "listtransactions-after-withdraw")
+async def _transactions_listed(lab: Lab) -> dict[str, Any]:
+    await (_spent(lab) if lab.name.endswith("withdraw") else _funded(lab))
+    await lab.nodes.mine()
+    return await lab.call("service", "listtransactions", {})

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from relaybot.errors import Rejected
 from tests.lightning.lab import Lab, Nodes
 from tests.lightning.situations_of_chain import STRANGER
-from wallet.chain import Chain, Output, OutputState
+from wallet.chain import Chain, Output, OutputState, Payment, Prepared
 from wallet.cln_chain import CoreLightningChain
 from wallet.money import from_sat
 
@@ -97,3 +98,92 @@ async def test_whoever_waits_for_a_block_hears_of_it_or_that_none_came(lab: Lab,
     await lab.nodes.mine(2)
     await waiting
     await chain.wait_for_block(height + 3, timeout_seconds=0)
+
+
+# ---- spending
+
+
+SCRIPT = "00144239d8814cf0fca4ebf3433110d72f9628352786"  # of the stranger's address
+
+
+async def funded(lab: Lab, chain: CoreLightningChain) -> None:
+    """See to it that the wallet has coins deep enough to be spent."""
+    await lab.nodes.deposit(await chain.new_address(), 20_000_000)
+    await lab.nodes.mine(2)
+
+
+def paying(*sat: int) -> list[Payment]:
+    return [Payment(STRANGER, SCRIPT, from_sat(each)) for each in sat]
+
+
+async def prepared(lab: Lab, chain: CoreLightningChain, *sat: int) -> Prepared:
+    await funded(lab, chain)
+    return await chain.prepare(paying(*sat), feerate=1_000, confirmations=2)
+
+
+async def test_what_is_prepared_pays_what_was_asked_for_and_names_its_coins_and_its_fee(
+    lab: Lab, chain: CoreLightningChain
+) -> None:
+    made = await prepared(lab, chain, 50_000, 50_000, 30_000)
+    assert made.fee_msat % 1_000 == 0
+    assert from_sat(500) < made.fee_msat < from_sat(1_500)  # some 250 bytes at 4 sat
+    assert set(made.inputs) <= {each.outpoint for each in await chain.outputs() if each.state is OutputState.CONFIRMED}
+    assert await chain.heights([made.txid]) == {}
+    await chain.discard(made.txid)
+    await chain.discard(made.txid)  # forgotten is forgotten
+    again = await chain.prepare(paying(50_000), feerate=1_000, confirmations=2)
+    assert again.txid != made.txid
+    await chain.discard(again.txid)
+
+
+async def test_what_is_sent_is_known_in_no_block_and_then_in_one_and_after_a_reorganisation_in_none(
+    lab: Lab, chain: CoreLightningChain
+) -> None:
+    made = await prepared(lab, chain, 50_000)
+    assert await chain.send(made.txid, made.psbt) == ""
+    assert await chain.heights([made.txid, "ff" * 32]) == {made.txid: 0}
+    height = await lab.nodes.mine()
+    assert await chain.heights([made.txid]) == {made.txid: height}
+    await lab.nodes.reorganise(1)
+    assert await chain.heights([made.txid]) == {made.txid: 0}
+    assert await chain.send(made.txid, made.psbt) == ""
+    again = await lab.nodes.mine()
+    assert await chain.heights([made.txid]) == {made.txid: again}
+
+
+async def test_e5_what_is_sent_again_is_the_same_transaction(lab: Lab, chain: CoreLightningChain) -> None:
+    made = await prepared(lab, chain, 50_000)
+    noted = await lab.index("service", "chainmoves")
+    for _ in range(3):
+        assert await chain.send(made.txid, made.psbt) == ""
+    await lab.nodes.mine()
+    moves = [move for move in await chain.chain_moves(after_index=noted, limit=99) if move.account == "wallet"]
+    assert {move.txid for move in moves} == {made.txid}
+    left = sum(move.debit_msat - move.credit_msat for move in moves)
+    assert left == from_sat(50_000) + made.fee_msat  # to the msat what was said when it was prepared
+
+
+async def test_e5_what_the_node_has_forgotten_is_sent_out_of_the_same_coins(
+    lab: Lab, chain: CoreLightningChain
+) -> None:
+    made = await prepared(lab, chain, 50_000)
+    await lab.nodes.restart("service")
+    assert await chain.send(made.txid, made.psbt) == ""
+    height = await lab.nodes.mine()
+    assert await chain.heights([made.txid]) == {made.txid: height}
+
+
+async def test_what_cannot_be_afforded_is_refused(lab: Lab, chain: CoreLightningChain) -> None:
+    await funded(lab, chain)
+    for sat, confirmations in ((10_000_000_000, 1), (50_000, 10_000)):
+        with pytest.raises(Rejected, match="too few coins"):
+            await chain.prepare(paying(sat), feerate=1_000, confirmations=confirmations)
+
+
+async def test_the_wallet_knows_its_own_addresses(lab: Lab, chain: CoreLightningChain) -> None:
+    assert await chain.is_own(await chain.new_address())
+    assert not await chain.is_own(STRANGER)
+
+
+async def test_a_feerate_is_said(chain: CoreLightningChain) -> None:
+    assert await chain.feerate() >= 253

@@ -14,7 +14,7 @@ from relaybot.nostr.event import parse_event
 from relaybot.nostr.flow_of_funds import CellName, parse_summary
 from relaybot.nostr.keys import KeyPair, verify
 from tests.service.conftest import NOW
-from wallet.accounts import NODE_LIGHTNING, REVENUE, Class, hold, user
+from wallet.accounts import CAPITAL, NODE_LIGHTNING, NODE_ONCHAIN, REVENUE, Class, hold, user
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Transfer
 from wallet.money import Msat
@@ -54,9 +54,21 @@ async def a_job(book: Book, number: int) -> None:
             ],
         ),
     ):
-        changes = (Insert("jobs", job, {**row, **numbers, "customer": BOB, "due_at": None}),) if "hold" in key else ()
+        changes: tuple[Insert, ...] = ()
+        if key.endswith("/hold"):
+            changes = (Insert("jobs", job, {**row, **numbers, "customer": BOB, "due_at": None}),)
+        elif key.endswith("/open"):
+            changes = (a_payout(f"{ALICE}/{number}", ALICE),)
         plan = Plan(key, tuple(Transfer(a, b, Msat(amount), why) for a, b, amount, why in transfers), changes)
         assert (await book.apply(plan)).done
+
+
+def a_payout(payout: str, pubkey: str) -> Insert:
+    texts = dict.fromkeys(("state", "target", "attempt", "reason"), "")
+    numbers = dict.fromkeys(
+        ("amount_msat", "reserve_msat", "paid_msat", "fee_msat", "attempts", "created_at", "updated_at"), 0
+    )
+    return Insert("payouts", payout, {**texts, **numbers, "pubkey": pubkey, "next_at": None})
 
 
 async def figures(book: Book, day: str) -> dict[CellName, int | None]:
@@ -138,3 +150,30 @@ async def test_what_is_withheld_one_day_is_told_on_a_later_one(book: Book, clock
     tomorrow = datetime.fromtimestamp(NOW + DAY, UTC).date().isoformat()
     assert await publish_due(book, BOOKS, RULES, clock, delay_seconds=0) is True
     assert (await figures(book, tomorrow))["jobs", "charged"] == 90
+
+
+async def test_what_goes_out_on_the_chain_has_cells_of_its_own(book: Book, clock: SetClock) -> None:
+    await paid_out(book, {"c0" * 32: ALICE})
+    clock.advance(2 * DAY)
+    assert await publish_due(book, BOOKS, RULES, clock, delay_seconds=0)
+    found = await figures(book, TODAY)
+    assert (found["out", "onchain"], found["fees", "onchain"]) == (50, 3)
+
+
+async def test_j1_somebody_who_withdraws_often_is_one_account(book: Book, clock: SetClock) -> None:
+    await paid_out(book, {f"{number:064x}": ALICE for number in range(9)})
+    clock.advance(2 * DAY)
+    assert await publish_due(book, BOOKS, Rules(k=2, dominance_percent=100, round_msat=1), clock, delay_seconds=0)
+    assert (await figures(book, TODAY))["out", "onchain"] is None
+
+
+async def paid_out(book: Book, withdrawals: dict[str, str]) -> None:
+    """Book withdrawals on the chain, each of 50 at a fee of 3; each is named after the message that asked for it."""
+    for name, pubkey in withdrawals.items():
+        escrow = hold(f"payout/{name}")
+        sent = (
+            Transfer(CAPITAL, escrow, Msat(53), "hold"),
+            Transfer(escrow, NODE_ONCHAIN, Msat(50), "payout"),
+            Transfer(escrow, NODE_ONCHAIN, Msat(3), "fee"),
+        )
+        assert (await book.apply(Plan(f"transaction/{name}/settled", sent, (a_payout(name, pubkey),)))).done

@@ -38,6 +38,7 @@ from wallet.cln_chain import CoreLightningChain
 from wallet.ledger import Plan, Put
 from wallet.money import from_sat
 from wallet.reconcile import reconcile
+from wallet.under_way import SETTLEMENTS
 
 PRICE = from_sat(12_000)
 BOB, ALICE = KeyPair(b"\x02" * 32), KeyPair(b"\x03" * 32)
@@ -108,6 +109,17 @@ class Till:
         self.network.chain.reorganise(blocks, **how)
         await self.deposits.look()
 
+    async def row(self, table: str, row_id: str) -> Row:
+        """Return a row that is there."""
+        row = await self.book.row(table, row_id)
+        assert row is not None, f"no {table} {row_id}"
+        return row
+
+    async def set_row(self, table: str, row_id: str, **values: str | int) -> None:
+        """Change a row, as the operator does."""
+        count = (await self.book.database.fetch("SELECT COUNT(*) AS n FROM plans"))[0]["n"]
+        assert (await self.book.apply(Plan(f"test/set/{count}", changes=(Put(table, row_id, values),)))).done
+
     async def deposit_states(self) -> list[str]:
         rows = await self.book.database.fetch("SELECT state FROM deposits ORDER BY amount_msat, id")
         return [row["state"] for row in rows]
@@ -156,15 +168,15 @@ class Till:
     async def rewind(self, to: int = 0) -> None:
         """Set the cursor back, as an operator might."""
         key = f"test/rewind/{await self.cursor_version()}"
-        row = Put("cursors", settlements.CURSOR, {"value": to, "mark": ""})
+        row = Put("cursors", SETTLEMENTS, {"value": to, "mark": ""})
         assert (await self.book.apply(Plan(key, changes=(row,)))).done
 
     async def cursor(self) -> int:
-        row = await self.book.row("cursors", settlements.CURSOR)
+        row = await self.book.row("cursors", SETTLEMENTS)
         return 0 if row is None else int(row["value"])
 
     async def cursor_version(self) -> int:
-        row = await self.book.row("cursors", settlements.CURSOR)
+        row = await self.book.row("cursors", SETTLEMENTS)
         return 0 if row is None else int(row["version"])
 
     async def job(self, request: Event) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from handlers.announcements import announce
 from handlers.bot import Bot
@@ -23,13 +23,10 @@ from relaybot.workings import Doors, build_bot, build_inbox, standing_tasks
 from tests.simulator.borders import Borders
 from tests.simulator.cast import KEYRING, config
 from tests.simulator.disk import InlineDatabase
-from tests.simulator.node import InProcessNode
+from tests.simulator.node import InProcessChain, InProcessNode
 from tests.simulator.relays import FAR, FarRelay, OwnRelay
 from tests.simulator.wallets import Wallets
 from wallet.book import Book
-from wallet.chain import Chain
-
-NO_CHAIN = cast("Chain", None)  # the configuration of these stories has no bitcoin on the chain
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -91,9 +88,9 @@ class Life:
     async def _run(self) -> None:
         world, borders = self._world, self.borders
         book = Book(self._database, world.bot_clock)
-        node = InProcessNode(world.node, borders)
+        node, chain = InProcessNode(world.node, borders), InProcessChain(world.node, borders)
         chance = world.chance(f"bot/{self.number}").randbytes
-        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chain=NO_CHAIN, chance=chance)
+        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chain=chain, chance=chance)
         self.bot = bot
         inbox = build_inbox(bot)
         reader = Reader(bot, inbox, self._own)

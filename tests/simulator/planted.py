@@ -22,7 +22,7 @@ _LEDGER = (
     one(
         "an account may fall below its floor",
         "wallet/accounts.py",
-        'return 0 if kind in {"user", "org", "hold"} and not account.endswith("/owed") else None',
+        'return 0 if account.startswith(("user/", "org/", "hold/")) and not account.endswith("/owed") else None',
         "return None",
     ),
     one("a Plan's key is not looked at", "wallet/ledger.py", "if plan.key in state.plans:", "if False:"),
@@ -47,13 +47,13 @@ _LEDGER = (
     one(
         "callers are told before the commit",
         "wallet/book.py",
-        "            await self.database.change(looks_of(plans), commit.decide)\n",
-        "            looks = looks_of(plans)\n"
+        "            await self.database.change(looks_of(plans, commit.numbers), commit.decide)\n",
+        "            looks = looks_of(plans, commit.numbers)\n"
         "            found = {table: await self.database.rows_by_id(table, looks[table].ids) for table in looks}\n"
-        "            state = _state_of(found)\n"
+        "            state = state_of(found)\n"
         "            for (_, done), answer in zip(batch, [judge(state, plan) for plan in plans], strict=True):\n"
         "                done.set_result(answer)\n"
-        "            await self.database.change(looks_of(plans), commit.decide)\n",
+        "            await self.database.change(looks, commit.decide)\n",
     ),
     one(
         "what was written before a failure is committed",
@@ -66,7 +66,7 @@ _LEDGER = (
 _CALL = "            answer = await self._bot.book.decide(lambda: _decide(self._bot, settlement))\n"
 _CURSOR = (
     '            read = {"value": settlement.pay_index, "mark": settlement.payment_hash}\n'
-    '            moved = written("cursors", CURSOR, cursors.get(CURSOR), read)\n'
+    '            moved = written("cursors", SETTLEMENTS, cursors.get(SETTLEMENTS), read)\n'
     '            await self._bot.book.apply(Plan(f"moved/{settlement.pay_index}", changes=(moved,)))\n'
 )
 
@@ -222,10 +222,10 @@ _EVENTS = (
         "OVERLAP_SECONDS = 0\n",
     ),
     one(
-        "a command is done once per wrap, not per message",
+        "a command is done as often as it arrives",
         "handlers/commands.py",
-        'return Plan(f"dm/{rumor.id}"',
-        'return Plan(f"dm/{event.id}"',
+        'return Plan(f"dm/{said.rumor}"',
+        'return Plan(f"dm/{said.rumor}/{bot.clock.now()}"',
     ),
     one(
         "an event that no relay took is called sent",

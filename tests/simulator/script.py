@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 GAP_SECONDS = 6.0  # the longest pause between two things that happen
 QUIET_LOOK_SECONDS = 15.0
 QUIET_SECONDS_MAX = 4_000.0
-QUIET_GRAIN = 8.0
-DUSK_SECONDS = 420.0
+QUIET_GRAIN = 12.0
+DUSK_SECONDS = 240.0
 
 Action = Callable[["Stage"], Awaitable[None]]
 

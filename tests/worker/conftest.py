@@ -17,6 +17,7 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.worker.node import run_worker
 from relaybot.worker.settings import WorkerSettings
+from relaybot.worker.work import Done, Say
 from tests.connection.conftest import NOW, ScriptedRelay, scripted_relay, until
 
 SERVICE = KeyPair(bytes([3]) * 32)
@@ -60,6 +61,10 @@ def assignment(
     )
 
 
+async def unheard(_piece: str) -> None:
+    """Hear a piece of a result, and do nothing with it."""
+
+
 class Works:
     """Work that notes what it was given, and waits for `release` if it is told to."""
 
@@ -69,8 +74,10 @@ class Works:
         self.most = 0
         self.release = asyncio.Event()
         self.release.set()
+        self.pieces: list[str] = []
+        self.usage: dict[str, int] = {}
 
-    async def __call__(self, job: nip90.JobRequest) -> str:
+    async def __call__(self, job: nip90.JobRequest, say: Say) -> Done:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -78,7 +85,9 @@ class Works:
         finally:
             self.running -= 1
         self.done.append(job.inputs[0].data)
-        return f"done: {job.inputs[0].data}"
+        for piece in self.pieces:
+            await say(piece)
+        return Done(f"done: {job.inputs[0].data}", self.usage)
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest
 from relaybot.nostr.nip90 import Input, JobRequest
 from relaybot.worker.command import REASON_CHARACTERS_MAX, command_work
 from relaybot.worker.work import WorkFailed
-from tests.worker.conftest import Office, assignment
+from tests.worker.conftest import Office, assignment, unheard
 
 
 def job(text: str = "issue 1") -> JobRequest:
@@ -34,7 +34,7 @@ def job(text: str = "issue 1") -> JobRequest:
 
 
 async def run(*command: str, text: str = "issue 1", output_bytes_max: int = 10_000) -> str:
-    return await command_work(command, output_bytes_max=output_bytes_max)(job(text))
+    return (await command_work(command, output_bytes_max=output_bytes_max)(job(text), unheard)).text
 
 
 async def sh(script: str, **more: object) -> str:

@@ -13,7 +13,7 @@ from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.keys import verify
 from relaybot.worker.journal import KEPT_SECONDS, OWED_SECONDS
 from relaybot.worker.node import OVERLAP_SECONDS
-from relaybot.worker.work import WorkFailed
+from relaybot.worker.work import Done, Say, WorkFailed
 from tests.connection.conftest import MALLORY, NOW, scripted_relay, until
 from tests.worker.conftest import CAROL, LEASE_SECONDS, SERVICE, Office, assignment
 
@@ -150,7 +150,7 @@ async def test_the_same_assignment_from_two_relays_and_again_is_worked_once(offi
 
 
 async def test_work_that_fails_says_why_to_the_service_alone(office: Office) -> None:
-    async def work(job: nip90.JobRequest) -> str:
+    async def work(job: nip90.JobRequest, _say: Say) -> Done:
         raise WorkFailed(f"cannot do {job.inputs[0].data}")
 
     async with office.open(work=work):
@@ -161,10 +161,10 @@ async def test_work_that_fails_says_why_to_the_service_alone(office: Office) -> 
 
 
 async def test_work_that_breaks_fails_its_job_and_not_the_node(office: Office) -> None:
-    async def work(job: nip90.JobRequest) -> str:
+    async def work(job: nip90.JobRequest, _say: Say) -> Done:
         if job.inputs[0].data == "bad":
             raise LookupError(job.inputs[0].data)
-        return "good"
+        return Done("good")
 
     async with office.open(work=work):
         await office.give(assignment("bad"), assignment("good"))
@@ -190,8 +190,8 @@ async def test_an_assignment_that_cannot_be_read_is_answered_with_an_error(offic
 
 
 async def test_an_empty_answer_of_built_in_work_is_an_error(office: Office) -> None:
-    async def work(_job: nip90.JobRequest) -> str:
-        return ""
+    async def work(_job: nip90.JobRequest, _say: Say) -> Done:
+        return Done("")
 
     async with office.open(work=work):
         await office.give(assignment())
@@ -372,3 +372,14 @@ async def test_a_lost_connection_between_work_and_result_delays_the_result_only(
         office.works.release.set()
         await office.hear(6050)
     assert office.works.done == ["issue 1"]
+
+
+async def test_pieces_are_passed_on_and_the_result_says_what_it_took(office: Office) -> None:
+    office.works.pieces, office.works.usage = ["done: ", "issue"], {"tokens": 9}
+    async with office.open():
+        child = assignment("issue 1")
+        await office.give(child)
+        (result,) = await office.hear(6050)
+        said = [nip90.parse_feedback(event, SERVICE) for event in office.said(7000)]
+    assert [one.text for one in said if one.status == "partial"] == ["done: ", "issue"]
+    assert nip90.parse_result(result, SERVICE).usage == {"tokens": 9}

@@ -10,7 +10,7 @@ from relaybot.demo.work import FAIL_WORDS, resolve_issue
 from relaybot.errors import BadConfig
 from relaybot.nostr.nip90 import Input
 from relaybot.worker.work import WorkFailed
-from tests.worker.conftest import Office
+from tests.worker.conftest import Office, unheard
 from tests.worker.test_command import job
 
 
@@ -41,14 +41,16 @@ async def test_a_nodes_settings_do_not_show_its_secret(office: Office) -> None:
 
 
 async def test_the_demos_work_is_the_same_for_the_same_issue() -> None:
-    first, again, other = [await resolve_issue(job(text)) for text in ("Fix\nit", "Fix\nit", "Fix that")]
+    first, again, other = [await resolve_issue(job(text), unheard) for text in ("Fix\nit", "Fix\nit", "Fix that")]
     assert first == again
     assert first != other
-    assert first.startswith("Resolved: Fix it\n\nPull request #")
+    assert first.text.startswith("Resolved: Fix it\n\nPull request #")
 
 
 async def test_the_demos_work_fails_when_an_input_says_so_or_there_is_none() -> None:
     with pytest.raises(WorkFailed, match="cannot be reproduced"):
-        await resolve_issue(replace(job(), inputs=(Input("issue", "text"), Input(f"now {FAIL_WORDS}", "text"))))
+        await resolve_issue(
+            replace(job(), inputs=(Input("issue", "text"), Input(f"now {FAIL_WORDS}", "text"))), unheard
+        )
     with pytest.raises(WorkFailed, match="no issue given"):
-        await resolve_issue(replace(job(), inputs=()))
+        await resolve_issue(replace(job(), inputs=()), unheard)

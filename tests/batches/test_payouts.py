@@ -1,0 +1,106 @@
+"""Contributors who are paid to a bitcoin address by themselves: when it is worth it, and where they want it."""
+
+from __future__ import annotations
+
+from tests.batches.conftest import ADDRESSES, SEGWIT, Counter
+from tests.settlements.conftest import BOB
+from wallet.targets import KEEP
+
+
+async def earning(counter: Counter, sat: int, target: str = SEGWIT) -> None:
+    """Let somebody say where they want to be paid, and earn."""
+    await counter.say(f"payout {target}")
+    await counter.grant(sat, payout_check_at=counter.clock.now())
+
+
+async def checked(counter: Counter) -> None:
+    await counter.checks.open_due()
+    await counter.go_on()
+
+
+async def test_what_somebody_earns_goes_to_their_address(counter: Counter) -> None:
+    await earning(counter, 200_000)
+    await checked(counter)
+    [row] = await counter.book.database.fetch("SELECT kind, rail, amount_msat, reserve_msat FROM payouts")
+    assert (row["kind"], row["rail"]) == ("payout", "onchain")
+    assert row["amount_msat"] + row["reserve_msat"] == 200_000_000
+    await counter.finish()
+    assert counter.received() * 1_000 == row["amount_msat"]
+    await counter.sound()
+
+
+async def test_a_small_balance_waits_until_it_is_worth_a_transaction(counter: Counter) -> None:
+    await earning(counter, 9_000)
+    await checked(counter)
+    assert await counter.states() == []
+    await counter.grant(9_000, payout_check_at=counter.clock.now())
+    await checked(counter)
+    await counter.finish()
+    assert counter.received() > 17_000
+
+
+async def test_a_payout_waits_for_lower_fees_and_a_withdrawal_says_what_it_costs(counter: Counter) -> None:
+    counter.network.chain.set_feerate(3_000)
+    await earning(counter, 60_000)
+    await checked(counter)
+    assert await counter.states() == []
+    assert (await counter.till.row("users", BOB.pubkey))["payout_check_at"] == counter.clock.now() + 3_600
+    counter.network.chain.set_feerate(300)
+    counter.clock.advance(3_600)
+    await checked(counter)
+    await counter.finish()
+    assert counter.received() > 50_000
+
+
+async def test_nobody_is_paid_on_the_chain_while_fees_are_unknown_and_the_others_are_looked_at(
+    counter: Counter,
+) -> None:
+    counter.network.chain.set_feerate(0)
+    await earning(counter, 60_000)
+    assert await counter.checks.open_due() is False
+    assert await counter.states() == []
+
+
+async def test_whoever_changes_their_target_meanwhile_is_paid_there(counter: Counter) -> None:
+    await earning(counter, 60_000)
+    await counter.checks.open_due()
+    await counter.say(f"payout {ADDRESSES['p2tr']}", number=1)
+    await counter.go_on()
+    assert counter.received() == 0
+    assert (await counter.states())[0] == (
+        "waiting",
+        "the target was changed a short while ago: it goes there after a pause",
+    )
+    await counter.later(86_400)
+    assert (counter.received(), counter.received(ADDRESSES["p2tr"]) > 50_000) == (0, True)
+
+
+async def test_whoever_wants_lightning_meanwhile_gets_their_balance_back_and_another_look(counter: Counter) -> None:
+    await earning(counter, 60_000)
+    await counter.checks.open_due()
+    await counter.say("payout bob@wallets.test", number=1)
+    await counter.go_on()
+    assert await counter.states() == [("stopped", "there is no payout target")]
+    assert await counter.till.balance() == 60_000_000
+    assert (await counter.till.row("users", BOB.pubkey))["payout_check_at"] is not None
+
+
+async def test_an_address_of_our_own_means_that_it_stays_balance(counter: Counter) -> None:
+    own = await counter.bot.chain.new_address()
+    assert await counter.say(f"payout {own}") == "What you earn stays your balance."
+    assert (await counter.till.row("targets", f"{BOB.pubkey}/registered"))["target"] == KEEP
+
+
+async def test_the_day_s_limit_of_all_holds_for_what_is_on_its_way_too(counter: Counter) -> None:
+    await counter.grant(30_000_000)
+    counter.network._store.run("UPDATE coins SET amount_msat = 30 * amount_msat")
+    for number in range(3):
+        await counter.grant(900_000)
+        await counter.say(f"withdraw 300000 {SEGWIT}", number=number)
+    counter.batches._obstacles._rules = type(counter.rules)(
+        **{name: getattr(counter.rules, name) for name in counter.rules.__slots__} | {"day_msat_max": 700_000_000}
+    )
+    await counter.go_on()
+    assert counter.received() == 600_000
+    assert sorted(state for state, _ in await counter.states()) == ["paying", "paying", "waiting"]
+    assert any("day's limit" in reason for _, reason in await counter.states())
