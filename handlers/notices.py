@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from handlers.bot import Bot
 from relaybot.db.database import Row
 from wallet.accounts import user
@@ -23,8 +25,12 @@ async def tell_due(bot: Bot) -> bool:
         "SELECT * FROM notices WHERE due_at <= :now ORDER BY due_at LIMIT :limit", now=bot.clock.now(), limit=BATCH_MAX
     )
     for row in rows:
-        await bot.book.apply(await _plan_told(bot, row))
+        await bot.stumbles.past("notices", row["id"], partial(_tell, bot, row), otherwise=None)
     return len(rows) == BATCH_MAX
+
+
+async def _tell(bot: Bot, row: Row) -> None:
+    await bot.book.apply(await _plan_told(bot, row))
 
 
 async def _plan_told(bot: Bot, row: Row) -> Plan:

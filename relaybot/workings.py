@@ -29,7 +29,7 @@ from relaybot.config import Config
 from relaybot.errors import BadConfig
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, read_key
-from relaybot.loops import Step, repeat
+from relaybot.loops import Step, Stumbles, repeat
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import Outbox, Publish
 from relaybot.processes import ALONE, Process
@@ -74,6 +74,7 @@ def build_bot(
     *,
     chain: Chain,
     chance: Chance,
+    stumbles: Stumbles | None = None,
 ) -> Bot:
     """Return what the handlers work with."""
     agents: dict[str, Agent] = {}
@@ -107,6 +108,7 @@ def build_bot(
         chain=chain,
         clock=clock,
         chance=chance,
+        stumbles=stumbles or Stumbles(clock),
     )
 
 
@@ -164,8 +166,8 @@ def standing_tasks(
 
     standing: dict[str, Coroutine[None, None, None]] = {}
     if Role.BOT in roles:
-        outbox = Outbox(book, bot.clock, doors.relays, MessageRelays(bot, doors.look_up).of)
-        courtesies = Visits(book, bot.clock, doors.visit)
+        outbox = Outbox(book, bot.clock, doors.relays, MessageRelays(bot, doors.look_up).of, bot.stumbles)
+        courtesies = Visits(book, bot.clock, doors.visit, bot.stumbles)
         standing |= {
             "inbox": inbox.run(),
             "outbox": singly("outbox", outbox.step, "outbox"),
@@ -191,7 +193,9 @@ def standing_tasks(
         )
         if config.payouts.enabled:  # else nothing new is opened; what is open goes on
             quotes = Quotes(bot.lightning, bot.chain, bot.batch_rules)
-            checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up, quote=quotes.quote)
+            checks = PayoutChecks(
+                book, bot.clock, bot.payout_rules, look_up=doors.look_up, quote=quotes.quote, stumbles=bot.stumbles
+            )
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
     if Role.ACCOUNTS in roles and config.accounting.publish:
         standing["accounts"] = singly("accounts", partial(_publish_due, bot, keyring), seconds=60)
@@ -232,6 +236,7 @@ def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
         request_invoice=payees.request_invoice,
         tell=bot.tell,
         process=process,
+        stumbles=bot.stumbles,
     )
 
 
@@ -244,6 +249,7 @@ def _batches(bot: Bot) -> Batches:
         rules=bot.payout_rules,
         batch_rules=bot.batch_rules,
         tell=bot.tell,
+        stumbles=bot.stumbles,
     )
 
 

@@ -190,6 +190,11 @@ class Auditor:
         """Return rows of the book."""
         return self._connection().execute(sql, values).fetchall()
 
+    def richest(self, who: Sequence[str]) -> str:
+        """Return which of these has the most that can be paid away."""
+        sql = "SELECT balance_msat FROM accounts WHERE id = ?"
+        return max(who, key=lambda name: sum(msat for (msat,) in self.rows(sql, f"user/{key_of(name).pubkey}/sats")))
+
     def _row(self, sql: str, values: Mapping[str, Any] | tuple[()] = ()) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._connection().execute(sql, values).fetchone()
         return row

@@ -15,7 +15,7 @@ from handlers.announcements import announce
 from handlers.bot import Bot
 from relaybot.app import CURSOR_SECONDS
 from relaybot.errors import Unavailable
-from relaybot.loops import repeat
+from relaybot.loops import Stumbles, repeat
 from relaybot.nostr.event import Event
 from relaybot.nostr.messages import Ok
 from relaybot.reader import OWN_RELAY, Reader
@@ -90,7 +90,8 @@ class Life:
         book = Book(self._database, world.bot_clock)
         node, chain = InProcessNode(world.node, borders), InProcessChain(world.node, borders)
         chance = world.chance(f"bot/{self.number}").randbytes
-        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chain=chain, chance=chance)
+        strict = Stumbles(world.bot_clock, patient=False)
+        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chain=chain, chance=chance, stumbles=strict)
         self.bot = bot
         inbox = build_inbox(bot)
         reader = Reader(bot, inbox, self._own)

@@ -50,6 +50,8 @@ class Facts:
     given: Counter[str] = field(default_factory=Counter)  # promo and card money, by name
     refunded: set[str] = field(default_factory=set)  # jobs that the operator has paid back
     withdrawn_to: dict[str, str] = field(default_factory=dict)  # whose wallet a withdrawal goes to, by rumor id
+    paid_inside: dict[str, tuple[str, str, int]] = field(default_factory=dict)  # payer, invoice, msat, by rumor id
+    paused: set[str] = field(default_factory=set)  # what the operator has paused
     referrers: dict[str, str] = field(default_factory=dict)  # who named whom, before anything was earned
     heard_at: dict[str, float] = field(default_factory=dict)  # when an event was first heard on any relay
     cancelled: set[str] = field(default_factory=set)  # requests that their own customers took back
