@@ -32,6 +32,7 @@ from wallet.payout_checks import outflow_of
 from wallet.payout_notices import shown
 from wallet.purses import debt_of
 from wallet.states import PayoutKind, Rail
+from wallet.switches import RESTORED
 
 ALL = "all"
 OWN_ADDRESS = "that is an address of this service's own wallet: nothing would leave"
@@ -173,7 +174,7 @@ async def _destination(bot: Bot, where: str) -> Destination:
 async def _require_open(bot: Bot, row: Row, rail: Rail) -> None:
     if row["withdrawals"] != "open":
         raise Rejected("restricted", closed_words(row["withdrawals_reason"]))
-    found = await bot.book.database.rows_by_id("pauses", ["withdrawals", rail.value])
+    found = await bot.book.database.rows_by_id("pauses", ["withdrawals", rail.value, RESTORED])
     for _, pause in sorted(found.items()):
         if pause["state"] != "open":
             raise Rejected("restricted", paused_words(pause))

@@ -19,7 +19,7 @@ from wallet.money import Msat
 from wallet.opening import DAY_SECONDS, PayoutRules
 from wallet.payout_plans import scopes_of
 from wallet.states import PayoutKind
-from wallet.switches import RECONCILIATION
+from wallet.switches import RECONCILIATION, RESTORE
 
 log = structlog.get_logger()
 
@@ -113,6 +113,6 @@ def closed_words(reason: str) -> str:
 def paused_words(row: Row) -> str:
     """Return what is said of something that is paused, a row of `pauses`."""
     scope, reason = row["id"], row["reason"]
-    if row["paused_by"] == RECONCILIATION:
+    if row["paused_by"] in {RECONCILIATION, RESTORE}:
         return f"paused while the books are checked ({scope})"
     return f"paused by the operator ({scope}): {reason}" if reason else f"paused by the operator ({scope})"

@@ -30,6 +30,7 @@ from wallet.opening import (
     whole_less,
 )
 from wallet.states import Rail
+from wallet.switches import OPEN, RESTORED
 from wallet.targets import rail_of, targets_of
 
 log = structlog.get_logger()
@@ -69,8 +70,8 @@ class PayoutChecks:
 
     async def open_due(self) -> bool:
         """Open a payout for each user whose balance is due; tell whether more users are waiting for a look."""
-        paused = await self._book.row("pauses", "payouts")
-        if paused is not None and paused["state"] != "open":
+        switches = await self._book.database.rows_by_id("pauses", ["payouts", RESTORED])
+        if any(row["state"] != OPEN for row in switches.values()):
             return False  # whoever is due is looked at when it goes on
         rows = await self._book.database.fetch(
             "SELECT id FROM users WHERE payout_check_at <= :now ORDER BY payout_check_at LIMIT :limit",

@@ -16,6 +16,7 @@ from wallet.lightning import DecodedInvoice, PaymentReport, PaymentState
 from wallet.money import Msat
 from wallet.opening import PayoutRules, cause_of
 from wallet.states import ATTEMPT, PAYOUT, AttemptState, AttemptStep, PayoutKind, PayoutState, PayoutStep
+from wallet.switches import RESTORED
 
 REASON_CHARACTERS_MAX = 200  # of why something waits, stopped or failed
 
@@ -85,9 +86,9 @@ def switches(payout: Row) -> tuple[Expect, ...]:
     )
 
 
-def scopes_of(payout: Row) -> tuple[str, str]:
-    """Return what the operator can pause of which this payout is a part: its kind and its rail."""
-    return f"{payout['kind']}s", payout["rail"]
+def scopes_of(payout: Row) -> tuple[str, ...]:
+    """Return the switches that must be open for this payout: its kind's, its rail's, and that of a restore."""
+    return f"{payout['kind']}s", payout["rail"], RESTORED
 
 
 def may_be_sent_again(attempt: Row, rules: PayoutRules, now: int) -> bool:

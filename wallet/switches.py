@@ -10,8 +10,9 @@ from relaybot.db.database import Row
 from wallet.ledger import Plan, Update, Values
 
 SCOPES = ("payouts", "withdrawals", "lightning", "onchain")
+RESTORED = "restored"  # everything, from a restore until books and node agree: `relaybot books agree` opens it
 PAUSED_BY_DOUBT = ("payouts", "withdrawals")  # while our books and the node's differ
-OPERATOR, RECONCILIATION = "operator", "reconciliation"  # who paused
+OPERATOR, RECONCILIATION, RESTORE = "operator", "reconciliation", "restore"  # who paused
 OPEN, PAUSED, CLOSED = "open", "paused", "closed"
 REASON_CHARACTERS_MAX = 200
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import books, relay, service, switches, work
+from relaybot.cli import backups, books, relay, service, switches, work
 from relaybot.errors import RelaybotError
 
 
@@ -51,5 +51,12 @@ def cli() -> None:
     """Run a Nostr relay and payment bot: agent jobs that pay everybody who contributed, in bitcoin, at once."""
 
 
-for command in (*service.COMMANDS, *books.COMMANDS, *relay.COMMANDS, *work.COMMANDS, *switches.COMMANDS):
+for command in (
+    *service.COMMANDS,
+    *books.COMMANDS,
+    *backups.COMMANDS,
+    *relay.COMMANDS,
+    *work.COMMANDS,
+    *switches.COMMANDS,
+):
     cli.add_command(command)

@@ -58,7 +58,7 @@ _WORLD = (
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def postgres_errors() -> Iterator[None]:
     """Say Unavailable where the world is at fault. A wrong statement is our fault."""
     try:
         yield
@@ -75,13 +75,13 @@ class PostgresReader:
     async def fetch(self, sql: str, **values: Value) -> Sequence[Row]:
         """Return all rows of a SELECT. Unavailable if the server does not answer."""
         text, names = placed(sql)
-        with _errors():
+        with postgres_errors():
             rows = await self._connection.fetch(text, *(values[name] for name in names))
         return [dict(row) for row in rows]
 
     async def rows_by_id(self, table: str, ids: Iterable[str]) -> dict[str, Row]:
         """Return the rows of `table` with these ids."""
-        with _errors():
+        with postgres_errors():
             rows = await self._connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1::text[])", [*{*ids}])  # noqa: S608  our own table names
         return {row["id"]: dict(row) for row in rows}
 
@@ -113,7 +113,7 @@ class PostgresDatabase:
     async def snapshot(self) -> AsyncIterator[Reader]:
         """Hold one reader inside one read transaction."""
         async with self._reader() as connection:
-            with _errors():
+            with postgres_errors():
                 transaction = connection.transaction(isolation="repeatable_read", readonly=True)
                 await transaction.start()
             try:
@@ -124,7 +124,7 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[Any]:
-        with _errors():
+        with postgres_errors():
             connection = await self._readers.acquire()
         try:
             yield connection
@@ -135,11 +135,11 @@ class PostgresDatabase:
         """Lock, read, decide, write and commit; decide again where another process was faster."""
         async with self._writing:
             for _ in range(AGAIN_MAX):
-                with suppress(*_FASTER), _errors():
+                with suppress(*_FASTER), postgres_errors():
                     await self._change_once(looks, decide)
                     return
             try:
-                with _errors():
+                with postgres_errors():
                     await self._change_once(looks, decide)
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
                 raise Unavailable(f"database: {error}") from error
@@ -178,7 +178,7 @@ class PostgresDatabase:
     async def lock(self, name: str) -> Lock | None:
         """Take the lock `name`: the server frees it when our connection ends."""
         async with self._locking:
-            with _errors():
+            with postgres_errors():
                 if self._locks is None or self._locks.connection.is_closed():
                     self._locks = _Locks(await _connect(self._url))
                 return await self._locks.take(name)
@@ -229,11 +229,11 @@ async def open_postgres(
     url: str, migrations: Sequence[Migration], *, now: int, probe: Probe = no_probe
 ) -> PostgresDatabase:
     """Connect to the database at `url`, bring its schema up to date, and return it."""
-    with _errors():
+    with postgres_errors():
         connection = await _connect(url, answer_seconds=None)  # a migration may take its time
     async with AsyncExitStack() as opened:
         opened.push_async_callback(_close, connection)
-        with _errors():
+        with postgres_errors():
             await connection.execute(schema_of(LEDGER))
             while await _migrate_once(connection, migrations, now):
                 pass

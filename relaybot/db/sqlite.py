@@ -33,7 +33,7 @@ _SETTINGS = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA f
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def sqlite_errors() -> Iterator[None]:
     """Say Unavailable where the world is at fault: locked, full, read-only, failing. A wrong statement is our fault."""
     try:
         yield
@@ -47,7 +47,7 @@ class SqliteWriter:
     """The one connection that writes; it waits for nobody but the disk, and for a second process's commit."""
 
     def __init__(self, path: Path, probe: Probe) -> None:
-        with _errors():
+        with sqlite_errors():
             self.connection = sqlite3.connect(
                 path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False, cached_statements=512
             )
@@ -55,7 +55,7 @@ class SqliteWriter:
 
     def prepare(self, migrations: Sequence[Migration], now: int) -> None:
         """Set the connection up, and bring the schema up to date; WrongSchema if it is another program's."""
-        with _errors():
+        with sqlite_errors():
             for setting in (*_SETTINGS, *_WRITER):
                 self.connection.execute(setting)
             self.connection.execute(LEDGER)
@@ -75,7 +75,7 @@ class SqliteWriter:
 
     def change(self, looks: Looks, decide: Decide) -> None:
         """Read, decide, write, commit. Unavailable if the disk refuses."""
-        with _errors(), self._transaction():
+        with sqlite_errors(), self._transaction():
             found = {table: self._rows(table, look) for table, look in looks.items()}
             for write in decide(found):
                 self.connection.executemany(_statement(write), write.rows)
@@ -117,7 +117,7 @@ class SqliteReader:
 
     async def fetch(self, sql: str, **values: Value) -> Sequence[Row]:
         """Return all rows of a SELECT. Unavailable if the disk refuses."""
-        with _errors():
+        with sqlite_errors():
             rows = await self._connection.execute_fetchall(sql, values)
         return [dict(row) for row in rows]
 
@@ -200,7 +200,7 @@ async def open_sqlite(
         writer = await loop.run_in_executor(thread, SqliteWriter, path, probe)
         opened.push_async_callback(loop.run_in_executor, thread, writer.connection.close)
         await loop.run_in_executor(thread, writer.prepare, migrations, now)
-        with _errors():
+        with sqlite_errors():
             readers = [await _open_reader(path, opened) for _ in range(READERS)]
         opened.pop_all()
     return SqliteDatabase(path, writer, thread, readers)

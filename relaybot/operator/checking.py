@@ -24,7 +24,7 @@ async def check_books(config: Config) -> Answer:
         differences: list[str] = []
         unbooked: dict[str, str] = {}
         try:
-            async with _node(config) as (lightning, chain):
+            async with node_of(config) as (lightning, chain):
                 found = await compare(reader, lightning, chain)
             differences, unbooked = [str(one) for one in found.differences], found.unbooked
             node_said = "agrees" if not differences else "differs"
@@ -43,7 +43,7 @@ async def check_books(config: Config) -> Answer:
 
 async def own(config: Config, key: str) -> Answer:
     """Book a difference between the node and us as the operator's own doing. Rejected if there is none."""
-    async with opened(config) as book, _node(config) as (lightning, chain):
+    async with opened(config) as book, node_of(config) as (lightning, chain):
         plan = await own_difference(book, lightning, chain, key)
         answer = await book.apply(plan)
         if answer.verdict is not Verdict.APPLIED:
@@ -52,7 +52,8 @@ async def own(config: Config, key: str) -> Answer:
 
 
 @contextlib.asynccontextmanager
-async def _node(config: Config) -> AsyncIterator[tuple[CoreLightning, CoreLightningChain]]:
+async def node_of(config: Config) -> AsyncIterator[tuple[CoreLightning, CoreLightningChain]]:
+    """Connect to the node and its wallet while the block runs."""
     lightning, chain = CoreLightning(config.lightning.socket), CoreLightningChain(config.lightning.socket)
     try:
         yield lightning, chain

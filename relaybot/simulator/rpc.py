@@ -62,8 +62,11 @@ class RpcServer:
     async def close(self) -> None:
         """Stop listening; whoever waits hears the end of the stream."""
         if self._server is not None:
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            for _ in range(3):  # whoever is just being accepted is connected then: asyncio would lose them
+                await asyncio.sleep(0)
             self._server.close()
-            await asyncio.sleep(0)  # whoever is just being accepted is connected then
         for transport in [*self._connections.values()]:
             transport.abort()
         await asyncio.gather(*self._connections, return_exceptions=True)
