@@ -23,7 +23,7 @@ class Siphon:
 
     def __init__(self) -> None:
         self.state = State(balances={user(THIEF): 0, NODE_LIGHTNING: 0})
-        for scope in ("payouts", "lightning"):
+        for scope in ("payouts", "lightning", "restored"):
             self.state.rows["pauses", scope] = {"state": "open", "version": 1}
         self.state.rows["users", THIEF] = {"version": 1, "payouts": 0, "withdrawals": "open"}
         self.received = 0
