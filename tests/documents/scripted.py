@@ -101,24 +101,6 @@ class ScriptedNode:
         del after_index, limit
         return []
 
-    async def feerate(self) -> int:
-        raise AssertionError("nothing is sent on the chain")
-
-    async def is_own(self, address: str) -> bool:
-        raise AssertionError(f"nothing is sent to {address}")
-
-    async def prepare(self, payments: Sequence[Payment], *, feerate: int, confirmations: int) -> Prepared:
-        raise AssertionError(f"nothing is sent: {payments}, {feerate}, {confirmations}")
-
-    async def discard(self, txid: str) -> None:
-        raise AssertionError(f"nothing was prepared: {txid}")
-
-    async def send(self, txid: str, psbt: str) -> str:
-        raise AssertionError(f"nothing was prepared: {txid}, {psbt}")
-
-    async def heights(self, txids: Collection[str]) -> Mapping[str, int]:
-        raise AssertionError(f"nothing was sent: {txids}")
-
 
 class ScriptedChain:
     """The port `wallet.chain.Chain`: outputs that a story writes down."""
