@@ -6,6 +6,7 @@ from handlers.bot import Bot, new_user
 from handlers.jobs import cause_of, held_job_changes
 from handlers.states import JobState
 from relaybot.db.database import Row
+from relaybot.errors import Rejected
 from wallet.accounts import NODE_LIGHTNING, Account, person, user
 from wallet.charges import plan_hold
 from wallet.deposits import plan_cleared
@@ -23,6 +24,12 @@ async def plan_fed(bot: Bot, pubkey: str, amount: Msat, reason: str, *, source: 
     row = Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
     journal = Journal((Transfer(source, user(pubkey), amount, reason),), (row,))
     return journal + plan_cleared(pubkey, await debt_of(bot.book.database, pubkey), amount)
+
+
+async def require_no_debt(bot: Bot, pubkey: str) -> None:
+    """Raise Rejected if `pubkey` owes for money that was taken back: until that is paid, nothing leaves."""
+    if (await debt_of(bot.book.database, pubkey)).owed_msat:
+        raise Rejected("blocked", "this account owes for a payment that was taken back; a top-up clears it first")
 
 
 async def plan_paid(bot: Bot, job: Row, amount: Msat) -> tuple[Journal, bool]:

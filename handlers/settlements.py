@@ -21,7 +21,7 @@ import structlog
 
 from handlers.bot import Bot, written
 from handlers.connections import notifications
-from handlers.credits import plan_fed, plan_paid
+from handlers.credits import plan_fed, plan_paid, require_no_debt
 from handlers.invoices import proof_of
 from handlers.zaps import plan_given
 from relaybot.db.database import Row
@@ -193,8 +193,7 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
         return None
     now = bot.clock.now()
     amount = check_internal(invoice, amount_msat, now=now)
-    if (await debt_of(bot.book.database, payer)).owed_msat:
-        raise Rejected("blocked", "this account owes for a payment that was taken back; a top-up clears it first")
+    await require_no_debt(bot, payer)
     balance = await bot.book.balance(user(payer))
     if balance < amount:
         raise Rejected("invalid", f"your balance is {format_sat(balance)}", wanted=format_sat(amount))

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
-from handlers.credits import plan_fed
+from handlers.credits import plan_fed, require_no_debt
 from handlers.settlements import InternalPayment, pay_internally
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -30,7 +30,6 @@ from wallet.opening import PayoutRules, check_balance, check_limits, opened, res
 from wallet.payees import read_destination
 from wallet.payout_checks import outflow_of
 from wallet.payout_notices import shown
-from wallet.purses import debt_of
 from wallet.states import PayoutKind, Rail
 from wallet.switches import RESTORED
 
@@ -56,6 +55,7 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
         raise Rejected("invalid", "you have no balance yet")
     rail = Rail.ONCHAIN if isinstance(destination, ChainAddress) else Rail.LIGHTNING
     await _require_open(bot, row, rail)
+    await require_no_debt(bot, asked.sender)
     rules, balance = bot.payout_rules, await bot.book.balance(user(asked.sender))
     if isinstance(destination, ChainAddress):
         amount, reserve, most = await _on_chain(bot, said, destination, balance)
@@ -119,8 +119,7 @@ async def _to_a_user(bot: Bot, asked: Asked, said: str, where: str) -> Reply | N
     if payer is None:
         raise Rejected("invalid", "you have no balance yet")
     await _require_open(bot, payer, Rail.ONCHAIN)
-    if (await debt_of(bot.book.database, asked.sender)).owed_msat:
-        raise Rejected("blocked", "this account owes for a payment that was taken back; a top-up clears it first")
+    await require_no_debt(bot, asked.sender)
     balance = await bot.book.balance(user(asked.sender))
     amount = whole_less(balance, Msat(0)) if said.lower() == ALL else _said_amount(said, None)
     if not 0 < amount <= balance:

@@ -29,6 +29,7 @@ from wallet.opening import (
     whole_balance,
     whole_less,
 )
+from wallet.purses import debt_of
 from wallet.states import Rail
 from wallet.switches import OPEN, RESTORED
 from wallet.targets import rail_of, targets_of
@@ -98,7 +99,8 @@ class PayoutChecks:
         balance = await self._book.balance(user(pubkey))
         threshold = self._rules.threshold_msat if row["threshold_msat"] is None else row["threshold_msat"]
         targets = await targets_of(self._book, pubkey)
-        if balance < threshold or not targets or row["withdrawals"] != "open":
+        owes = (await debt_of(self._book.database, pubkey)).owed_msat > 0
+        if balance < threshold or not targets or owes or row["withdrawals"] != "open":
             return plan_looked(row)
         amount, reserve = whole_balance(self._rules, balance)
         try:
