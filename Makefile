@@ -6,10 +6,12 @@ RUNS := $(VENV)/.runs
 DEVELOPS := $(VENV)/.develops
 PEERS := build/peers
 LNBITS := build/lnbits
+NPM := build/npm
+NODE := $(and $(shell command -v node),$(shell command -v npm))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs kills lock clean
+.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs kills fuzz soak lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -34,10 +36,16 @@ run: $(RUNS)  ## run the service with config.yaml as it is
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
 PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/internal.py,wallet/onchain.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/transaction.py,wallet/batch_rules.py,wallet/batch_plans.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
 
-test: setup  ## run all tests; words and rules must be covered whole, everything else to 95 %
+test: setup $(if $(NODE),$(NPM)/.installed)  ## run all tests; words and rules must be covered whole, everything else to 95 %
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)'
+
+# Clients of others for Node, locked; where they cannot be had, their tests are skipped and say so (-rs).
+$(NPM)/.installed: tests/npm/package.json tests/npm/package-lock.json
+	mkdir -p $(NPM)
+	cp $^ $(NPM)
+	-cd $(NPM) && npm ci --ignore-scripts --no-audit --no-fund --silent && touch .installed
 
 test-cln: setup  ## the contract suite and the money flows on three real Core Lightning nodes, where there is a lightningd
 	$(BIN)/python -m pytest -rs --real-nodes tests/lightning tests/regtest
@@ -89,6 +97,14 @@ bench-jobs: setup  ## whole jobs a second
 
 kills: setup  ## two service processes on one book, killed at random a hundred times under load
 	$(BIN)/python -m tests.kills $(KILLS)
+
+FUZZ ?= 150000
+
+fuzz: setup  ## random frames, messages, filters and conversations, many of them: FUZZ=… examples of each
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest -q --timeout=0 tests/fuzz
+
+soak: setup  ## a relay under a mixed load for minutes: its memory must stay flat (SOAK='--seconds 3600')
+	$(BIN)/python -m tests.soak $(SOAK)
 
 lock:  ## write the lock files anew from pyproject.toml (needs uv)
 	$(COMPILE) --group build -o requirements.lock

@@ -57,6 +57,8 @@ async def job(bot: Bot, asked: Asked) -> Reply:
         nip04=asked.nip04,
         created_at=bot.believed_date(asked.created_at),
     )
+    if await bot.book.row("inbox", request.id) is not None:  # by a published event of the same words and date
+        raise Rejected("duplicate", "this was asked already")
     return Reply(
         f"{agent.name} is asked: job {request.id[:8]}. What comes of it follows here.",
         (arrived(request, SOURCE, bot.clock.now(), asked.process),),

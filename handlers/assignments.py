@@ -63,7 +63,11 @@ async def assign_held(bot: Bot) -> bool:
     free, last = await _free_workers(bot), ("", -1)
     while free:
         held = await _held_after(bot, *last)
-        plans = [plan for job in held if (plan := await _assignment(bot, job, free)) is not None]
+        found = [
+            await bot.stumbles.past("assign", job["id"], partial(_assignment, bot, job, free), otherwise=None)
+            for job in held
+        ]
+        plans = [plan for plan in found if plan is not None]
         await asyncio.gather(*(bot.book.apply(plan) for plan in plans))
         if len(held) < BATCH_MAX:
             break
@@ -313,8 +317,12 @@ async def release_due(bot: Bot) -> bool:
         limit=BATCH_MAX,
     )
     for row in due:
-        await bot.book.decide(partial(_decide_due, bot, row["id"]))
+        await bot.stumbles.past("deadlines", row["id"], partial(_end_due, bot, row["id"]), otherwise=None)
     return len(due) == BATCH_MAX
+
+
+async def _end_due(bot: Bot, job_id: str) -> None:
+    await bot.book.decide(partial(_decide_due, bot, job_id))
 
 
 async def _decide_due(bot: Bot, job_id: str) -> Plan | None:

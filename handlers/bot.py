@@ -12,6 +12,7 @@ from relaybot.alarms import Alarms
 from relaybot.clock import Clock
 from relaybot.config import Config
 from relaybot.db.database import Row
+from relaybot.loops import Stumbles
 from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
@@ -65,6 +66,7 @@ class Bot:
     chain: Chain
     clock: Clock
     chance: Chance
+    stumbles: Stumbles
     alarms: Alarms = field(default_factory=Alarms)
 
     @property

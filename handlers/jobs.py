@@ -178,7 +178,8 @@ def _accepted(bot: Bot, agent: Agent, event: Event) -> nip90.JobRequest:
         raise Rejected("invalid", "the request is too large", allowed=f"{jobs.input_bytes_max} bytes")
     request = nip90.parse_job_request(event, agent.keypair)
     # NIP-40: an expired request is not worked; without the tag it lives for jobs.ttl_seconds.
-    if (request.expiration or event.created_at + jobs.ttl_seconds) <= now:
+    lives_until = event.created_at + jobs.ttl_seconds if request.expiration is None else request.expiration
+    if lives_until <= now:
         raise Rejected("invalid", "expiration: the request has expired")
     _check_params(agent, request)
     price = agent.split.price_min

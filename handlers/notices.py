@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
 from handlers.bot import Bot
@@ -28,8 +30,12 @@ async def tell_due(bot: Bot) -> bool:
         "SELECT * FROM notices WHERE due_at <= :now ORDER BY due_at LIMIT :limit", now=bot.clock.now(), limit=BATCH_MAX
     )
     for row in rows:
-        await bot.book.apply(await _plan_told(bot, row))
+        await bot.stumbles.past("notices", row["id"], partial(_tell, bot, row), otherwise=None)
     return len(rows) == BATCH_MAX
+
+
+async def _tell(bot: Bot, row: Row) -> None:
+    await bot.book.apply(await _plan_told(bot, row))
 
 
 async def _plan_told(bot: Bot, row: Row) -> Plan:
@@ -42,6 +48,6 @@ async def _plan_told(bot: Bot, row: Row) -> Plan:
     try:
         changes: tuple[Change, ...] = (told, bot.message(pubkey, text))
     except Rejected as refusal:  # no key of anybody: once, such ones were paid, too
-        log.warning("notice_not_written", pubkey=pubkey, reason=str(refusal))
+        log.info("notice_not_written", pubkey=pubkey, reason=str(refusal))
         changes = (told,)
     return Plan(f"notices/{row['id']}", changes=changes)

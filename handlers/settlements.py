@@ -34,12 +34,11 @@ from wallet.ledger import Change, Journal, Plan, Transfer, Update, Values
 from wallet.lightning import Settlement
 from wallet.money import Msat, format_sat
 from wallet.purses import debt_of
+from wallet.under_way import SETTLEMENTS
 
 log = structlog.get_logger()
 
-CURSOR = "settlements"  # the last pay_index that is in the book; its mark is that payment's hash
-CHANGES = "settlements/changes"  # the node's count of changes of invoices when that one was paid
-ALARM = "settlements"
+CHANGES = f"{SETTLEMENTS}/changes"  # the node's count of changes of invoices when that one was paid
 WAIT_SECONDS = 60  # one long poll at the node
 CANCELLED_MAX = 20  # invoices cancelled in one round
 
@@ -53,14 +52,14 @@ class Settlements:
 
     async def follow(self) -> bool:
         """Wait for the next settlement after the cursor and credit it; False while the node has gone back."""
-        cursors = await self._bot.book.database.rows_by_id("cursors", (CURSOR, CHANGES))
+        cursors = await self._bot.book.database.rows_by_id("cursors", (SETTLEMENTS, CHANGES))
         if not self._is_known:
             problem = await self._problem(cursors)
-            self._bot.alarms.report(ALARM, problem)
+            self._bot.alarms.report(SETTLEMENTS, problem)
             if problem is not None:
                 return False
         self._is_known = False  # until it has answered, it may be stopped and replaced
-        after = cursors[CURSOR]["value"] if CURSOR in cursors else 0
+        after = cursors[SETTLEMENTS]["value"] if SETTLEMENTS in cursors else 0
         settlement = await self._bot.lightning.next_settlement(after_index=after, timeout_seconds=WAIT_SECONDS)
         if settlement is not None:
             answer = await self._bot.book.decide(lambda: _decide(self._bot, settlement))
@@ -70,9 +69,9 @@ class Settlements:
 
     async def _problem(self, cursors: Mapping[str, Row]) -> str | None:
         """Return in words how the node has gone back behind what is in the book; None if it has not."""
-        if CURSOR not in cursors or not cursors[CURSOR]["value"]:
+        if SETTLEMENTS not in cursors or not cursors[SETTLEMENTS]["value"]:
             return None
-        index, mark = cursors[CURSOR]["value"], cursors[CURSOR]["mark"]
+        index, mark = cursors[SETTLEMENTS]["value"], cursors[SETTLEMENTS]["mark"]
         seen = cursors[CHANGES]["value"] if CHANGES in cursors else 0
         counted = await self._bot.lightning.invoice_changes()
         if counted < seen:
@@ -84,17 +83,17 @@ class Settlements:
 
 
 async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
-    row, seen = await bot.book.row("cursors", CURSOR), await bot.book.row("cursors", CHANGES)
+    row, seen = await bot.book.row("cursors", SETTLEMENTS), await bot.book.row("cursors", CHANGES)
     if row is not None and row["value"] >= settlement.pay_index:
         return None
     read: Values = {"value": settlement.pay_index, "mark": settlement.payment_hash}
-    moved: list[Change] = [written("cursors", CURSOR, row, read)]  # from where it was read: never back
+    moved: list[Change] = [written("cursors", SETTLEMENTS, row, read)]  # from where it was read: never back
     if settlement.change > (seen["value"] if seen is not None else 0):
         moved.append(written("cursors", CHANGES, seen, {"value": settlement.change, "mark": ""}))
     key = f"invoice/{settlement.payment_hash}/settled"
     if await bot.book.row("plans", key) is not None:  # seen before: the node's index was replayed or renumbered
         version = row["version"] if row is not None else 0  # a second replay moves the cursor over the same index again
-        return Plan(f"cursors/{CURSOR}/{settlement.pay_index}/{version}", changes=tuple(moved))
+        return Plan(f"cursors/{SETTLEMENTS}/{settlement.pay_index}/{version}", changes=tuple(moved))
     return (await _plan_arrived(bot, settlement)).plan(key, *moved)
 
 

@@ -9,6 +9,7 @@ An invoice that was paid before is not paid again: its preimage is told.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -231,8 +232,12 @@ async def tell_ends(bot: Bot) -> bool:
         limit=BATCH_MAX,
     )
     for row in rows:
-        await bot.book.decide(lambda row=row: _decide_end(bot, row))  # type: ignore[misc]
+        await bot.stumbles.past("wallet ends", row["id"], partial(_end, bot, row), otherwise=None)
     return len(rows) == BATCH_MAX
+
+
+async def _end(bot: Bot, row: Row) -> None:
+    await bot.book.decide(partial(_decide_end, bot, row))
 
 
 async def _decide_end(bot: Bot, row: Row) -> Plan | None:

@@ -174,9 +174,9 @@ async def _require_open(bot: Bot, row: Row, rail: Rail) -> None:
     if row["withdrawals"] != "open":
         raise Rejected("restricted", closed_words(row["withdrawals_reason"]))
     found = await bot.book.database.rows_by_id("pauses", ["withdrawals", rail.value])
-    for scope, pause in sorted(found.items()):
+    for _, pause in sorted(found.items()):
         if pause["state"] != "open":
-            raise Rejected("restricted", paused_words(scope, pause["reason"]))
+            raise Rejected("restricted", paused_words(pause))
 
 
 def _amounts(said: str, destination: LightningDestination, rules: PayoutRules, balance: int) -> tuple[Msat, Msat]:

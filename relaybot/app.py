@@ -35,6 +35,7 @@ from relaybot.nostr import nip19
 from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.flow_of_funds import KIND as SUMMARY_KIND
+from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.messages import Ok
 from relaybot.outbox import Publish
 from relaybot.outgoing import Outgoing, OutgoingLimits
@@ -151,7 +152,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
     is_ready = asyncio.Event()
 
     def is_fit() -> bool:
-        return is_ready.is_set() and not bot.alarms.standing
+        return is_ready.is_set() and not bot.alarms.is_stopped
 
     others = {url: RelayConnection(url, jitter=random.random, keypair=bot.service) for url in config.relays}
     async with contextlib.AsyncExitStack() as stack:
@@ -173,7 +174,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, own.hub)} if own is not None else {}
         relays |= {url: connection.publish for url, connection in others.items()}
         look_up = partial(reader.look_up_target, list(others.values()))
-        doors = Doors(relays, look_up, _fetcher(config, probe), _visitor(config, probe))
+        doors = Doors(relays, look_up, _fetcher(config, probe), _visitor(config, bot, probe))
         standing = standing_tasks(bot, keyring, inbox, doors, process=share.process, roles=share.roles)
         standing |= {f"relay {url}": connection.run() for url, connection in others.items()}
         for name, work in standing.items():
@@ -266,8 +267,13 @@ def _fetcher(config: Config, probe: Probe) -> Fetcher:
     return outgoing if probe is no_probe else probed(outgoing, probe)
 
 
-def _visitor(config: Config, probe: Probe) -> visits.Publish:
-    visitor = Visitor(hosts=config.pinned_hosts)
+def _visitor(config: Config, bot: Bot, probe: Probe) -> visits.Publish:
+    visitor = Visitor(
+        hosts=config.pinned_hosts,
+        keypair=bot.service,
+        make_key=lambda: KeyPair(bot.chance(32)),
+        clock=bot.clock,
+    )
     return visitor.publish if probe is no_probe else probed(visitor, probe).publish
 
 

@@ -28,9 +28,10 @@ class Rejected(RelaybotError):
         self.fields = fields
 
     def __str__(self) -> str:
-        """Return `prefix: reason (name=value, …)`, fit for an OK or a CLOSED message."""
+        """Return `prefix: reason (name=value, …)`, fit for an OK or a CLOSED message, and for every encoding."""
         shown = ", ".join(f"{name}={value}" for name, value in self.fields.items())
-        return f"{self.prefix}: {self.reason}" + (f" ({shown})" if shown else "")
+        text = f"{self.prefix}: {self.reason}" + (f" ({shown})" if shown else "")
+        return text.encode(errors="replace").decode()  # a stranger's lone surrogate is no text
 
 
 class BadConfig(RelaybotError):

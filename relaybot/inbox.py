@@ -33,6 +33,7 @@ HANDLED_AT_ONCE = 64  # in each lane
 NOTE_CHARACTERS_MAX = 500
 LOOK_SECONDS = 1.0  # between two looks for events of processes that are gone
 RETRY_SECONDS = 2.0  # after something outside was not available
+REFUSED_MAX = 60  # rounds of decisions that came too late: then it is no race, but a Plan that can never apply
 
 Decision = Plan | str  # a str is a note: nothing changes but the mark that the event is done
 Handler = Callable[[Event], Awaitable[Decision]]
@@ -151,9 +152,15 @@ class Inbox:
                 self._quick.news.set()
 
     async def _handle_until_done(self, event: Event) -> None:
+        refused = 0
         while True:
             try:
                 if await self._is_done(event):
+                    return
+                refused += 1
+                if refused == REFUSED_MAX:
+                    log.error("event_failed", event_id=event.id, kind=event.kind, reason="refused again and again")
+                    await self._fail(event)
                     return
             except Unavailable as error:
                 log.warning("event_waits", event_id=event.id, kind=event.kind, reason=str(error))
@@ -167,8 +174,7 @@ class Inbox:
             raise
         except Exception:  # a fault of ours: the event is kept for the operator, and nothing was applied
             log.exception("event_failed", event_id=event.id, kind=event.kind)
-            failed = Update("inbox", event.id, {"state": "failed"}, expect={"state": "new"})
-            await self._book.apply(Plan(f"inbox/{event.id}/failed", changes=(failed,)))
+            await self._fail(event)
             return True
         if answer.verdict is Verdict.ALREADY:  # done by another event or process: only the mark is left
             ours: Values = {"state": "new", "holder": self._process.name}
@@ -177,6 +183,11 @@ class Inbox:
         if not answer.done:
             log.warning("event_waits", event_id=event.id, kind=event.kind, reason=answer.reason)
         return answer.done
+
+    async def _fail(self, event: Event) -> None:
+        """Keep an event for the operator: nothing of it was applied."""
+        failed = Update("inbox", event.id, {"state": "failed"}, expect={"state": "new"})
+        await self._book.apply(Plan(f"inbox/{event.id}/failed", changes=(failed,)))
 
     async def _decide(self, event: Event) -> Plan | None:
         row = await self._book.row("inbox", event.id)

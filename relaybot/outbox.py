@@ -12,12 +12,14 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Unavailable
+from relaybot.loops import Stumbles
 from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.messages import Ok
 from relaybot.visits import visits_owed
@@ -63,12 +65,18 @@ class Outbox:
     """Send what is owed to `relays`: how to publish, by the relay's name."""
 
     def __init__(
-        self, book: Book, clock: Clock, relays: Mapping[str, Publish], readers: Readers = nobody_elsewhere
+        self,
+        book: Book,
+        clock: Clock,
+        relays: Mapping[str, Publish],
+        readers: Readers = nobody_elsewhere,
+        stumbles: Stumbles | None = None,
     ) -> None:
         self._book = book
         self._clock = clock
         self._relays = relays
         self._readers = readers
+        self._stumbles = stumbles or Stumbles(clock)
 
     async def step(self) -> bool:
         """Send every event that is due once; tell whether more are waiting."""
@@ -81,7 +89,12 @@ class Outbox:
         about: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             about[row["about"]].append(row)
-        noted = await asyncio.gather(*(self._send_in_order(each) for each in about.values()))
+        noted = await asyncio.gather(
+            *(
+                self._stumbles.past("outbox", thing, partial(self._send_in_order, each), otherwise=False)
+                for thing, each in about.items()
+            )
+        )
         return len(rows) == BATCH_MAX and all(noted)
 
     async def _send_in_order(self, rows: Sequence[Row]) -> bool:

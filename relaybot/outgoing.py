@@ -250,7 +250,7 @@ async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     """Return the body as it is meant, inflated at most to `bytes_max`: a bomb is cut, not unpacked."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
-        raise Rejected("invalid", "answer has an encoding that was not asked for", found=encoding[:20])
+        raise Rejected("invalid", "answer has an encoding that was not asked for", found=ascii(encoding[:20]))
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     body = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK_BYTES):

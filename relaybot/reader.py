@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from handlers.bot import TWO_DAYS, Bot
 from handlers.jobs import cancelled

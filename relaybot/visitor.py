@@ -3,6 +3,10 @@
 A zap's sender says where the receipt shall go, a message's recipient where they read. Such
 an address is guarded like every outgoing request (`outgoing.py`): a public name, looked up
 once and connected to as it was checked; no redirect, no proxy, an end to size and time.
+
+A relay that takes an event only from somebody it knows (NIP-42) is shown the service's key.
+Not so for gift wraps, whose relay must not learn who writes (NIP-59): it sees a key made for
+this visit.
 """
 
 from __future__ import annotations
@@ -15,13 +19,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from relaybot.addresses import parse_host
-from relaybot.connection import Straight
+from relaybot.clock import Clock
+from relaybot.connection import AUTH_REQUIRED, Straight
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.event import Event
-from relaybot.nostr.messages import Ok, build_event_frame, parse_relay_message
+from relaybot.nostr.keys import KeyPair
+from relaybot.nostr.messages import (
+    Challenge,
+    Ok,
+    RelayMessage,
+    build_auth,
+    build_event_frame,
+    parse_relay_message,
+)
+from relaybot.nostr.nip42 import build_auth_event
+from relaybot.nostr.nip59 import WRAP_KINDS
 from relaybot.outgoing import Lookup, SystemLookup, parse_hosts, public_addresses
 
 _URL = re.compile(r"(?P<scheme>wss?)://(?P<host>[^:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?(?P<path>/[!-~]*)?", re.ASCII)
@@ -39,7 +55,7 @@ class VisitLimits:
 
     seconds_max: float = 10.0  # for everything: look-up, TLS, handshake, OK
     frame_bytes_max: int = 65_536  # an OK or a NOTICE is short
-    frames_max: int = 20  # AUTH challenges and notices that come before the OK
+    frames_max: int = 20  # challenges, notices and OKs, until the last OK
     visits_max: int = 16  # at once; further ones wait
 
 
@@ -60,13 +76,23 @@ class Visitor:
         self,
         *,
         hosts: Mapping[str, str],
+        keypair: KeyPair,
+        make_key: Callable[[], KeyPair],
+        clock: Clock,
         limits: VisitLimits | None = None,
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
         dial: Dial | None = None,
     ) -> None:
-        """Take the operator's pinned names, as `Outgoing` does; the last three are the world."""
+        """Take the operator's pinned names, as `Outgoing` does; the last three are the world.
+
+        `keypair` is shown to relays that ask whose we are, a key of `make_key` where that
+        would tell too much.
+        """
         self._hosts = parse_hosts(hosts)
+        self._keypair = keypair
+        self._make_key = make_key
+        self._clock = clock
         self._limits = limits or VisitLimits()
         self._lookup = lookup or SystemLookup()
         self._tls = tls
@@ -85,13 +111,13 @@ class Visitor:
         address = parse_relay_url(url)
         try:
             async with self._slots, asyncio.timeout(self._limits.seconds_max):
-                return await self._visit(address, event)
+                return await self._visit(address, url, event)
         except TimeoutError:
             raise Unavailable(f"{address.host} did not answer in time") from None
         except (OSError, WebSocketException) as error:
             raise Unavailable(f"{address.host} cannot be reached: {type(error).__name__}") from None
 
-    async def _visit(self, address: _Address, event: Event) -> Ok:
+    async def _visit(self, address: _Address, url: str, event: Event) -> Ok:
         pinned = self._hosts.get(address.host)
         if pinned is not None:
             assert pinned.host is not None, f"{pinned} names no host"
@@ -110,12 +136,37 @@ class Visitor:
             max_size=self._limits.frame_bytes_max,
             ping_interval=None,
         ) as relay:
-            await relay.send(build_event_frame(event))
-            for _ in range(self._limits.frames_max):
-                answer = _read(await relay.recv(decode=False), event.id)
-                if answer is not None:
-                    return answer
-        raise Unavailable(f"{address.host} says much, and no OK")
+            ok = await self._offer(relay, url, event)
+        if ok is None:
+            raise Unavailable(f"{address.host} says much, and no OK")
+        return ok
+
+    async def _offer(self, relay: ClientConnection, url: str, event: Event) -> Ok | None:
+        """Send the event, and again after AUTH if that is asked for; return the last OK, None if none comes."""
+        challenge, shown = None, None
+        await relay.send(build_event_frame(event))
+        for _ in range(self._limits.frames_max):
+            match _read(await relay.recv(decode=False)):
+                case Challenge(text):
+                    challenge = text
+                case Ok(event_id=event.id, accepted=False, message=message) if (
+                    message.startswith(AUTH_REQUIRED) and challenge is not None and shown is None
+                ):
+                    keypair = self._make_key() if event.kind in WRAP_KINDS else self._keypair
+                    now = self._clock.now()
+                    shown = build_auth_event(keypair, relay_url=url, challenge=challenge, now=now)
+                    await relay.send(build_auth(shown))
+                case Ok(event_id=event.id) as ok:
+                    return ok
+                case Ok(event_id=answered, accepted=accepted, message=message) if (
+                    shown is not None and answered == shown.id
+                ):
+                    if not accepted:
+                        return Ok(event.id, False, message)
+                    await relay.send(build_event_frame(event))
+                case _:
+                    continue
+        return None
 
 
 def parse_relay_url(url: str) -> _Address:
@@ -129,13 +180,12 @@ def parse_relay_url(url: str) -> _Address:
     return _Address(found["scheme"], parse_host(found["host"]), port, found["path"] or "/")
 
 
-def _read(frame: bytes, event_id: str) -> Ok | None:
-    """Return the relay's OK for the event, or None for anything else it says before."""
+def _read(frame: bytes) -> RelayMessage | None:
+    """Return what the relay says, or None if nobody can tell."""
     try:
-        message = parse_relay_message(frame)
+        return parse_relay_message(frame)
     except Rejected:
         return None
-    return message if isinstance(message, Ok) and message.event_id == event_id else None
 
 
 async def _dial(address: str, port: int) -> socket.socket:

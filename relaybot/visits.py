@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import structlog
 
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
+from relaybot.loops import Stumbles
 from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.messages import Ok
 from wallet.book import Book
@@ -26,7 +28,7 @@ BATCH_MAX = 64  # visits begun in one round
 TRIES_MAX = 4  # with the pauses below: a quarter of an hour
 PAUSE_SECONDS = 30  # after the first try; each further pause is four times as long
 NOTE_CHARACTERS_MAX = 200
-REFUSED_FOR_GOOD = ("invalid", "blocked", "restricted", "pow", "auth-required")  # a visitor has no key to show
+REFUSED_FOR_GOOD = ("invalid", "blocked", "restricted", "pow", "auth-required")  # a visitor has shown its key
 
 Publish = Callable[[str, Event], Awaitable[Ok]]  # (relay's URL, event): Rejected, Unavailable
 
@@ -41,10 +43,11 @@ def visits_owed(event: Event, relays: Iterable[str], now: int) -> tuple[Insert, 
 class Visits:
     """Bring events to the relays of others by `publish`."""
 
-    def __init__(self, book: Book, clock: Clock, publish: Publish) -> None:
+    def __init__(self, book: Book, clock: Clock, publish: Publish, stumbles: Stumbles | None = None) -> None:
         self._book = book
         self._clock = clock
         self._publish = publish
+        self._stumbles = stumbles or Stumbles(clock)
 
     async def step(self) -> bool:
         """Make every visit that is due once; tell whether more are waiting."""
@@ -53,7 +56,9 @@ class Visits:
             now=self._clock.now(),
             limit=BATCH_MAX,
         )
-        await asyncio.gather(*map(self._visit, rows))
+        await asyncio.gather(
+            *(self._stumbles.past("visits", row["id"], partial(self._visit, row), otherwise=None) for row in rows)
+        )
         return len(rows) == BATCH_MAX
 
     async def _visit(self, row: Row) -> None:

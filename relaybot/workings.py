@@ -7,6 +7,7 @@ simulator of tests/simulator hands in doors that it can shut at any moment.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -28,7 +29,7 @@ from relaybot.config import Config
 from relaybot.errors import BadConfig
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, read_key
-from relaybot.loops import Step, repeat
+from relaybot.loops import Step, Stumbles, repeat
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import Outbox, Publish
 from relaybot.processes import ALONE, Process
@@ -42,6 +43,7 @@ from wallet.lnurl import Fetcher
 from wallet.payees import Payees
 from wallet.payout_checks import LookUp, PayoutChecks
 from wallet.payouts import Payouts
+from wallet.watch import AGAIN_SECONDS, Watch
 
 
 class Role(Enum):
@@ -72,6 +74,7 @@ def build_bot(
     *,
     chain: Chain,
     chance: Chance,
+    stumbles: Stumbles | None = None,
 ) -> Bot:
     """Return what the handlers work with."""
     agents: dict[str, Agent] = {}
@@ -105,6 +108,7 @@ def build_bot(
         chain=chain,
         clock=clock,
         chance=chance,
+        stumbles=stumbles or Stumbles(clock),
     )
 
 
@@ -162,8 +166,8 @@ def standing_tasks(
 
     standing: dict[str, Coroutine[None, None, None]] = {}
     if Role.BOT in roles:
-        outbox = Outbox(book, bot.clock, doors.relays, MessageRelays(bot, doors.look_up).of)
-        courtesies = Visits(book, bot.clock, doors.visit)
+        outbox = Outbox(book, bot.clock, doors.relays, MessageRelays(bot, doors.look_up).of, bot.stumbles)
+        courtesies = Visits(book, bot.clock, doors.visit, bot.stumbles)
         standing |= {
             "inbox": inbox.run(),
             "outbox": singly("outbox", outbox.step, "outbox"),
@@ -174,23 +178,52 @@ def standing_tasks(
             "deadlines": singly("deadlines", partial(release_due, bot)),
         }
     if Role.MONEY in roles:
-        payouts = _payouts(bot, doors, process)
+        watch = _watch(bot)
         standing |= {
+            "reconciliation": repeat("reconciliation", watch.step, wake=asyncio.Event(), seconds=AGAIN_SECONDS),
             "settlements": singly("settlements", Settlements(bot).follow, "cursors", seconds=5),
             "cancellations": singly("cancellations", partial(cancel_paid, bot), "invoices", seconds=60),
             "lots": singly("lots", partial(lots.follow_lots, bot), seconds=60),
-            "payouts": payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max),
+            "payouts": _pay_out(_payouts(bot, doors, process), config, watch),
         }
         if config.onchain.enabled:
             standing["deposits"] = singly("deposits", Deposits(bot).follow, seconds=5)
-        standing["batches"] = singly("batches", _batches(bot).step, "payouts", "batches", seconds=5)
+        standing["batches"] = singly(
+            "batches", partial(_once_begun, watch, _batches(bot).step), "payouts", "batches", seconds=5
+        )
         if config.payouts.enabled:  # else nothing new is opened; what is open goes on
             quotes = Quotes(bot.lightning, bot.chain, bot.batch_rules)
-            checks = PayoutChecks(book, bot.clock, bot.payout_rules, look_up=doors.look_up, quote=quotes.quote)
+            checks = PayoutChecks(
+                book, bot.clock, bot.payout_rules, look_up=doors.look_up, quote=quotes.quote, stumbles=bot.stumbles
+            )
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
     if Role.ACCOUNTS in roles and config.accounting.publish:
         standing["accounts"] = singly("accounts", partial(_publish_due, bot, keyring), seconds=60)
     return standing
+
+
+def _watch(bot: Bot) -> Watch:
+    settings = bot.config.payouts
+    return Watch(
+        bot.book,
+        bot.lightning,
+        bot.chain,
+        bot.clock,
+        bot.alarms,
+        seconds=settings.reconcile_seconds,
+        stuck_seconds=settings.stuck_seconds,
+        hot_wallet_msat_max=settings.hot_wallet_max,
+    )
+
+
+async def _once_begun(watch: Watch, step: Step) -> bool:
+    return await step() if watch.begun.is_set() else False
+
+
+async def _pay_out(payouts: Payouts, config: Config, watch: Watch) -> None:
+    """Send nothing before the node's books were looked at: ours may be of yesterday."""
+    await watch.begun.wait()
+    await payouts.run(concurrency=config.payouts.concurrency, at_once=config.payouts.per_host_max)
 
 
 def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
@@ -203,6 +236,7 @@ def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
         request_invoice=payees.request_invoice,
         tell=bot.tell,
         process=process,
+        stumbles=bot.stumbles,
     )
 
 
@@ -215,6 +249,7 @@ def _batches(bot: Bot) -> Batches:
         rules=bot.payout_rules,
         batch_rules=bot.batch_rules,
         tell=bot.tell,
+        stumbles=bot.stumbles,
     )
 
 

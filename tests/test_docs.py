@@ -300,7 +300,7 @@ def warnings_and_errors() -> set[str]:
 
 
 def test_every_warning_and_error_of_the_log_is_explained_and_no_other() -> None:
-    table = OPERATIONS[OPERATIONS.index("## Logs and health") : OPERATIONS.index("## Stuck payouts")]
+    table = OPERATIONS[OPERATIONS.index("## Logs and health") : OPERATIONS.index("## Alarms")]
     assert set(first_cells(table)) == warnings_and_errors()
 
 

@@ -21,14 +21,16 @@ A crash between `txprepare` and its Plan leaves coins reserved at the node for 7
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
+from relaybot.loops import Stumbles
 from wallet.batch_plans import (
     plan_buried,
     plan_gathered,
@@ -50,9 +52,8 @@ from wallet.lightning import Lightning
 from wallet.money import Msat
 from wallet.obstacles import Obstacles
 from wallet.opening import PayoutRules
-from wallet.payout_notices import confirmed_notice, notice_of, sent_notice, stuck_notice
+from wallet.payout_notices import Tell, confirmed_notice, notice_of, sent_notice, stuck_notice, tell_nobody
 from wallet.payout_plans import plan_paused, plan_stopped
-from wallet.payouts import Tell, tell_nobody
 from wallet.states import BatchState, PayoutKind, Rail
 from wallet.targets import rail_of, targets_of
 
@@ -64,6 +65,7 @@ PUT_ASIDE = "the transaction was put aside before it was sent: it goes into the 
 DAY_FULL = "the day's limit of all payouts is reached: it goes on later"
 NO_TARGET = "there is no payout target"
 OWN = "the address is one of this service: it stays balance"
+_SENT = {BatchState.SENT.value, BatchState.CONFIRMED.value}
 _OPEN = "SELECT * FROM batches WHERE state NOT IN ('buried', 'discarded') ORDER BY created_at, id"
 _MEMBERS = (
     "SELECT * FROM payouts WHERE attempt = :batch AND rail = 'onchain' AND state = :state ORDER BY created_at, id"
@@ -89,6 +91,14 @@ class Quotes:
         return quote(script, feerate=await self._chain.feerate(), rules=self._rules)
 
 
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """Where transactions of ours stand, as it was in one moment; those that the node does not list are left out."""
+
+    tip: int
+    heights: Mapping[str, int]
+
+
 class Batches:
     """The life of batches; `step` is called by the service's loop, in one process at a time."""
 
@@ -102,7 +112,9 @@ class Batches:
         rules: PayoutRules,
         batch_rules: BatchRules,
         tell: Tell = tell_nobody,
+        stumbles: Stumbles | None = None,
     ) -> None:
+        self._stumbles = stumbles or Stumbles(clock)
         self._book = book
         self._lightning = lightning
         self._chain = chain
@@ -115,32 +127,46 @@ class Batches:
 
     async def step(self) -> bool:
         """Bring on every batch by one step, and gather a new one if it is time; tell whether there is more to do."""
-        more = False
-        for batch in await self._book.database.fetch(_OPEN):
-            more |= await self._bring_on_or_wait(batch)
-        return more or await self._gather()
+        now, longest = self._clock.now(), self._batch.poll_seconds
+        batches = await self._book.database.fetch(_OPEN)
+        due = [batch for batch in batches if not now < self._later.get(batch["id"], 0) <= now + longest]
+        chain = await self._seen_now([batch["txid"] for batch in due if batch["state"] in _SENT])
+        moved = [await self._bring_on_or_wait(batch, chain) for batch in due]
+        return any(moved) or await self._stumbles.past("batches", "gather", self._gather, otherwise=False)
 
-    async def _bring_on_or_wait(self, batch: Row) -> bool:
-        now, later = self._clock.now(), self._later.get(batch["id"], 0)
-        if now < later <= now + self._batch.poll_seconds:
-            return False
+    async def _seen_now(self, txids: Sequence[str]) -> _Chain | None:
+        """Return where transactions stand, asked for once for all of them; None if nothing is proved now."""
+        if not txids:
+            return None
         try:
-            moved = await self._bring_on(batch)
-        except Unavailable as error:  # the node: what is sent stays sent, and is asked about again
+            before = await self._lightning.info()
+            heights = await self._chain.heights(txids)
+            after = await self._lightning.info()
+        except Unavailable as error:  # what is sent stays sent, and is asked about again
+            log.warning("batch_unavailable", reason=str(error))
+            return None
+        is_still = before == after and after.synced  # else a block came or went meanwhile
+        return _Chain(after.block_height, heights) if is_still else None
+
+    async def _bring_on_or_wait(self, batch: Row, chain: _Chain | None) -> bool:
+        try:
+            work = partial(self._bring_on, batch, chain)
+            moved = await self._stumbles.past("batches", batch["id"], work, otherwise=False)
+        except Unavailable as error:
             log.warning("batch_unavailable", batch=batch["id"], reason=str(error))
             moved = False
         if not moved:
-            self._later[batch["id"]] = now + self._batch.poll_seconds
+            self._later[batch["id"]] = self._clock.now() + self._batch.poll_seconds
         return moved
 
-    async def _bring_on(self, batch: Row) -> bool:
+    async def _bring_on(self, batch: Row, chain: _Chain | None) -> bool:
         match BatchState(batch["state"]):
             case BatchState.GATHERED:
                 return await self._prepare(batch)
             case BatchState.PREPARED:
                 return await self._send(batch)
             case BatchState.SENT | BatchState.CONFIRMED:
-                return await self._look(batch)
+                return chain is not None and await self._look(batch, chain)
             case BatchState.BURIED | BatchState.DISCARDED:  # pragma: no branch  (the type checker knows no other)
                 return False
 
@@ -273,6 +299,8 @@ class Batches:
         return answer.verdict is Verdict.APPLIED
 
     async def _obstacle(self, payout: Row) -> str | None:
+        if await self._address(payout) != payout["target"]:
+            return "the target was changed before it was sent"
         return await self._obstacles.closed(payout["pubkey"]) or await self._obstacles.switched_off(payout)
 
     async def _broadcast(self, batch: Row) -> None:
@@ -282,21 +310,15 @@ class Batches:
 
     # Looking
 
-    async def _look(self, batch: Row) -> bool:
+    async def _look(self, batch: Row, chain: _Chain) -> bool:
         """Take what the node says of a transaction: the one finish after the call, after a restart and by asking."""
-        before = await self._lightning.info()
-        height = (await self._chain.heights([batch["txid"]])).get(batch["txid"])
-        after, now = await self._lightning.info(), self._clock.now()
-        if before != after or not after.synced:
-            return False  # a block came or went meanwhile: what was said is of no moment
+        height, now = chain.heights.get(batch["txid"]), self._clock.now()
         if height is None:
             return await self._again(batch, after_seconds=self._batch.unseen_seconds)
         if not batch["seen"]:
-            told = [
-                change
-                for one in await self._members(batch)
-                for change in await self._tell(sent_notice(one, batch["txid"]))
-            ]
+            told: list[Change] = []
+            for payout in await self._members(batch):
+                told += await self._tell(sent_notice(payout, batch["txid"]))
             return (await self._book.apply(plan_seen(batch, told, now))).done
         if height != batch["height"]:
             if batch["height"]:
@@ -305,7 +327,7 @@ class Batches:
         if height == 0:
             await self._tell_if_stuck(batch)
             return await self._again(batch, after_seconds=self._batch.resend_seconds)
-        return await self._deeper(batch, after.block_height - height + 1)
+        return await self._deeper(batch, chain.tip - height + 1)
 
     async def _deeper(self, batch: Row, depth: int) -> bool:
         now = self._clock.now()

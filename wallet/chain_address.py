@@ -48,6 +48,8 @@ class ChainAddress:
 
 def looks_like_chain_address(text: str) -> bool:
     """Tell whether whoever wrote `text` meant a bitcoin address, well or badly written."""
+    if "@" in text or "://" in text:  # a Lightning Address may begin like a bitcoin address
+        return False
     if text.lower().startswith(("bc1", "tb1", "bcrt1")):
         return True
     return len(text) in _BASE58_CHARACTERS and text[0] in "13mn2" and set(text) <= set(_BASE58)

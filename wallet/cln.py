@@ -77,6 +77,16 @@ _FETCH_REASONS = {
     1004: "whoever made the offer refuses to give an invoice",
 }
 _FETCH_WAITS_REASONS = {1003: "no way to whoever made the offer", 1005: "whoever made the offer does not answer"}
+_OPENING_STATES = frozenset(
+    {
+        "OPENINGD",
+        "DUALOPEND_OPEN_INIT",
+        "DUALOPEND_OPEN_COMMIT_READY",
+        "DUALOPEND_OPEN_COMMITTED",
+        "DUALOPEND_AWAITING_LOCKIN",
+        "CHANNELD_AWAITING_LOCKIN",
+    }
+)
 _SENDING_STATES = frozenset({"CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE"})
 _Shape = TypeVar("_Shape")
 
@@ -283,6 +293,12 @@ class CoreLightning:
         channels = await self._read("listpeerchannels", {}, ListPeerChannels)
         live = {htlc.payment_hash for channel in channels.channels for htlc in channel.htlcs}
         return frozenset(live | {htlc.payment_hash for htlc in every.htlcs if htlc.state not in FINAL_HTLC_STATES})
+
+    async def opening_channels(self) -> frozenset[str]:
+        """Return the funding transactions that the node books when the channel is ready, some blocks later."""
+        answer = await self._read("listpeerchannels", {}, ListPeerChannels)
+        opening = {each.funding_txid for each in answer.channels if each.state in _OPENING_STATES}
+        return frozenset(opening | {one.funding_txid for each in answer.channels for one in each.inflight})
 
     async def spendable_msat(self) -> Msat:
         """Return what all usable channels with a connected peer can send now."""

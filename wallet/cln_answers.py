@@ -154,10 +154,18 @@ class ListHtlcs(msgspec.Struct):
     htlcs: list[Htlc]
 
 
+class Inflight(msgspec.Struct):
+    """A transaction that shall fund a channel and is not deep enough yet."""
+
+    funding_txid: str
+
+
 class PeerChannel(msgspec.Struct):
     """One row of listpeerchannels."""
 
     state: str
+    funding_txid: str = ""
+    inflight: list[Inflight] = []
     peer_connected: bool = False
     spendable_msat: AnyMsat = 0
     htlcs: list[Htlc] = []

@@ -10,7 +10,7 @@ looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wallet.accounts import (
@@ -25,7 +25,7 @@ from wallet.accounts import (
 from wallet.chain import ChainMove
 from wallet.ledger import Journal, Transfer
 from wallet.lightning import Move
-from wallet.money import Msat
+from wallet.money import Msat, format_sat
 
 # The tags of channel moves that belong to no payment of ours, and the account that bears them.
 ROUTED = "routed"  # others' payments through our channels; their hash may be one of ours all the same
@@ -69,6 +69,27 @@ class Difference:
     def __str__(self) -> str:
         what = "transaction" if self.node.onchain or self.book.onchain else "payment"
         return f"{what} {self.key}: the node says {self.node}, the book {self.book}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What the two books may differ on for now, and by how much. Nothing else may, but for a moment."""
+
+    htlcs: frozenset[str] = frozenset()  # payment hashes with a part in a channel: the node notes it when it is out
+    channels: frozenset[str] = frozenset()  # transactions of channels that are not open yet
+    sent: Mapping[str, int] = field(default_factory=dict)  # payment hash → the most that may have left
+    arrived: Mapping[str, int] = field(default_factory=dict)  # payment hash → what was paid to us, and not read yet
+    behind: bool = False  # so much was paid to us that `arrived` has a part of it only
+    unseen: Mapping[str, int] = field(default_factory=dict)  # transaction → what it pays our users, not taken in yet
+
+    def explains(self, found: Difference) -> bool:
+        """Tell whether a difference is no more than what is under way."""
+        left = found.node.less(found.book)
+        if found.key in self.channels:
+            return True
+        arrived = max(left.lightning, 0) if self.behind else self.arrived.get(found.key, 0)
+        lightning = found.key in self.htlcs or -self.sent.get(found.key, 0) <= left.lightning <= arrived
+        return lightning and 0 <= left.onchain <= self.unseen.get(found.key, 0)
 
 
 @dataclass(slots=True)
@@ -120,6 +141,22 @@ def differences(feed: Feed, booked: Mapping[str, Sums]) -> tuple[Difference, ...
         if node.less(book):
             found.append(Difference(key, node, book))
     return tuple(found)
+
+
+def who_has_more(found: Sequence[Difference]) -> str:
+    """Return in words which side has how much more, and on what."""
+    total = Sums()
+    for one in found:
+        left = one.node.less(one.book)
+        total.lightning += left.lightning
+        total.onchain += left.onchain
+    sides = [
+        f"{where} the node has {format_sat(Msat(abs(msat)))} {'more' if msat > 0 else 'less'} than the book"
+        for where, msat in (("in channels", total.lightning), ("in coins", total.onchain))
+        if msat
+    ]
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{', '.join(sides) or 'in sum they agree'}; {found[0]}{more}"
 
 
 def left_by_rule(feed: Feed, booked: Mapping[str, Sums]) -> dict[str, Sums]:

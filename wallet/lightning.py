@@ -176,6 +176,10 @@ class Lightning(Protocol):
         """Return the payment hashes with a part in flight in any channel."""
         ...
 
+    async def opening_channels(self) -> frozenset[str]:
+        """Return the transactions of channels that are being opened or spliced, and are not deep enough yet."""
+        ...
+
     async def spendable_msat(self) -> Msat:
         """Return what all connected channels together can send now."""
         ...

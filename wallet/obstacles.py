@@ -19,6 +19,7 @@ from wallet.money import Msat
 from wallet.opening import DAY_SECONDS, PayoutRules
 from wallet.payout_plans import scopes_of
 from wallet.states import PayoutKind
+from wallet.switches import RECONCILIATION
 
 log = structlog.get_logger()
 
@@ -61,9 +62,9 @@ class Obstacles:
     async def switched_off(self, payout: Row) -> str | None:
         """Return what is paused of which this payout is a part, and why."""
         found = await self._book.database.rows_by_id("pauses", scopes_of(payout))
-        for scope, row in sorted(found.items()):
+        for _, row in sorted(found.items()):
             if row["state"] != "open":
-                return paused_words(scope, row["reason"])
+                return paused_words(row)
         return None
 
     async def before_asking(self, payout: Row) -> str | None:
@@ -109,6 +110,9 @@ def closed_words(reason: str) -> str:
     return f"withdrawals are closed for you: {reason}" if reason else "withdrawals are closed for you: ask the operator"
 
 
-def paused_words(scope: str, reason: str) -> str:
-    """Return what is said of something that the operator has paused."""
+def paused_words(row: Row) -> str:
+    """Return what is said of something that is paused, a row of `pauses`."""
+    scope, reason = row["id"], row["reason"]
+    if row["paused_by"] == RECONCILIATION:
+        return f"paused while the books are checked ({scope})"
     return f"paused by the operator ({scope}): {reason}" if reason else f"paused by the operator ({scope})"

@@ -12,7 +12,8 @@ from functools import partial
 import structlog
 
 from relaybot.clock import Clock
-from relaybot.errors import Unavailable
+from relaybot.errors import Rejected, Unavailable
+from relaybot.loops import Stumbles
 from wallet.accounts import user
 from wallet.batch_rules import Quote
 from wallet.book import Book
@@ -49,12 +50,22 @@ FROM payouts WHERE pubkey = :pubkey AND (next_at IS NOT NULL OR (created_at > :s
 class PayoutChecks:
     """Opens what is due; `open_due` is called by the service's loop."""
 
-    def __init__(self, book: Book, clock: Clock, rules: PayoutRules, *, look_up: LookUp, quote: AskQuote) -> None:
+    def __init__(
+        self,
+        book: Book,
+        clock: Clock,
+        rules: PayoutRules,
+        *,
+        look_up: LookUp,
+        quote: AskQuote,
+        stumbles: Stumbles | None = None,
+    ) -> None:
         self._book = book
         self._clock = clock
         self._rules = rules
         self._look_up = look_up
         self._quote = quote
+        self._stumbles = stumbles or Stumbles(clock)
 
     async def open_due(self) -> bool:
         """Open a payout for each user whose balance is due; tell whether more users are waiting for a look."""
@@ -69,13 +80,16 @@ class PayoutChecks:
         failed = False
         for row in rows:
             try:
-                if not await targets_of(self._book, row["id"]):
-                    await self._look_up(row["id"])  # what is found comes in by the inbox, and asks for another look
-                await self._book.decide(partial(self._decide_open, row["id"]))
+                await self._stumbles.past("payout checks", row["id"], partial(self._open, row["id"]), otherwise=None)
             except Unavailable as error:  # this one is looked at again in the next round; the others go on
                 log.warning("payout_not_opened", pubkey=row["id"], reason=str(error))
                 failed = True
         return len(rows) == CHECKS_MAX and not failed
+
+    async def _open(self, pubkey: str) -> None:
+        if not await targets_of(self._book, pubkey):
+            await self._look_up(pubkey)  # what is found comes in by the inbox, and asks for another look
+        await self._book.decide(partial(self._decide_open, pubkey))
 
     async def _decide_open(self, pubkey: str) -> Plan | None:
         row = await self._book.row("users", pubkey)
@@ -83,13 +97,18 @@ class PayoutChecks:
         balance = await self._book.balance(user(pubkey))
         threshold = self._rules.threshold_msat if row["threshold_msat"] is None else row["threshold_msat"]
         targets = await targets_of(self._book, pubkey)
+        if balance < threshold or not targets or row["withdrawals"] != "open":
+            return plan_looked(row)
         amount, reserve = whole_balance(self._rules, balance)
-        on_chain = await self._quote(targets[0]) if targets and rail_of(targets[0]) is Rail.ONCHAIN else None
+        try:
+            on_chain = await self._quote(targets[0]) if rail_of(targets[0]) is Rail.ONCHAIN else None
+        except Rejected as refusal:  # an address of another network, say: nothing can go there
+            log.warning("target_refused", pubkey=pubkey, reason=refusal.reason)
+            return plan_looked(row)
         if on_chain is not None:
             amount, reserve = whole_less(balance, on_chain.reserve_msat), on_chain.reserve_msat
             amount = amount if amount >= on_chain.minimum_msat else Msat(0)
-        idle = balance < threshold or amount == 0 or not targets or row["withdrawals"] != "open"
-        if idle or await self._has_open_payout(pubkey):
+        if amount == 0 or await self._has_open_payout(pubkey):
             return plan_looked(row)
         now = self._clock.now()
         cooled_at = row["target_since"] + self._rules.cooldown_seconds if row["target_since"] else 0

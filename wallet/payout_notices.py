@@ -6,10 +6,11 @@ hear who have said where private messages reach them (NIP-17: kind 10050).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from relaybot.db.database import Row
-from wallet.ledger import Plan, Update
+from wallet.ledger import Change, Plan, Update
 from wallet.money import format_sat
 from wallet.states import PayoutKind, PayoutState
 
@@ -23,6 +24,14 @@ class Notice:
     pubkey: str
     text: str
     asked: bool
+
+
+Tell = Callable[[Notice], Awaitable[Sequence[Change]]]  # the events owed to somebody who shall hear of their money
+
+
+async def tell_nobody(_notice: Notice) -> Sequence[Change]:
+    """Owe no message."""
+    return ()
 
 
 def notice_of(payout: Row, plan: Plan) -> Notice | None:

@@ -31,15 +31,16 @@ import structlog
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
+from relaybot.loops import Stumbles
 from relaybot.processes import ALONE, Process
 from wallet.book import Book
-from wallet.ledger import Change, Plan, Verdict
+from wallet.ledger import Plan, Verdict
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
 from wallet.lnurl import OWN_NODE
 from wallet.money import Msat
 from wallet.obstacles import Obstacles
 from wallet.opening import PayoutRules
-from wallet.payout_notices import Notice, notice_of, stuck_notice
+from wallet.payout_notices import Tell, notice_of, stuck_notice, tell_nobody
 from wallet.payout_plans import (
     Finding,
     evidence_of,
@@ -67,12 +68,6 @@ SLOW_SECONDS = 5.0  # a call that takes longer no longer counts against the conc
 ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
-Tell = Callable[[Notice], Awaitable[Sequence[Change]]]  # the events owed to somebody who shall hear of their money
-
-
-async def tell_nobody(_notice: Notice) -> Sequence[Change]:
-    """Owe no message."""
-    return ()
 
 
 class Payouts:
@@ -88,7 +83,9 @@ class Payouts:
         request_invoice: RequestInvoice,
         tell: Tell = tell_nobody,
         process: Process = ALONE,
+        stumbles: Stumbles | None = None,
     ) -> None:
+        self._stumbles = stumbles or Stumbles(clock)
         self._book = book
         self._lightning = lightning
         self._clock = clock
@@ -163,10 +160,18 @@ class Payouts:
 
     async def _step_or_wait(self, payout_id: str) -> None:
         try:
-            await self.step(payout_id)
+            stepped = await self._stumbles.past(
+                "payouts", payout_id, partial(self._stepped, payout_id), otherwise=False
+            )
         except Unavailable as error:  # the node: what is sent stays sent, and is asked about in the next round
             log.warning("payout_unavailable", payout=payout_id, reason=str(error))
+            stepped = False
+        if not stepped:
             await asyncio.sleep(ROUND_SECONDS)
+
+    async def _stepped(self, payout_id: str) -> bool:
+        await self.step(payout_id)
+        return True
 
     async def _taken(self, payout_id: str) -> Row | None:
         """Return a payout that is ours to bring on; None if another process does.

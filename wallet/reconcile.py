@@ -33,6 +33,8 @@ FROM transfers WHERE {on_accounts("lightning", "onchain")} GROUP BY plan
 """  # noqa: S608  our own names
 
 
+_KNOWN = "SELECT payment_hash FROM invoices UNION ALL SELECT id FROM attempts"
+
 # Users' deposits that stand in the node's moves, which are never taken back, and not, or no more, in the book.
 _NOT_BOOKED = "SELECT id, amount_msat FROM deposits WHERE state IN ('pending', 'lost', 'reversed')"
 
@@ -101,15 +103,21 @@ async def own_difference(book: Book, lightning: Lightning, chain: Chain, key: st
 
 
 async def _opening(book: Book, lightning: Lightning, chain: Chain) -> Plan:
-    """Return the first look: everything so far is the operator's, unless our own money has moved already."""
+    """Return the first look: everything so far is the operator's, unless money of our users' has moved already."""
     feed, changes = Feed(), list[Change]()
-    async with book.database.snapshot() as reader:
-        booked = await _booked(reader, coins=True)
-    last_channel, last_coin = (0, 0) if booked else await _read_all(feed, lightning, chain)
+    last_channel, last_coin = await _read_all(feed, lightning, chain)
+    async with book.database.snapshot() as reader:  # after the node: what came meanwhile has an invoice by now
+        is_first = not await _booked(reader, coins=True) and not await _known(reader, feed)
     for row_id, value in ((COUNTER, 0), (OPENED_CHANNELS, last_channel), (OPENED_COINS, last_coin)):
-        changes.append(Insert("cursors", row_id, {"value": value}))
-    journal = opening_journal(feed.total()) if not booked else Journal()
+        changes.append(Insert("cursors", row_id, {"value": value if is_first else 0}))
+    journal = opening_journal(feed.total()) if is_first else Journal()
     return journal.plan("node/opening", *changes)
+
+
+async def _known(reader: Reader, feed: Feed) -> bool:
+    """Tell whether the node moved for an invoice of ours, or an attempt to pay, that is not booked yet."""
+    found = await reader.fetch(_KNOWN)
+    return any(row["payment_hash"] in feed.groups for row in found)
 
 
 async def _feed(reader: Reader, lightning: Lightning, chain: Chain | None) -> Feed:

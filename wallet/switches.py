@@ -10,6 +10,7 @@ from relaybot.db.database import Row
 from wallet.ledger import Plan, Update, Values
 
 SCOPES = ("payouts", "withdrawals", "lightning", "onchain")
+PAUSED_BY_DOUBT = ("payouts", "withdrawals")  # while our books and the node's differ
 OPERATOR, RECONCILIATION = "operator", "reconciliation"  # who paused
 OPEN, PAUSED, CLOSED = "open", "paused", "closed"
 REASON_CHARACTERS_MAX = 200

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from relaybot.errors import Rejected
 from relaybot.nostr.event import CREATED_AT_MAX, HEX32_LENGTH, KIND_MAX, Event, is_hex
@@ -18,8 +19,7 @@ _TAG_KEYS = {f"#{letter}": letter for letter in string.ascii_letters}
 _HEX_TAGS = frozenset("ep")  # NIP-01: the lists of #e and #p hold exact ids and keys
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True, gc=False):
     """Conditions an event must all meet; None or absent means any. An empty list is met by no event.
 
     `wraps_to` is a relay's own condition, no client's: of gift wraps, only those to these keys.
@@ -28,7 +28,7 @@ class Filter:
     ids: frozenset[str] | None = None
     authors: frozenset[str] | None = None
     kinds: frozenset[int] | None = None
-    tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tags: Mapping[str, frozenset[str]] = msgspec.field(default_factory=dict)
     since: int | None = None
     until: int | None = None
     limit: int | None = None

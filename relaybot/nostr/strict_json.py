@@ -32,8 +32,10 @@ def parse_json(raw: bytes | str) -> Any:
 
 def refuse_repeated_keys(data: bytes) -> None:
     """Raise Rejected if any object in `data` names a key twice: readers disagree on which value counts."""
+    if b"{" not in data:
+        return
     try:
-        json.loads(data, object_pairs_hook=_unique)
+        _KEY_BY_KEY.decode(data.decode())
     except UNREADABLE:
         raise Rejected("invalid", "not strict JSON") from None
 
@@ -43,3 +45,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise Rejected("invalid", "repeated key in JSON")
     return found
+
+
+_KEY_BY_KEY = json.JSONDecoder(object_pairs_hook=_unique)

@@ -13,7 +13,8 @@ from wallet.book import loose_ends
 from wallet.cln import CoreLightning
 from wallet.cln_chain import CoreLightningChain
 from wallet.ledger import Verdict
-from wallet.reconcile import own_difference, reconcile
+from wallet.reconcile import own_difference
+from wallet.under_way import compare
 
 
 async def check_books(config: Config) -> Answer:
@@ -24,7 +25,7 @@ async def check_books(config: Config) -> Answer:
         unbooked: dict[str, str] = {}
         try:
             async with _node(config) as (lightning, chain):
-                found = await reconcile(reader, lightning, chain)
+                found = await compare(reader, lightning, chain)
             differences, unbooked = [str(one) for one in found.differences], found.unbooked
             node_said = "agrees" if not differences else "differs"
         except Unavailable as error:

@@ -1,8 +1,8 @@
 """Every stored event, for who wants them all: read beside a relay that may be running on the file.
 
 Each page is a reading of its own, so that however long the reader takes, the relay's
-write-ahead log does not grow for it. Row numbers are never used twice, so no event that
-stays is missed, and none comes twice.
+write-ahead log does not grow for it. Row numbers are never used twice, and an event that
+is fresh keeps its own when it is moved; so none that stays is missed, and none comes twice.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from relaybot.relay.event_table import READER_PRAGMAS, SCHEMA_VERSION
 PAGE_EVENTS = 100  # held in memory at once: at most 13 MB, by the largest frame of the default limits
 
 _PAGE = """
-SELECT seq, raw FROM event AS e WHERE seq > ? AND NOT EXISTS
-(SELECT 1 FROM expiration AS x WHERE x.seq = e.seq AND x.expires_at <= ?) ORDER BY seq LIMIT ?
+SELECT seq, raw FROM event AS e WHERE seq > ?1 AND NOT EXISTS
+(SELECT 1 FROM expiration AS x WHERE x.seq = e.seq AND x.expires_at <= ?2)
+UNION ALL SELECT seq, raw FROM fresh WHERE seq > ?1
+ORDER BY seq LIMIT ?3
 """
+_COUNT = "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM fresh)"
 
 
 def count_events(path: Path) -> int:
     """Return how many events the file at `path` holds, expired ones too; errors as `all_events`."""
     with _reading(path) as connection:
-        counted: int = connection.execute("SELECT count(*) FROM event").fetchone()[0]
+        counted: int = connection.execute(_COUNT).fetchone()[0]
     return counted
 
 

@@ -15,9 +15,7 @@ from relaybot.errors import Rejected
 from relaybot.nostr.event import Event, is_addressable, is_replaceable
 from relaybot.nostr.nip40 import parse_expiration
 
-SCHEMA_VERSION = 2
-
-SCHEMA = """
+_SCHEMA_1 = """
 CREATE TABLE event (
     seq        INTEGER PRIMARY KEY,  -- order of arrival; never used twice while the relay runs
     id         BLOB    NOT NULL,
@@ -42,8 +40,8 @@ CREATE TABLE tag (
 ) WITHOUT ROWID;
 """
 
-# What version 2 has beside: events that expire (NIP-40), keys that asked to be forgotten (NIP-62).
-SCHEMA_2 = """
+# Events that expire (NIP-40), keys that asked to be forgotten (NIP-62).
+_SCHEMA_2 = """
 CREATE TABLE expiration (
     seq        INTEGER PRIMARY KEY,
     expires_at INTEGER NOT NULL
@@ -57,7 +55,19 @@ CREATE TABLE vanished (
 CREATE INDEX vanished_rest ON vanished (pubkey) WHERE rest;
 """
 
-# Events of version 1 that may expire, to be looked at one by one.
+# Events that are on the disk, and wait to be moved to the tables above, many at a time.
+_SCHEMA_3 = """
+CREATE TABLE fresh (
+    seq INTEGER PRIMARY KEY,
+    raw BLOB    NOT NULL
+);
+"""
+
+SCHEMAS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3)  # what each version has beside the one before
+SCHEMA_VERSION = len(SCHEMAS)
+
+EXPIRATION_VERSION = 2
+# Events of before that may expire, to be looked at one by one.
 MAY_EXPIRE = "SELECT seq, raw FROM event WHERE instr(raw, CAST('\"expiration\"' AS BLOB))"
 
 # Every commit is on the disk before anybody is told (synchronous=FULL syncs the WAL).
@@ -65,7 +75,7 @@ WRITER_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA cache_size=-65536",  # KiB: the inner pages and hot leaves of all indexes
-    "PRAGMA wal_autocheckpoint=4000",  # pages: a hot leaf is copied back once for many commits
+    "PRAGMA wal_autocheckpoint=16000",  # pages (64 MB): a hot leaf is copied back once for many commits
 )
 READER_PRAGMAS = (
     "PRAGMA query_only=1",

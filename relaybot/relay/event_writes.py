@@ -1,8 +1,11 @@
 """Writing events: each of a batch is judged in order, and one commit makes the whole batch durable.
 
 Here stand the rules of what is kept: once by id, the newest of an address (NIP-01),
-nothing its author deleted (NIP-09) or had forgotten (NIP-62). Statements go over many events at a time, since every
-step into SQLite gives the interpreter away and must win it back from a busy loop.
+nothing its author deleted (NIP-09) or had forgotten (NIP-62). Most events are fresh at
+first: durable, but in no index. What an index costs is the pages it touches, which
+thousands of events share; so they are moved to their places many at a time. Statements go
+over many events at a time, too, since every step into SQLite gives the interpreter away
+and must win it back from a busy loop.
 """
 
 # ruff: noqa: S608 - only marks (?) and names of this file are put into SQL
@@ -11,18 +14,17 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from relaybot.nostr.event import HEX32_LENGTH, Event, is_hex, parse_event
+from relaybot.nostr.event import HEX32_LENGTH, Event, is_hex, is_regular, parse_event
 from relaybot.nostr.nip59 import WRAP_KIND
 from relaybot.nostr.nip62 import VANISH_KIND
 from relaybot.relay.event_table import (
-    EventRow,
-    TagRow,
     address_key,
     event_row,
     expiration_row,
@@ -34,10 +36,13 @@ from relaybot.relay.event_table import (
 from relaybot.relay.removals import Removal, remove, vanishing_seqs
 
 DELETION = 5  # NIP-09
+_REMOVING = (DELETION, VANISH_KIND)
 NEVER = 2**62  # later than any date
+FRESH_MAX = 2_000  # events that wait to be moved together; moving them takes some 50 ms
 
 Item = TypeVar("Item")
 
+_LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM event UNION ALL SELECT max(seq) FROM fresh)"
 _NEXT_EXPIRY = f"SELECT coalesce(min(expires_at), {NEVER}) FROM expiration"
 _KIND = re.compile(r"\d{1,5}", re.ASCII)
 _CHUNKS = (64, 16, 4, 1)  # rows of one statement: few shapes, so each is prepared once
@@ -63,6 +68,9 @@ class Arrival:
     event: Event
 
 
+Numbered: TypeAlias = tuple[int, Arrival]  # with its place in the order of arrival
+
+
 def known_ids(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     """Return those of `ids` that are stored."""
     found: set[str] = set()
@@ -80,29 +88,42 @@ class EventWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Take a connection in autocommit mode (isolation_level None)."""
         self._connection = connection
-        self._last_seq = 0
+        (self._last_seq,) = connection.execute(_LAST_SEQ).fetchone()
+        self.next_expiry: int
         (self.next_expiry,) = connection.execute(_NEXT_EXPIRY).fetchone()
+        self.fresh: dict[str, Numbered] = {}  # by id; other threads may look for ids here
+        for seq, raw in connection.execute("SELECT seq, raw FROM fresh ORDER BY seq"):
+            event = parse_event(raw)
+            self.fresh[event.id] = seq, Arrival(raw, event)
 
     def write(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
         """Store what is to be stored; when this returns, it is on the disk. sqlite3.Error: nothing was stored."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            batch = _Batch(self._connection, arrivals, self._last_seq)
+        removing = any(arrival.event.kind in _REMOVING for arrival in arrivals)
+        if removing or len(self.fresh) >= FRESH_MAX:
+            self.move()
+        with _transaction(self._connection):
+            batch = _Batch(self._connection, arrivals, self._last_seq, self.fresh, in_place=removing)
             outcomes = [batch.take(arrival) for arrival in arrivals]
             batch.flush()
-            self._connection.execute("COMMIT")
-            self._last_seq = batch.last_seq
-            self.next_expiry = min(self.next_expiry, batch.next_expiry)
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+            _insert(self._connection, "fresh", [(seq, arrival.raw) for seq, arrival in batch.fresh.values()])
+        self.fresh.update(batch.fresh)
+        self._last_seq = batch.last_seq
+        self.next_expiry = min(self.next_expiry, batch.next_expiry)
         return outcomes
+
+    def move(self) -> None:
+        """Move what is fresh to where it is found. sqlite3.Error: it stays where it was."""
+        if not self.fresh:
+            return
+        with _transaction(self._connection):
+            _insert_events(self._connection, self.fresh.values())
+            self._connection.execute("DELETE FROM fresh")
+        self.fresh = {}
 
     def remove(self, removal: Removal) -> None:
         """Remove what stands under these numbers, if it is there still; sqlite3.Error: nothing was removed."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        self.move()
+        with _transaction(self._connection):
             for seq in removal.seqs:
                 for (raw,) in self._connection.execute("SELECT raw FROM event WHERE seq = ?", (seq,)).fetchall():
                     remove(self._connection, seq, parse_event(raw))
@@ -110,30 +131,34 @@ class EventWriter:
                 values = (bytes.fromhex(removal.last_of),)
                 self._connection.execute("UPDATE vanished SET rest = 0 WHERE pubkey = ?", values)
             (self.next_expiry,) = self._connection.execute(_NEXT_EXPIRY).fetchone()
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
 
 class _Batch:
     """One transaction: what was known before it, and the rows that are waiting to be inserted."""
 
-    def __init__(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], last_seq: int) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        arrivals: Sequence[Arrival],
+        last_seq: int,
+        fresh: Mapping[str, Numbered],
+        *,
+        in_place: bool,
+    ) -> None:
         self._connection = connection
-        (stored_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
         # No number is given twice, even after a deletion: a reader between two pages would meet another event.
-        self.last_seq = max(last_seq, stored_seq)
-        self._seen = known_ids(connection, [arrival.event.id for arrival in arrivals])
+        self.last_seq = last_seq
+        ids = [arrival.event.id for arrival in arrivals]
+        self._seen = known_ids(connection, ids).union(fresh.keys() & ids)
+        self._in_place = in_place  # nothing stays fresh: some of it is to be removed at once
+        self.fresh: dict[str, Numbered] = {}
         # NIP-09: (author, created_at) of the deletion requests for an id or an address
         self._deletions: dict[bytes, list[tuple[str, int]]] = {}
         for key, pubkey, created_at in self._read_deletions(arrivals):
             self._deletions.setdefault(key, []).append((pubkey, created_at))
         self._vanished = dict(self._read_vanished(arrivals))  # NIP-62: until when, by key
         self.next_expiry = NEVER
-        self._event_rows: list[EventRow] = []
-        self._tag_rows: list[TagRow] = []
+        self._placed: list[Numbered] = []  # to be inserted where they are found
         self._expiration_rows: list[tuple[int, int]] = []
         self._addresses: set[str] = set()
 
@@ -149,9 +174,11 @@ class _Batch:
             return Outcome.OUTDATED
         self._seen.add(event.id)
         self.last_seq += 1
-        self._event_rows.append(event_row(event, arrival.raw, self.last_seq))
-        self._tag_rows += tag_rows(event, self.last_seq)
         expiration = expiration_row(event, self.last_seq)
+        if is_regular(event.kind) and expiration is None and not self._in_place:
+            self.fresh[event.id] = self.last_seq, arrival
+            return Outcome.STORED
+        self._placed.append((self.last_seq, arrival))
         if expiration is not None:
             self._expiration_rows.append(expiration)
             self.next_expiry = min(self.next_expiry, expiration[1])
@@ -165,11 +192,9 @@ class _Batch:
 
     def flush(self) -> None:
         """Insert the rows that are waiting."""
-        _insert(self._connection, "event", self._event_rows)
-        # in the order of their table: neighbours go to the same leaf, which is a third off the insertion
-        _insert(self._connection, "tag", sorted(self._tag_rows))
+        _insert_events(self._connection, self._placed)
         _insert(self._connection, "expiration", self._expiration_rows)
-        self._event_rows, self._tag_rows, self._expiration_rows = [], [], []
+        self._placed, self._expiration_rows = [], []
         self._addresses.clear()
 
     # ---- NIP-01: the newest of an address
@@ -276,6 +301,26 @@ def _deletion_keys(event: Event) -> list[bytes]:
 def _recipients(event: Event) -> list[str]:
     """Return whose letter a gift wrap is."""
     return [tag[1] for tag in event.tags if tag[0] == "p" and len(tag) > 1] if event.kind == WRAP_KIND else []
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _insert_events(connection: sqlite3.Connection, events: Collection[Numbered]) -> None:
+    """Insert events where they are found, with the rows that lead to them."""
+    _insert(connection, "event", [event_row(arrival.event, arrival.raw, seq) for seq, arrival in events])
+    # in the order of their table: neighbours go to the same leaf, which is a third off the insertion
+    tags = sorted(chain.from_iterable([tag_rows(arrival.event, seq) for seq, arrival in events]))
+    _insert(connection, "tag", tags)
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:

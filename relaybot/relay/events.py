@@ -2,7 +2,9 @@
 
 Writing is done by one thread that commits whatever has gathered while it was committing
 before (group commit). Short questions are answered at once (quick_answers.py); all others
-go to aiosqlite connections, so a long query holds up neither the loop nor the writer.
+go to aiosqlite connections, so a long query holds up neither the loop nor the writer. Before
+anything is asked, the writer moves what is fresh to where it is found; it does so by itself
+when it has a moment, or when enough has gathered.
 docs/adr/0003-relay-store.md has the reasons and measurements.
 What is kept is decided in event_writes.py, how filters become SQL in queries.py.
 """
@@ -17,6 +19,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, TypeAlias
@@ -30,16 +33,16 @@ from relaybot.nostr.filters import Filter
 from relaybot.probe import Probe, no_probe
 from relaybot.relay import queries
 from relaybot.relay.event_table import (
+    EXPIRATION_VERSION,
     MAY_EXPIRE,
     READER_PRAGMAS,
-    SCHEMA,
-    SCHEMA_2,
     SCHEMA_VERSION,
+    SCHEMAS,
     STATEMENTS_CACHED,
     WRITER_PRAGMAS,
     expiration_row,
 )
-from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
+from relaybot.relay.event_writes import FRESH_MAX, Arrival, EventWriter, Outcome, known_ids
 from relaybot.relay.quick_answers import QuickAnswers
 from relaybot.relay.removals import Removal
 from relaybot.relay.settings import RelayLimits
@@ -54,6 +57,7 @@ COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood do
 QUICK_EVENTS_MAX = 1_000  # answers that may be given on the loop, if they are not larger than a page
 PAGE_BYTES_MAX = 524_288  # of an answer, held in memory at once; 500 usual events have 300,000
 STEPS_UNCHECKED = 50_000  # of SQLite's machine, about 2 ms, between two looks at the clock
+MOMENT_SECONDS = 0.25  # without anything to write, after which the writer moves what is fresh
 LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 
 
@@ -66,15 +70,16 @@ class EventStore:
 
     def __init__(self, path: Path, lock: IO[bytes], readers: Sequence[_Reader], probe: Probe) -> None:
         """Start the writer on a file that `open` has prepared."""
-        self.next_expiry = 0  # nothing stored expires before; kept by the writer, once it has looked
         self._path = path
         self._lock = lock
         self._probe = probe
         self._readers = readers
         self._quick = QuickAnswers(_connect(path, READER_PRAGMAS))
+        self._connection = _connect(path, WRITER_PRAGMAS)
+        self._events = EventWriter(self._connection)
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._removals: SimpleQueue[tuple[Removal, asyncio.Future[None]]] = SimpleQueue()
+        self._steps: SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]]] = SimpleQueue()
         self._writer = threading.Thread(target=self._write_until_closed, name="relay-writer")
         self._local = threading.local()
         self._local_connections: list[sqlite3.Connection] = []
@@ -86,6 +91,11 @@ class EventStore:
         lock = await asyncio.to_thread(_prepare, path)
         return cls(path, lock, [await _Reader.open(path, limits.query_seconds) for _ in range(READERS)], probe)
 
+    @property
+    def next_expiry(self) -> int:
+        """Return the second before which nothing that is stored expires."""
+        return self._events.next_expiry
+
     def write(self, arrivals: Sequence[Arrival], done: Done) -> None:
         """Have `arrivals` stored; `done` is called on the loop with one outcome each, after the commit."""
         self._jobs.put((arrivals, done))
@@ -96,7 +106,8 @@ class EventStore:
         if connection is None:
             connection = self._local.connection = _connect(self._path, READER_PRAGMAS)
             self._local_connections.append(connection)
-        return known_ids(connection, ids)
+        fresh = self._events.fresh.keys() & ids
+        return fresh | known_ids(connection, [id_ for id_ in ids if id_ not in fresh])
 
     async def query(self, filters: Sequence[Filter]) -> AsyncIterator[list[bytes]]:
         """Yield, page by page, the JSON of what meets any of `filters`: newest first, ties by lowest id.
@@ -104,6 +115,7 @@ class EventStore:
         Each filter's limit counts for that filter; none means everything. Raises
         Unavailable if a query takes too long or the file cannot be read.
         """
+        await self._all_found()
         expected = sum(_answers_max(filter_) for filter_ in filters)
         if expected <= QUICK_EVENTS_MAX:
             answer = self._quick.answer(filters, PAGE_BYTES_MAX) if expected else []
@@ -120,6 +132,7 @@ class EventStore:
 
     async def count(self, filters: Sequence[Filter], now: int) -> int:
         """Return how much meets any of `filters` and has not expired; Unavailable as `query`."""
+        await self._all_found()
         plans = [(filter_, await self._choose(filter_)) for filter_ in filters]
         statement = queries.build_count(plans, now)
         counted: int = (await self._row(statement.sql, statement.values))[0]
@@ -127,15 +140,16 @@ class EventStore:
 
     async def look_up(self, sql: str, values: Sequence[Any] = ()) -> str:
         """Return the text that a statement of removals.py finds; empty if it finds nothing. Unavailable as `query`."""
+        await self._all_found()
         row = await self._row(sql, values)
         return str(row[0]) if row and row[0] is not None else ""
 
     async def remove(self, removal: Removal) -> None:
         """Have something removed by the writer, between two commits; Unavailable if the disk refuses."""
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._removals.put((removal, done))
-        self._jobs.put(((), lambda _: None))
-        await done
+        try:
+            await self._between_commits(partial(self._events.remove, removal))
+        except sqlite3.Error:
+            raise Unavailable("the events cannot be removed now") from None
 
     async def close(self) -> None:
         """Write what is waiting, then close the file. Nothing may be called afterwards."""
@@ -149,6 +163,22 @@ class EventStore:
         self._lock.close()
 
     # ---- reading
+
+    async def _all_found(self) -> None:
+        """Have what is fresh moved to where it is found; Unavailable if the disk refuses."""
+        if not self._events.fresh:
+            return
+        try:
+            await self._between_commits(self._events.move)
+        except sqlite3.Error:
+            raise Unavailable("the events cannot be read now") from None
+
+    async def _between_commits(self, step: Callable[[], None]) -> None:
+        """Have the writer take a step; sqlite3.Error if the disk refuses."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._steps.put((step, done))
+        self._jobs.put(((), lambda _: None))
+        await done
 
     async def _choose(self, filter_: Filter) -> str | None:
         """Return by which of its conditions the filter is looked up: the narrowest."""
@@ -166,48 +196,59 @@ class EventStore:
     # ---- writing, in the writer's thread
 
     def _write_until_closed(self) -> None:
-        connection = _connect(self._path, WRITER_PRAGMAS)
-        writer = EventWriter(connection)
-        self.next_expiry = writer.next_expiry
-        open_ = True
+        open_ = moving = True
         while open_:
-            jobs = [self._jobs.get()]
-            while sum(len(job[0]) for job in jobs if job) < COMMIT_EVENTS_MAX:
-                try:
-                    jobs.append(self._jobs.get_nowait())
-                except Empty:
-                    break
+            jobs = self._next_jobs(MOMENT_SECONDS if moving and self._events.fresh else None)
             open_ = None not in jobs
-            self._write([job for job in jobs if job], writer)
-            self._remove(writer)
-        connection.close()
+            self._write([job for job in jobs if job])
+            self._take_steps()
+            if not jobs or not open_ or len(self._events.fresh) >= FRESH_MAX:
+                moving = self._move()
+        self._connection.close()
 
-    def _remove(self, writer: EventWriter) -> None:
-        if self._removals.empty():
-            return
-        removal, done = self._removals.get()
-        error: Exception | None = None
+    def _next_jobs(self, seconds: float | None) -> list[Job | None]:
+        """Return all that waits, if need be after waiting for it; nothing if nothing came."""
+        jobs: list[Job | None] = []
         try:
-            writer.remove(removal)
-            self.next_expiry = writer.next_expiry
-        except sqlite3.Error as refusal:
-            log.error("relay_store_failed", events=len(removal.seqs), error=str(refusal))  # noqa: TRY400 - an outside fault, no bug
-            error = Unavailable("the events cannot be removed now")
-        self._loop.call_soon_threadsafe(_finish, done, error)
+            jobs.append(self._jobs.get(timeout=seconds))
+            while sum(len(job[0]) for job in jobs if job) < COMMIT_EVENTS_MAX:
+                jobs.append(self._jobs.get_nowait())
+        except Empty:
+            return jobs
+        return jobs
 
-    def _write(self, jobs: Sequence[Job], writer: EventWriter) -> None:
+    def _write(self, jobs: Sequence[Job]) -> None:
         arrivals = [arrival for job, _ in jobs for arrival in job]
         if not arrivals:
             return
         try:
             self._probe("store:before")
-            outcomes = writer.write(arrivals)
-            self.next_expiry = writer.next_expiry
+            outcomes = self._events.write(arrivals)
             self._probe("store:after")
         except sqlite3.Error as error:
             log.error("relay_store_failed", events=len(arrivals), error=str(error))  # noqa: TRY400 - an outside fault, no bug
             outcomes = [Outcome.FAILED] * len(arrivals)
         self._loop.call_soon_threadsafe(_tell, jobs, outcomes)
+
+    def _take_steps(self) -> None:
+        while not self._steps.empty():
+            step, done = self._steps.get()
+            error: sqlite3.Error | None = None
+            try:
+                step()
+            except sqlite3.Error as refusal:
+                log.error("relay_store_failed", error=str(refusal))  # noqa: TRY400 - an outside fault, no bug
+                error = refusal
+            self._loop.call_soon_threadsafe(_finish, done, error)
+
+    def _move(self) -> bool:
+        """Move what is fresh; tell whether it is worth trying again before something else happens."""
+        try:
+            self._events.move()
+        except sqlite3.Error as error:
+            log.error("relay_store_failed", events=len(self._events.fresh), error=str(error))  # noqa: TRY400 - an outside fault, no bug
+            return False
+        return True
 
 
 class _Reader:
@@ -265,7 +306,7 @@ class _Reader:
         return time.monotonic() > self._give_up_at
 
 
-def _finish(done: asyncio.Future[None], error: Exception | None) -> None:
+def _finish(done: asyncio.Future[None], error: sqlite3.Error | None) -> None:
     if done.done():  # nobody waits any more
         return
     if error is None:
@@ -341,11 +382,12 @@ def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == SCHEMA_VERSION:
         return
-    if found not in (0, 1):
+    if found not in range(SCHEMA_VERSION):
         raise BadConfig("relay.database", f"{path} of version {found}", f"version {SCHEMA_VERSION}")
-    schema = SCHEMA_2 if found else SCHEMA + SCHEMA_2
+    schema = "".join(SCHEMAS[found:])
     connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION};")
-    may_expire = connection.execute(MAY_EXPIRE)
-    rows = [row for seq, raw in may_expire if (row := expiration_row(parse_event(raw), seq)) is not None]
-    connection.executemany("INSERT INTO expiration VALUES (?, ?)", rows)
+    if found < EXPIRATION_VERSION:
+        may_expire = connection.execute(MAY_EXPIRE)
+        rows = [row for seq, raw in may_expire if (row := expiration_row(parse_event(raw), seq)) is not None]
+        connection.executemany("INSERT INTO expiration VALUES (?, ?)", rows)
     connection.execute("COMMIT")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from relaybot.errors import Unavailable
 from relaybot.nostr.event import Event, parse_event

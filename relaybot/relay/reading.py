@@ -7,7 +7,8 @@ stay open: its clients do not authenticate, and each of its connections has a ke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from relaybot.errors import Rejected
 from relaybot.nostr.filters import Filter

@@ -8,8 +8,10 @@ hub.py and connection.py. Further messages (NEG-OPEN) are further cases of `rece
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from relaybot.errors import Rejected
 from relaybot.nostr.event import Event

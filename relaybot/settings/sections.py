@@ -147,6 +147,8 @@ class Payouts(Written):
     open_per_user_max: Annotated[int, Field(ge=1, le=100)] = 5  # under way at once; hold invoices tie up channels
     user_day_max: Amount = from_sat(1_000_000)  # of one user in 24 hours
     day_max: Amount = from_sat(10_000_000)  # of all users in 24 hours: what a thief gets at most
+    reconcile_seconds: Seconds = 300  # between two looks whether our books and the node's agree
+    hot_wallet_max: Amount = from_sat(100_000_000)  # the node holds more: the operator is told to move some away
 
 
 class Zaps(Written):

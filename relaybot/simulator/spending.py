@@ -242,8 +242,8 @@ def _outputs(given: Params, chain: Chain) -> list[tuple[int, str]]:
         try:
             script = chain.script_of(str(address))
         except Rejected:
-            words = "Could not parse destination address, destination should be a valid address"
-            raise Fault(_ERROR, words) from None
+            words = f"Could not parse destination address: outputs {address} should be a valid address"
+            raise Fault(BAD_PARAMETERS, words) from None
         msat = params.msat({"amount": f"{amount}sat" if isinstance(amount, int) else amount}, "amount") or 0
         found.append((msat // MSAT_PER_SAT, script))
     return found

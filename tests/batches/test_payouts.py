@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.batches.conftest import ADDRESSES, SEGWIT, Counter
 from tests.settlements.conftest import BOB
+from wallet.ledger import Plan, Put
 from wallet.targets import KEEP
 
 
@@ -104,3 +105,31 @@ async def test_the_day_s_limit_of_all_holds_for_what_is_on_its_way_too(counter: 
     assert counter.received() == 600_000
     assert sorted(state for state, _ in await counter.states()) == ["paying", "paying", "waiting"]
     assert any("day's limit" in reason for _, reason in await counter.states())
+
+
+async def test_a_lightning_address_that_begins_like_a_bitcoin_address_is_one_and_harms_nobody(counter: Counter) -> None:
+    await earning(counter, 200_000, "bc1q@wallets.test")
+    await checked(counter)
+    [row] = await counter.book.database.fetch("SELECT rail, target FROM payouts")
+    assert (row["rail"], row["target"]) == ("lightning", "bc1q@wallets.test")
+
+
+async def test_an_address_that_cannot_be_paid_to_any_more_leaves_the_balance_where_it_is(counter: Counter) -> None:
+    await earning(counter, 200_000)
+    elsewhere = Put("targets", f"{BOB.pubkey}/registered", {"target": "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"})
+    await counter.book.apply(Plan("test/elsewhere", changes=(elsewhere,)))
+    await checked(counter)
+    assert await counter.states() == []
+
+
+async def test_whoever_changes_their_target_after_it_was_prepared_is_not_paid_at_the_old_one(counter: Counter) -> None:
+    await earning(counter, 60_000)
+    await counter.checks.open_due()
+    await counter.batches.step()
+    await counter.batches.step()
+    assert (await counter.batch())["state"] == "prepared"
+    await counter.say(f"payout {ADDRESSES['p2tr']}", number=1)
+    await counter.go_on()
+    assert (counter.received(), (await counter.batch())["state"]) == (0, "discarded")
+    await counter.later(86_400)
+    assert counter.received(ADDRESSES["p2tr"]) > 50_000

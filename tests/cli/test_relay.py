@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import sqlite3
@@ -21,7 +22,8 @@ from relaybot.config import load_config
 from relaybot.errors import RelaybotError, Unavailable
 from relaybot.nostr.event import Event
 from relaybot.operator import moving
-from relaybot.relay.event_writes import Arrival, Outcome
+from relaybot.relay.event_pages import PAGE_EVENTS
+from relaybot.relay.event_writes import Arrival, EventWriter, Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
 from relaybot.relay.settings import RelayLimits
@@ -104,6 +106,17 @@ async def test_what_one_relay_exports_another_imports_with_all_that_was_asked_of
         (2, "blocked: its author asked to be forgotten"),
         (9, f"invalid: the event has expired (expiration={PAST + 1})"),
     ]
+
+
+async def test_an_export_has_what_a_running_relay_has_not_put_in_its_place_yet(tmp_path: Path) -> None:
+    config = service(tmp_path / "a")
+    await (await stored_by_a_running_relay(config, [PROFILE])).close()
+    with contextlib.closing(
+        sqlite3.connect(load_config(config, {}).relay.database, isolation_level=None)
+    ) as connection:
+        events = [note(str(number), at=PAST) for number in range(PAGE_EVENTS)]
+        EventWriter(connection).write([Arrival(raw(event), event) for event in events])
+        assert (await invoke(config, "export")).stdout_bytes == lines(PROFILE, *events)
 
 
 async def test_each_line_is_checked_and_the_first_refusals_are_told_by_their_lines(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from relaybot.nostr import nip19
 from relaybot.simulator.scripts import Outcome, Script
 from tests.cli.test_cli import answer, invoke
 from tests.flows.harness import World, world
+from tests.lightning.situations_of_chain import STRANGER
 from wallet.money import from_sat
 
 
@@ -63,3 +64,29 @@ async def test_a_payout_that_was_sent_is_not_given_up_while_it_may_arrive() -> N
         assert await answer(w, "payouts", "list", "--stuck") == []
         assert "there is no such payout" in str((await invoke(w, "payouts", "retry", "nothing")).exception)
         await w.sound()
+
+
+async def test_a_payment_on_the_chain_is_shown_with_its_transaction_and_is_not_given_up() -> None:
+    onchain = {"batch_seconds": 0, "spend_confirmations": 1}
+    async with world(start=False, payouts={"enabled": False}, onchain=onchain) as w:
+        made = await w.network.nodes["service"].answer("newaddr", {"addresstype": "p2tr"})
+        w.network.chain.send(made["p2tr"], from_sat(5_000_000))
+        w.network.chain.mine()
+        await w.start()  # what the node holds at our first look is the operator's
+        await w.fund("bob", 50_000)
+        bob = await w.join("bob")
+        assert "20,000 sat go to" in await bob.ask(w.bot, f"withdraw 20000 {STRANGER}")
+        await w.until(lambda: _is_seen(w))
+        batch = await answer(w, "payouts", "batches", "--unfinished")
+        assert (batch[0]["state"], batch[0]["outputs"], batch[0]["height"]) == ("sent", 1, 0)
+        (payout,) = await answer(w, "payouts", "list", "--unfinished")
+        assert (payout["rail"], payout["state"], payout["txid"]) == ("onchain", "paying", batch[0]["txid"])
+        refused = await invoke(w, "payouts", "give-up", payout["id"], "--i-have-checked")
+        assert "one version only" in str(refused.exception)
+        await w.tamper("UPDATE batches SET created_at = 0")
+        (stuck,) = await answer(w, "payouts", "list", "--stuck")
+        assert (stuck["id"], stuck["payment_hash"]) == ("batch 1", batch[0]["txid"])
+
+
+async def _is_seen(w: World) -> bool:
+    return bool(await w.rows("SELECT id FROM batches WHERE seen = 1"))

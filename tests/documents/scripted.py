@@ -91,6 +91,9 @@ class ScriptedNode:
     async def htlc_hashes(self) -> frozenset[str]:
         return frozenset()
 
+    async def opening_channels(self) -> frozenset[str]:
+        return frozenset()
+
     async def spendable_msat(self) -> Msat:
         return Msat(1_000_000_000)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+
+from relaybot.demo.people import Person
 from relaybot.demo.stage import AGENTS
 from relaybot.nostr import nip17, nip59
 from relaybot.nostr.event import Event
+from relaybot.nostr.keys import KeyPair
 from tests.flows.harness import PRICE, World, world
 
 PARAMS = {"language": {"required": True, "values": ["en", "de"]}, "tone": {"about": "of the text"}}
@@ -87,3 +92,28 @@ async def test_agents_are_listed_with_price_and_parameters_and_asked_with_them()
         await told(w, "bob", "costs 12,000 sat")
         (job,) = await w.rows("SELECT request FROM jobs")
         assert '["i","Fix x=y","text"],["param","language","de"],["param","tone","dry"]' in job["request"]
+
+
+async def test_a_published_event_of_the_same_words_is_no_obstacle() -> None:
+    """An id does not cover the signature: the author of a message can publish its request before."""
+    async with world() as w:
+        bob, now = await w.join("bob"), int(time.time())
+        rumor = nip17.build_message(bob.pubkey, [w.bot], "job autodev Fix it", now=now)
+        tags = [["i", "Fix it", "text"], ["p", w.agent], ["e", rumor.id]]
+        await bob.send(bob.keypair.sign(kind=5050, content="", tags=tags, created_at=now))
+        await told_by_event(w, bob)
+        wrap = nip59.wrap(
+            rumor,
+            bob.keypair,
+            w.bot,
+            ephemeral=KeyPair(secrets.token_bytes(32)),
+            nonces=(secrets.token_bytes(32), secrets.token_bytes(32)),
+            seal_created_at=now,
+            wrap_created_at=now,
+        )
+        await bob.send(wrap)
+        await told(w, "bob", "asked already")
+
+
+async def told_by_event(w: World, bob: Person) -> None:
+    await bob.wait_for("the bill", lambda event: event.kind == 7000 and event.tag("status") == "payment-required")

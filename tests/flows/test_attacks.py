@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from relaybot.clock import SetClock
+from relaybot.connection import RelayConnection
 from relaybot.nostr import nip89, nip90
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
+from relaybot.relay.events import EventStore
+from relaybot.relay.hub import Hub
+from relaybot.relay.server import RelayServer
+from relaybot.relay.settings import RelayLimits, RelaySettings
 from tests.flows.harness import PRICE, World, assignments, is_feedback, world
 
 
@@ -124,6 +133,37 @@ async def test_i2_a_request_that_has_expired_does_not_get_past_our_own_relay() -
         with pytest.raises(Exception, match="invalid: the event has expired"):
             await bob.send(request)
         assert await w.rows("SELECT id FROM inbox") == []
+
+
+@asynccontextmanager
+async def a_relay_that_is_late(path: Path, seconds: int) -> AsyncIterator[str]:
+    """Run somebody else's relay, to which nothing of the last `seconds` has happened yet."""
+    async with AsyncExitStack() as stack:
+        store = await EventStore.open(path, RelayLimits())
+        stack.push_async_callback(store.close)
+        hub = Hub(store, RelayLimits(), SetClock(int(time.time()) - seconds))
+        stack.push_async_callback(hub.close)
+        server = RelayServer(hub, RelaySettings())
+        stack.push_async_callback(server.close)
+        host, port = await server.start("127.0.0.1", 0)
+        yield f"ws://{host}:{port}"
+
+
+async def test_i2_a_request_that_expired_before_another_relay_brought_it_is_told_so_and_not_worked(
+    tmp_path: Path,
+) -> None:
+    async with a_relay_that_is_late(tmp_path / "events.db", 100) as url, world(relays=[url]) as w:
+        await w.fund("bob", 12_000)
+        bob, now = await w.join("bob"), int(time.time())
+        request = signed(bob.keypair, w.agent, created_at=now - 200, tags=(["expiration", str(now - 50)],))
+        elsewhere = RelayConnection(url, jitter=lambda: 0.0, keypair=bob.keypair)
+        w.tasks.create_task(elsewhere.run())
+        await elsewhere.next_connection()
+        assert (await elsewhere.publish(request)).accepted
+        refused = await w.feedback("bob", request, "error")
+        assert "expiration: the request has expired" in refused.text
+        assert await w.rows("SELECT id FROM jobs") == []
+        assert await w.balance("bob") == PRICE
 
 
 async def test_a_request_of_the_wrong_kind_is_told_which_kinds_there_are() -> None:

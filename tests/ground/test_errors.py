@@ -13,6 +13,10 @@ def test_a_refusal_is_shown_as_nip01_wants_it() -> None:
     assert str(refusal) == "rate-limited: too many events (allowed=5, seconds=60)"
 
 
+def test_a_refusal_can_be_written_whatever_a_stranger_sent() -> None:
+    assert str(Rejected("invalid", "no text", found="a\udcffb")) == "invalid: no text (found=a?b)"
+
+
 def test_a_program_can_act_on_a_refusals_parts() -> None:
     refusal = Rejected("blocked", "amount out of range", found=7, allowed="0..5")
     assert (refusal.prefix, refusal.reason) == ("blocked", "amount out of range")

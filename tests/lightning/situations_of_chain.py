@@ -265,14 +265,14 @@ async def _received(lab: Lab) -> dict[str, Any]:
 # Spending
 
 
-async def _funded(lab: Lab) -> None:
+async def funded(lab: Lab) -> None:
     """See to it that the service's node has coins to spend."""
     await lab.nodes.deposit(await _address(lab), 20_000_000)
     await lab.nodes.mine()
 
 
 async def _prepared(lab: Lab, name: str) -> dict[str, Any]:
-    await _funded(lab)
+    await funded(lab)
     return await lab.call("service", "txprepare", recording(name)["params"])
 
 
@@ -285,7 +285,7 @@ async def _prepare(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("txprepare-insufficient-301", "txsend-after-node-restart", "txdiscard-unknown")
 async def _refused(lab: Lab) -> dict[str, Any]:
-    await _funded(lab)
+    await funded(lab)
     return await lab.call("service", recording(lab.name)["method"], recording(lab.name)["params"])
 
 
@@ -315,6 +315,6 @@ async def _feerates(lab: Lab) -> dict[str, Any]:
 
 @SITUATIONS.of("listtransactions", "listtransactions-after-withdraw")
 async def _transactions_listed(lab: Lab) -> dict[str, Any]:
-    await (_spent(lab) if lab.name.endswith("withdraw") else _funded(lab))
+    await (_spent(lab) if lab.name.endswith("withdraw") else funded(lab))
     await lab.nodes.mine()
     return await lab.call("service", "listtransactions", {})

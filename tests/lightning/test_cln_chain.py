@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from relaybot.errors import Rejected
+from relaybot.errors import Rejected, Unavailable
+from tests.lightning.conftest import Script
 from tests.lightning.lab import Lab, Nodes
 from tests.lightning.situations_of_chain import STRANGER
+from tests.lightning.wire import recording
 from wallet.chain import Chain, Output, OutputState, Payment, Prepared
 from wallet.cln_chain import CoreLightningChain
 from wallet.money import from_sat
@@ -187,3 +191,62 @@ async def test_the_wallet_knows_its_own_addresses(lab: Lab, chain: CoreLightning
 
 async def test_a_feerate_is_said(chain: CoreLightningChain) -> None:
     assert await chain.feerate() >= 253
+
+
+# ---- answers that are not what was hoped for
+
+
+@pytest.fixture
+async def told(scripted: Script, data_dir: Path) -> AsyncIterator[tuple[CoreLightningChain, dict[str, Any]]]:
+    """A wallet that answers what stands in a dictionary, by method; what is missing there hangs up."""
+    answers: dict[str, Any] = {}
+    await scripted(lambda method, _params: answers.get(method))
+    adapter = CoreLightningChain(data_dir / "scripted")
+    yield adapter, answers
+    await adapter.close()
+
+
+Told = tuple[CoreLightningChain, dict[str, Any]]
+
+
+async def test_whoever_knows_no_fees_says_so(told: Told) -> None:
+    chain, answers = told
+    answers["feerates"] = {"result": {"perkw": {"min_acceptable": 253}}}
+    with pytest.raises(Unavailable, match="no estimate of fees"):
+        await chain.feerate()
+
+
+@pytest.mark.parametrize("fault", ["another sum", "no bytes", "unknown coins"])
+async def test_a_transaction_that_was_not_asked_for_is_discarded(told: Told, fault: str) -> None:
+    chain, answers = told
+    said = recording("txprepare-ok")["result"]
+    coin = {"txid": "e85fa9827142f071453a20ad3b7f03fab31af2c63dbf286c6bbd5f58c197abeb", "output": 1}
+    outputs = [] if fault == "unknown coins" else [coin | {"amount_msat": 9, "status": "confirmed"}]
+    answers |= {"listfunds": {"result": {"outputs": outputs}}, "txdiscard": {"result": {}}}
+    answers["txprepare"] = {"result": said | ({"unsigned_tx": "00"} if fault == "no bytes" else {})}
+    with pytest.raises(Unavailable, match="another transaction"):
+        await chain.prepare(paying(10_001 if fault == "another sum" else 10_000), feerate=500, confirmations=1)
+
+
+async def test_an_error_of_a_call_that_prepares_or_discards_is_told(told: Told) -> None:
+    chain, answers = told
+    answers |= {method: {"error": {"code": -1, "message": "m"}} for method in ("txprepare", "txdiscard")}
+    with pytest.raises(Unavailable):
+        await chain.prepare(paying(10_000), feerate=500, confirmations=1)
+    with pytest.raises(Unavailable):
+        await chain.discard("ff" * 32)
+
+
+async def test_whatever_a_call_that_sends_says_is_no_error_and_no_proof(told: Told) -> None:
+    chain, answers = told
+    assert await chain.send("ff" * 32, "psbt") == "lightning node: connection lost during txsend"
+    answers["txsend"] = {"error": {"code": -1, "message": "m"}}
+    assert await chain.send("ff" * 32, "psbt") == "txsend: the node answered error -1"
+    answers["txsend"] = {"error": {"code": -32602, "message": "not an unreleased txid"}}
+    answers["listtransactions"] = {"result": {"transactions": []}}
+    answers["reserveinputs"] = {"error": {"code": -32602, "message": "already spent"}}
+    assert await chain.send("ff" * 32, "psbt") == "reserveinputs: the node answered error -32602"
+    listed = {"hash": "ff" * 32, "blockheight": 0, "rawtx": "00"}
+    answers["listtransactions"] = {"result": {"transactions": [listed]}}
+    answers["sendrawtransaction"] = {"result": {"success": False, "errmsg": "dust"}}
+    assert await chain.send("ff" * 32, "psbt") == "the node's Bitcoin backend refused it"

@@ -290,6 +290,13 @@ async def test_an_encoding_that_was_not_asked_for_is_refused(plain: Server, enco
         await pinned(plain).get_json(PINNED)
 
 
+async def test_a_header_that_is_no_text_is_refused_in_words_that_can_be_sent_on(plain: Server) -> None:
+    plain.reply = answer(b"{}", "Content-Encoding: ?").replace(b"?", b"\xff")
+    with pytest.raises(Rejected) as refused:
+        await pinned(plain).get_json(PINNED)
+    assert str(refused.value).encode()
+
+
 @pytest.mark.parametrize(
     "reply",
     [

@@ -12,12 +12,17 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
+from relaybot.clock import SetClock
 from relaybot.errors import Rejected, Unavailable
-from relaybot.nostr.keys import KeyPair
+from relaybot.nostr.event import Event, event_from
+from relaybot.nostr.keys import KeyPair, verify
 from relaybot.visitor import VisitLimits, Visitor, parse_relay_url
 from tests.outgoing.conftest import HOST, PUBLIC, Names
 
-EVENT = KeyPair(b"\x02" * 32).sign(kind=9735, content="", tags=[], created_at=1_795_000_000)
+NOW = 1_795_000_000
+SERVICE, ONCE = KeyPair(b"\x03" * 32), KeyPair(b"\x04" * 32)
+EVENT = KeyPair(b"\x02" * 32).sign(kind=9735, content="", tags=[], created_at=NOW)
+WRAP = KeyPair(b"\x05" * 32).sign(kind=1059, content="sealed", tags=[("p", "0a" * 32)], created_at=NOW)
 OK = json.dumps(["OK", EVENT.id, True, ""])
 
 
@@ -72,7 +77,20 @@ class Diverted:
 
 
 def visitor(to: Diverted, *addresses: Sequence[str], **more: object) -> Visitor:
-    return Visitor(hosts={}, lookup=Names(*addresses or ([PUBLIC],)), dial=to, **more)  # type: ignore[arg-type]
+    return Visitor(
+        hosts={},
+        keypair=SERVICE,
+        make_key=lambda: ONCE,
+        clock=SetClock(NOW),
+        lookup=Names(*addresses or ([PUBLIC],)),
+        dial=to,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def pinned_to(there: Relay) -> Visitor:
+    hosts = {"relay.test": f"http://127.0.0.1:{there.port}"}
+    return Visitor(hosts=hosts, keypair=SERVICE, make_key=lambda: ONCE, clock=SetClock(NOW), lookup=Names([]))
 
 
 async def test_a_relay_gets_the_event_and_its_ok_is_heard(opened: list[Server]) -> None:
@@ -99,8 +117,7 @@ async def test_over_tls_the_certificate_must_be_the_hosts(
 
 async def test_a_name_the_operator_pinned_leads_where_the_operator_says(opened: list[Server]) -> None:
     there = await relay(opened, OK)
-    pinned = Visitor(hosts={"relay.test": f"http://127.0.0.1:{there.port}"}, lookup=Names([]))
-    assert (await pinned.publish("wss://relay.test", EVENT)).accepted
+    assert (await pinned_to(there).publish("wss://relay.test", EVENT)).accepted
 
 
 @pytest.mark.parametrize("inside", ["127.0.0.1", "10.0.0.7", "169.254.169.254", "::1", "::ffff:127.0.0.1", "fc00::1"])
@@ -150,6 +167,61 @@ async def test_a_relay_that_is_not_there_is_unavailable(opened: list[Server]) ->
     await opened[0].wait_closed()
     with pytest.raises(Unavailable, match="ConnectionRefusedError"):
         await visitor(Diverted(gone.port)).publish(f"ws://{HOST}", EVENT)
-    pinned = Visitor(hosts={"relay.test": f"http://127.0.0.1:{gone.port}"})
     with pytest.raises(Unavailable, match="ConnectionRefusedError"):
-        await pinned.publish("wss://relay.test", EVENT)
+        await pinned_to(gone).publish("wss://relay.test", EVENT)
+
+
+class Reserved(Relay):
+    """A relay that takes events only from those who AUTH, and says yes or no to that."""
+
+    def __init__(self, *, believes: bool = True, insists: bool = False) -> None:
+        super().__init__()
+        self.believes = believes
+        self.insists = insists  # on an AUTH, even after one
+        self.shown: list[Event] = []
+
+    async def __call__(self, visitor: ServerConnection) -> None:
+        await visitor.send('["AUTH","who are you?"]')
+        async for frame in visitor:
+            verb, body = json.loads(frame)
+            event = event_from(body)
+            self.got.append([verb, event.id])
+            if verb == "AUTH":
+                self.shown.append(event)
+                said = ["OK", event.id, self.believes, "" if self.believes else "restricted: not you"]
+            elif self.shown and not self.insists:
+                said = ["OK", event.id, True, ""]
+            else:
+                said = ["OK", event.id, False, "auth-required: whose is this?"]
+            await visitor.send(json.dumps(said))
+
+
+async def reserved(opened: list[Server], made: Reserved) -> Reserved:
+    opened.append(await serve(made, "127.0.0.1", 0))
+    made.port = next(iter(opened[-1].sockets)).getsockname()[1]
+    return made
+
+
+@pytest.mark.parametrize(("event", "key"), [(EVENT, SERVICE), (WRAP, ONCE)], ids=["a receipt", "a gift wrap"])
+async def test_who_asks_whose_we_are_sees_the_services_key_but_not_beside_a_gift_wrap(
+    opened: list[Server], event: Event, key: KeyPair
+) -> None:
+    there = await reserved(opened, Reserved())
+    assert (await visitor(Diverted(there.port)).publish(f"ws://{HOST}/x", event)).accepted
+    (shown,) = there.shown
+    assert (shown.pubkey, shown.kind, shown.created_at) == (key.pubkey, 22_242, NOW)
+    assert shown.tags == (("relay", f"ws://{HOST}/x"), ("challenge", "who are you?"))
+    assert verify(shown)
+    assert there.got == [["EVENT", event.id], ["AUTH", shown.id], ["EVENT", event.id]]
+
+
+async def test_a_relay_that_does_not_believe_us_or_asks_for_ever_is_left(opened: list[Server]) -> None:
+    doubts = await reserved(opened, Reserved(believes=False))
+    answer = await visitor(Diverted(doubts.port)).publish(f"ws://{HOST}", EVENT)
+    assert (answer.event_id, answer.accepted, answer.message) == (EVENT.id, False, "restricted: not you")
+    insists = await reserved(opened, Reserved(insists=True))
+    answer = await visitor(Diverted(insists.port)).publish(f"ws://{HOST}", EVENT)
+    assert (answer.accepted, len(insists.shown)) == (False, 1)
+    says_no_challenge = await relay(opened, json.dumps(["OK", EVENT.id, False, "auth-required: no"]))
+    answer = await visitor(Diverted(says_no_challenge.port)).publish(f"ws://{HOST}", EVENT)
+    assert answer.message == "auth-required: no"

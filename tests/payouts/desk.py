@@ -21,6 +21,7 @@ from relaybot.db.database import Row
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import open_sqlite
 from relaybot.errors import Unavailable
+from relaybot.loops import Stumbles
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Outcome, Script
@@ -91,6 +92,7 @@ class Node(CoreLightning):
         self.answers: deque[PaymentReport] = deque()  # to the next payment calls, which then never reach the node
         self.reports: deque[PaymentReport] = deque()  # to the next look-ups
         self.lags = False
+        self.fails_look_ups = 0  # so many of the next ones
         self.asked = asyncio.Event()  # a look-up was made
 
     async def pay(
@@ -103,6 +105,9 @@ class Node(CoreLightning):
 
     async def payment(self, payment_hash: str) -> PaymentReport:
         self.asked.set()
+        if self.fails_look_ups:
+            self.fails_look_ups -= 1
+            raise Unavailable("lightning node: listpays: no answer")
         return self.reports.popleft() if self.reports else await super().payment(payment_hash)
 
     async def info(self) -> NodeInfo:
@@ -197,6 +202,7 @@ class Life:
             probe("invoice:after")
             return invoice
 
+        strict = Stumbles(desk.clock, patient=False)
         self.payouts = Payouts(
             book,
             node if probe is no_probe else probed(node, probe),
@@ -204,8 +210,16 @@ class Life:
             rules,
             request_invoice=request_invoice,
             tell=self._tell,
+            stumbles=strict,
         )
-        self.checks = PayoutChecks(book, desk.clock, rules, look_up=self._look_up, quote=nothing_on_chain)
+        self.checks = PayoutChecks(
+            book,
+            desk.clock,
+            rules,
+            look_up=self._look_up,
+            quote=nothing_on_chain,
+            stumbles=strict,
+        )
 
     async def _tell(self, notice: Notice) -> Sequence[Change]:
         self.told.append(notice)

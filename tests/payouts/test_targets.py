@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -314,3 +315,30 @@ async def test_a_route_that_is_too_dear_is_not_taken_and_waits(life: Life, desk:
     payout = await life.step()
     assert (payout["state"], payout["reason"]) == ("paying", "routing fee above the limit")
     await life.looks_until("paid")
+
+
+async def test_f3_where_a_target_was_just_changed_nothing_goes_before_the_pause_is_over(desk: Desk) -> None:
+    async with desk.life(rules=replace(RULES, cooldown_seconds=86_400)) as life:
+        await life.open("alice")
+        await life.target("alice", "thief@wallets.test")
+        await life.set_user("alice", target_since=desk.clock.now())
+        payout = await life.step()
+        assert payout["state"] == "waiting"
+        assert payout["reason"] == "the target was changed a short while ago: it goes there after a pause"
+        assert desk.wallets.asked == []
+        await life.target("alice", "alice@wallets.test")  # its owner was told, and took it back
+        desk.clock.advance(86_400)
+        await life.looks_until("paid")
+    assert (desk.received("thief"), desk.received("alice")) == ([], [1_980_000])
+
+
+async def test_c6_paid_and_then_the_look_up_fails_is_paid(life: Life, desk: Desk) -> None:
+    desk.script(Outcome.LOST_CONNECTION)
+    await life.open("alice")
+    await life.step()
+    life.node.fails_look_ups = 1
+    with pytest.raises(Unavailable):
+        await life.step()
+    assert await life.held() == 2_000_000
+    await life.looks_until("paid")
+    assert desk.received("alice") == [1_980_000]

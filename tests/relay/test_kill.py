@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.messages import Ok, build_event_frame, parse_relay_message
+from relaybot.relay.event_pages import all_events
 from relaybot.relay.event_table import expiration_row, tag_rows
 from tests.relay.authors import ALICE, BOB, note
 from tests.relay.client import Client
@@ -105,7 +106,9 @@ def load(life: int, number: int, doomed: Sequence[str]) -> list[Event]:
     author = (ALICE, BOB)[number % 2]
     events = []
     for n in range(400):
-        tags = [["t", f"{life}.{number}"], ["p", ALICE.pubkey], ["expiration", str(2**40 + n)]]
+        tags = [["t", f"{life}.{number}"], ["p", ALICE.pubkey]]
+        if n % 2:
+            tags.append(["expiration", str(2**40 + n)])  # in its place at once; the others are fresh at first
         events.append(note(f"{life}.{number}.{n}", by=author, tags=tags, at=PAST + n))
         if n % 10 == 0:
             events.append(note(str(n), by=author, kind=SETTINGS, tags=[["d", f"{number}"]], at=PAST + life * 1_000 + n))
@@ -153,10 +156,7 @@ async def keeps_its_promises(url: str, promised: Promised) -> None:
 
 def by_author(path: Path, promised: Promised) -> dict[str, list[str]]:
     """Return the notes that are promised and not deleted, by who wrote them."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        events = [
-            parse_event(raw) for (raw,) in connection.execute("SELECT raw FROM event WHERE kind = 1 ORDER BY seq")
-        ]
+    events = [event for event in map(parse_event, all_events(path, now=0)) if event.kind == 1]
     return {
         author.pubkey: [event.id for event in events if event.pubkey == author.pubkey and event.id in promised.notes]
         for author in (ALICE, BOB)

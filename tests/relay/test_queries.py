@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
 from relaybot.relay import events as events_module
-from relaybot.relay.event_table import SCHEMA, SCHEMA_2, event_row, tag_rows
+from relaybot.relay.event_table import SCHEMAS, event_row, tag_rows
 from relaybot.relay.event_writes import Arrival, EventWriter, Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.queries import PAGE_SQL, Statement, build_listing, build_numbers, choices, kinds_of, probe
@@ -32,12 +32,14 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 @pytest.fixture
 def connection(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.executescript(SCHEMA + SCHEMA_2)
+    connection.executescript("".join(SCHEMAS))
     return connection
 
 
 def written(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
-    EventWriter(connection).write([Arrival(raw(event), event) for event in events])
+    writer = EventWriter(connection)
+    writer.write([Arrival(raw(event), event) for event in events])
+    writer.move()
 
 
 def ask(connection: sqlite3.Connection, statement: Statement) -> Any:
@@ -55,7 +57,7 @@ def choose(data: st.DataObject, filter_: Filter) -> str | None:
 def test_every_index_gives_the_naive_answer(path: Path, data: st.DataObject, asked: list[Filter]) -> None:
     path.unlink(missing_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.executescript("PRAGMA synchronous=OFF;" + SCHEMA + SCHEMA_2)
+    connection.executescript("PRAGMA synchronous=OFF;" + "".join(SCHEMAS))
     stored = data.draw(st.lists(st.sampled_from(POOL), unique_by=lambda event: event.id, max_size=40))
     written(connection, stored)
     plans = [(filter_, choose(data, filter_)) for filter_ in asked]
@@ -154,7 +156,7 @@ def _numbers(plans: Sequence[tuple[Filter, str | None]]) -> Statement:
 
 def _filled(count: int) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(f"{SCHEMA} {SCHEMA_2} BEGIN;")
+    connection.executescript("".join(SCHEMAS) + "BEGIN;")
     tags = [["p", ALICE.pubkey], ["t", "x"], ["e", "0" * 64]]
     sorts = [note("sort", by=by, kind=kind, tags=tags) for by in (ALICE, BOB) for kind in (1, 7)]
     for number in range(count * len(sorts)):

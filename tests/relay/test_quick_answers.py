@@ -25,8 +25,14 @@ BY_ALICE = Filter(authors=frozenset({ALICE.pubkey}), limit=500)
 
 @pytest.fixture
 async def quick(store: EventStore) -> QuickAnswers:
-    await written_to(store, NOTES)
+    await found(store, NOTES)
     return store._quick
+
+
+async def found(store: EventStore, events: Sequence[Event]) -> None:
+    """Store events and have them moved to where they are found, as `query` does before it asks."""
+    await written_to(store, events)
+    await store._all_found()
 
 
 def events(quick: QuickAnswers, *filters: Filter) -> list[Event]:
@@ -45,7 +51,7 @@ async def test_what_was_deleted_is_not_remembered(store: EventStore, quick: Quic
 async def test_what_is_new_is_in_the_next_answer(store: EventStore, quick: QuickAnswers) -> None:
     assert events(quick, Filter(limit=1)) == NOTES[:1]
     newest = note("newest", kind=7, at=NOW + 1)
-    await written_to(store, [newest])
+    await found(store, [newest])
     assert events(quick, Filter(limit=1)) == [newest]
     assert events(quick, BY_ALICE)[0] == newest
 

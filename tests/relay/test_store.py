@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 from relaybot.errors import BadConfig, Unavailable
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
+from relaybot.relay import event_writes
 from relaybot.relay import events as events_module
-from relaybot.relay.event_table import SCHEMA, SCHEMA_2, WRITER_PRAGMAS
+from relaybot.relay.event_table import SCHEMAS, WRITER_PRAGMAS
 from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
 from relaybot.relay.events import EventStore
 from relaybot.relay.queries import AUTHORS, build_listing
@@ -28,7 +29,7 @@ STORED, KNOWN, OUTDATED, DELETED = Outcome.STORED, Outcome.KNOWN, Outcome.OUTDAT
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(SCHEMA + SCHEMA_2)
+    connection.executescript("".join(SCHEMAS))
     yield connection
     connection.close()
 
@@ -94,18 +95,59 @@ def test_no_number_is_given_twice(connection: sqlite3.Connection, writer: EventW
     writer.write(arrivals([note(kind=5, tags=[["e", ONE.id], ["e", TWO.id]])]))
     connection.execute("DELETE FROM event")
     writer.write(arrivals([note("next")]))
+    writer.move()
     assert connection.execute("SELECT seq FROM event").fetchall() == [(4,)]
 
 
 def test_known_ids_are_compared_in_full(connection: sqlite3.Connection, writer: EventWriter) -> None:
     writer.write(arrivals([ONE]))
+    writer.move()
     alike = ONE.id[:16] + "0" * 48
     assert known_ids(connection, [alike, ONE.id, TWO.id]) == {ONE.id}
     assert known_ids(connection, []) == set()
 
 
+def test_what_is_fresh_is_known_and_found_by_whoever_comes_after_a_crash(
+    connection: sqlite3.Connection, writer: EventWriter
+) -> None:
+    assert writer.write(arrivals([ONE, tagged("1")])) == [STORED, STORED]
+    assert writer.write(arrivals([ONE])) == [KNOWN]
+    again = EventWriter(connection)  # nothing but the file is left of the first one
+    assert list(again.fresh) == [ONE.id]  # what another event may take the place of is found at once
+    assert again.write(arrivals([TWO, ONE])) == [STORED, KNOWN]
+    again.move()
+    assert connection.execute("SELECT seq, raw FROM event ORDER BY seq").fetchall() == [
+        (seq, raw(event)) for seq, event in enumerate([ONE, tagged("1"), TWO], start=1)
+    ]
+    assert connection.execute("SELECT count(*) FROM fresh").fetchone() == (0,)
+
+
+def test_no_more_stays_fresh_than_may(connection: sqlite3.Connection, writer: EventWriter) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(event_writes, "FRESH_MAX", 2)
+        for name in "abc":
+            writer.write(arrivals([note(name)]))
+    assert list(writer.fresh) == [note("c").id]
+
+
+async def test_what_cannot_be_moved_is_not_passed_over_in_silence(path: Path, store: EventStore) -> None:
+    await written_to(store, [ONE])
+    breaker = sqlite3.connect(path)
+    breaker.execute("CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT raise(ABORT, 'disk full'); END")
+    with capture_logs() as logs:
+        await written_to(store, [TWO])
+        with pytest.raises(Unavailable, match="cannot be read now"):
+            await answer(store, [Filter()])
+    assert {line["event"] for line in logs} == {"relay_store_failed"}
+    assert store.known([ONE.id, TWO.id]) == {ONE.id, TWO.id}
+    breaker.execute("DROP TRIGGER full")
+    breaker.close()
+    assert await answer(store, [Filter()]) == in_order([ONE, TWO])
+
+
 def test_authors_are_compared_in_full(connection: sqlite3.Connection, writer: EventWriter) -> None:
     writer.write(arrivals([ONE]))
+    writer.move()
     connection.execute("UPDATE event SET pubkey = zeroblob(32)")  # as if another key began alike
     statement = build_listing([(Filter(authors=frozenset({ALICE.pubkey})), AUTHORS)])
     assert connection.execute(statement.sql, statement.values).fetchone() == (None,)
@@ -161,7 +203,7 @@ async def test_a_file_of_another_version_is_refused_with_both_versions(path: Pat
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(BadConfig, match=r"relay\.database: found '.*events\.db of version 99'; allowed: version 2"):
+    with pytest.raises(BadConfig, match=r"relay\.database: found '.*events\.db of version 99'; allowed: version 3"):
         await EventStore.open(path, RelayLimits())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relaybot.nostr.event import Event
@@ -13,8 +13,11 @@ from relaybot.relay.subscriptions import Subscriptions
 from tests.relay.authors import ALICE, BOB, note
 from tests.relay.random_events import events, filters
 
+# A machine that is busy with other tests is no mistake of this one.
+SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-@settings(max_examples=25)
+
+@SOME
 @given(st.lists(st.lists(filters(), max_size=3), max_size=8), st.lists(events(), min_size=1, max_size=5))
 def test_an_event_finds_exactly_the_subscribers_with_a_filter_it_meets(
     wanted: list[list[Filter]], published: list[Event]
@@ -27,7 +30,7 @@ def test_an_event_finds_exactly_the_subscribers_with_a_filter_it_meets(
         assert sorted(subscriptions.matching(event)) == expected
 
 
-@settings(max_examples=25)
+@SOME
 @given(st.lists(st.lists(filters(), max_size=3), max_size=8), events())
 def test_who_is_removed_is_not_found_and_leaves_nothing_behind(wanted: list[list[Filter]], event: Event) -> None:
     subscriptions: Subscriptions[int] = Subscriptions()

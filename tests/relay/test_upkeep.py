@@ -13,13 +13,13 @@ from relaybot.errors import BadConfig, Unavailable
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.relay import event_writes, upkeep
-from relaybot.relay.event_table import SCHEMA, event_row
+from relaybot.relay.event_table import SCHEMAS, event_row
 from relaybot.relay.event_writes import NEVER, Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.removals import Removal, Retention
 from relaybot.relay.settings import RelayLimits
 from relaybot.relay.upkeep import Upkeep
-from tests.relay.authors import ALICE, BOB, CAROL, NOW, note, raw
+from tests.relay.authors import ALICE, BOB, CAROL, NOW, in_order, note, raw
 from tests.relay.conftest import Relay
 from tests.relay.test_queries import answer, written_to
 
@@ -57,6 +57,7 @@ async def test_what_has_expired_is_removed_with_all_its_rows(store: EventStore, 
     events = [ending("soon", NOW + 1), note("t", tags=[["t", "x"], ["expiration", str(NOW + 5)]]), LASTING]
     await written_to(store, events)
     assert store.next_expiry == NOW + 1
+    assert await answer(store, EVERYTHING) == in_order(events)
     assert await rows(path) == [3, 1, 2]
     await kept_up(store, at=NOW + 4)
     assert (await rows(path), store.next_expiry) == ([2, 1, 1], NOW + 5)
@@ -140,7 +141,7 @@ async def test_a_file_has_one_writing_process(store: EventStore, path: Path) -> 
 
 async def test_a_file_of_version_1_is_brought_up_to_date(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.executescript(f"{SCHEMA} PRAGMA user_version = 1;")
+    connection.executescript(f"{SCHEMAS[0]} PRAGMA user_version = 1;")
     old: Sequence[Event] = [ending("ends", NOW + 1), note("no date", tags=[["expiration", "soon"]]), LASTING]
     for seq, event in enumerate(old, start=1):
         row = event_row(event, raw(event), seq)

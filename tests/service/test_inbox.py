@@ -17,7 +17,7 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from tests.service.conftest import NOW, FullDisk
 from wallet.book import Book
-from wallet.ledger import Plan, Put
+from wallet.ledger import Insert, Plan, Put
 
 SOMEBODY = KeyPair(b"\x01" * 32)
 
@@ -245,3 +245,18 @@ async def test_a_note_that_is_no_text_is_kept_as_far_as_it_is_one(book: Book, cl
     async with inbox(book, clock, handler) as box:
         await box.receive(event(), "a")
         assert (await done(book, event()))["note"] == "refused: invalid: not an address (found=?@shop)"
+
+
+async def test_an_event_whose_plan_can_never_apply_is_kept_for_the_operator_and_frees_its_place(
+    book: Book, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "REFUSED_MAX", 2)
+
+    async def handler(one: Event) -> Plan:
+        return Plan(f"test/{one.id}", changes=(Insert("cursors", "there", {"value": 1}),))
+
+    await book.apply(Plan("test/there", changes=(Insert("cursors", "there", {"value": 0}),)))
+    async with inbox(book, clock, handler) as box:
+        await box.receive(event(), "test")
+        await done(book, event(), "failed")

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from relaybot.clock import SetClock
 from relaybot.errors import Unavailable
-from relaybot.loops import repeat
+from relaybot.loops import REST_SECONDS, RESTING_MAX, Stumbles, repeat
 
 
 async def rounds(answers: list[bool | Exception], *, news: bool = False, seconds: float = 0.0) -> int:
@@ -56,3 +57,51 @@ async def test_what_is_unavailable_is_tried_again() -> None:
 async def test_a_fault_of_ours_ends_the_task() -> None:
     with pytest.raises(KeyError):
         await rounds([KeyError("fault"), False])
+
+
+async def test_a_row_that_breaks_rests_longer_each_time_and_the_others_go_on() -> None:
+    clock, tried = SetClock(1_000), list[str]()
+    stumbles, broken = Stumbles(clock), {"bad"}
+
+    async def work(row: str) -> str:
+        tried.append(row)
+        if row in broken:
+            raise LookupError(row)
+        return f"{row} is done"
+
+    async def past(row: str) -> str:
+        return await stumbles.past("test", row, lambda: work(row), otherwise="rests")
+
+    assert [await past(row) for row in ("bad", "good", "bad")] == ["rests", "good is done", "rests"]
+    clock.advance(REST_SECONDS)
+    assert await past("bad") == "rests"
+    clock.advance(REST_SECONDS)
+    assert await past("bad") == "rests"
+    assert tried == ["bad", "good", "bad"]  # the third time it is left alone: it rests twice as long
+    clock.advance(REST_SECONDS)
+    broken.clear()
+    assert await past("bad") == "bad is done"
+
+
+async def test_what_is_away_is_no_fault_and_no_more_rows_are_remembered_than_fit() -> None:
+    clock = SetClock(1_000)
+    stumbles = Stumbles(clock)
+
+    async def away() -> bool:
+        raise Unavailable("away")
+
+    async def broken() -> bool:
+        raise LookupError
+
+    async def whole() -> bool:
+        return True
+
+    with pytest.raises(Unavailable):
+        await stumbles.past("test", "x", away, otherwise=False)
+    for number in range(RESTING_MAX + 1):
+        stumbles._resting["other", str(number)] = (2_000, 1)
+    await stumbles.past("test", "y", broken, otherwise=False)
+    assert len(stumbles._resting) == RESTING_MAX + 1
+    assert await stumbles.past("other", "0", whole, otherwise=False) is True  # the oldest was forgotten
+    with pytest.raises(LookupError):
+        await Stumbles(clock, patient=False).past("test", "x", broken, otherwise=False)

@@ -38,6 +38,7 @@ from wallet.cln_chain import CoreLightningChain
 from wallet.ledger import Plan, Put
 from wallet.money import from_sat
 from wallet.reconcile import reconcile
+from wallet.under_way import SETTLEMENTS
 
 PRICE = from_sat(12_000)
 BOB, ALICE = KeyPair(b"\x02" * 32), KeyPair(b"\x03" * 32)
@@ -167,15 +168,15 @@ class Till:
     async def rewind(self, to: int = 0) -> None:
         """Set the cursor back, as an operator might."""
         key = f"test/rewind/{await self.cursor_version()}"
-        row = Put("cursors", settlements.CURSOR, {"value": to, "mark": ""})
+        row = Put("cursors", SETTLEMENTS, {"value": to, "mark": ""})
         assert (await self.book.apply(Plan(key, changes=(row,)))).done
 
     async def cursor(self) -> int:
-        row = await self.book.row("cursors", settlements.CURSOR)
+        row = await self.book.row("cursors", SETTLEMENTS)
         return 0 if row is None else int(row["value"])
 
     async def cursor_version(self) -> int:
-        row = await self.book.row("cursors", settlements.CURSOR)
+        row = await self.book.row("cursors", SETTLEMENTS)
         return 0 if row is None else int(row["version"])
 
     async def job(self, request: Event) -> Row:

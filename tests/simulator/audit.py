@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 WHOLE_EVERY = 12  # commits: then all is added up anew; sums and floors are looked at after each
 PAYMENT_HASH = re.compile(r"[0-9a-f]{64}")
 _SUMS = (
-    "SELECT COALESCE(SUM(balance_msat), 0), COALESCE(SUM(balance_msat < floor_msat), 0),"
+    "SELECT COALESCE(SUM(balance_msat), 0), COALESCE(SUM(balance_msat < floor_msat OR balance_msat < 0 AND"
+    " (id LIKE 'user/%' OR id LIKE 'hold/%') AND id NOT LIKE '%/owed'), 0),"  # whatever floor the book gives it
     " (SELECT MAX(seq) FROM transfers) FROM accounts"
 )
 _LEGS = "SELECT plan FROM transfers WHERE seq > ? AND ? IN (debit, credit)"
@@ -188,6 +189,11 @@ class Auditor:
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return rows of the book."""
         return self._connection().execute(sql, values).fetchall()
+
+    def richest(self, who: Sequence[str]) -> str:
+        """Return which of these has the most that can be paid away."""
+        sql = "SELECT balance_msat FROM accounts WHERE id = ?"
+        return max(who, key=lambda name: sum(msat for (msat,) in self.rows(sql, f"user/{key_of(name).pubkey}/sats")))
 
     def _row(self, sql: str, values: Mapping[str, Any] | tuple[()] = ()) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._connection().execute(sql, values).fetchone()

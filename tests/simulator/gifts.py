@@ -6,25 +6,29 @@ They come in where the pages and the operator do: at the handlers and the book o
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from handlers import pay_requests
+from handlers.bot import Bot
 from handlers.pay_requests import Asked
 from handlers.refunds import plan_refunded
-from relaybot.errors import RelaybotError, Unavailable
+from relaybot.db.database import Row
+from relaybot.errors import RelaybotError
 from relaybot.nostr import nip19, nip57, nip90
 from relaybot.nostr.event import Event, encode_event
-from tests.simulator.cast import CONTRIBUTORS, CUSTOMERS, KEYRING, SCRIBE, key_of
+from tests.simulator.cast import CONTRIBUTORS, CUSTOMERS, KEYRING, PLATFORM, SCRIBE, key_of
 from tests.simulator.timeline import wait
 from wallet.accounts import person
 from wallet.deposits import CardDeposit, Debt, plan_bought
 from wallet.journals import plan_bonus
-from wallet.ledger import Journal
+from wallet.ledger import Journal, Plan
 from wallet.lots import NOTHING, card_account
 from wallet.money import from_sat
 from wallet.states import DepositState
+from wallet.switches import OPERATOR, plan_pause, plan_resume
 
 if TYPE_CHECKING:
     from tests.simulator.people import Person
@@ -37,7 +41,7 @@ SERVICE = "service"  # the name by which the service itself is paid
 class Gift:
     """What an invoice for a gift was asked for: whose it is when it is paid, and whether a receipt is owed."""
 
-    kind: str  # `person` or `agent`
+    kind: str  # `person`, `agent`, or `result`: then `to` is who delivered it
     to: str
     zap: bool
 
@@ -45,16 +49,20 @@ class Gift:
         """Return who gets what of it; an agent's tip goes to those its split names, as 200 to 100."""
         if self.kind == "person":
             return Counter({self.to: msat})
+        if self.kind == "result":
+            alice, worker, dave = msat * 200 // 700, msat * 400 // 700, msat * 100 // 700
+            return Counter({"alice": alice, self.to: worker, "dave": dave, PLATFORM: msat - alice - worker - dave})
         alice, dave = msat * 200 // 300, msat * 100 // 300
-        return Counter({"alice": alice, "dave": dave, "the platform": msat - alice - dave})
+        return Counter({"alice": alice, "dave": dave, PLATFORM: msat - alice - dave})
 
 
 async def give(giver: Person) -> None:
     """Zap or pay somebody, and pay the invoice, or not."""
     world, chance = giver.world, giver.chance
     sat = chance.choice((30, 210, 1_050))
-    asking = _asks_for_payment(world)
-    what = chance.choice(("service", "user", "zap user", "agent", "job" if asking else "user"))
+    asking, result = _asks_for_payment(world), _result(world)
+    ways = ("service", "user", "zap user", "agent", "job" if asking else "user", "result" if result else "agent")
+    what, zapped = chance.choice(ways), None
     to = chance.choice((*CUSTOMERS, *CONTRIBUTORS))
     match what:
         case "service":
@@ -65,10 +73,14 @@ async def give(giver: Person) -> None:
             assert asking is not None
             request = world.facts.requests[asking.tag("e") or ""]
             name, gift, recipient = request.agent, Gift("person", request.customer, zap=True), asking.pubkey
+            zapped = asking
+        case "result":
+            assert result is not None
+            worker = nip90.parse_result(result, giver.key).content.split()[0]
+            name, gift, recipient, zapped = SCRIBE, Gift("result", worker, zap=True), result.pubkey, result
         case _:
             recipient = key_of(to).pubkey
             name, gift = nip19.encode_npub(recipient), Gift("person", to, zap=what == "zap user")
-    zapped = asking if what == "job" else None
     await _pay(giver, name, gift, sat, _zap(giver, recipient, sat, zapped) if gift.zap else "")
 
 
@@ -108,6 +120,15 @@ def _asks_for_payment(world: World) -> Event | None:
     return None
 
 
+def _result(world: World) -> Event | None:
+    """Return the newest result that everybody can read of the agent whose shares are the same for every job."""
+    for request_id, results in reversed(world.auditor.delivered()):
+        request = world.facts.requests[request_id]
+        if request.agent == SCRIBE and all(tag[0] != "encrypted" for tag in results[0].tags):
+            return results[0]
+    return None
+
+
 async def grant(world: World, name: str, number: int) -> None:
     """Have the operator give somebody promo money."""
     amount = from_sat(300)
@@ -136,28 +157,54 @@ async def buy_by_card(world: World, name: str, number: int) -> None:
 async def refund(world: World, request_id: str) -> None:
     """Have the operator pay a delivered job back, out of the platform's own."""
     world.tell(f"the operator pays job {request_id[:6]} back")
-    while request_id not in world.facts.refunded:
-        life = world.life
-        if life is not None and life.bot is not None and life.alive:
-            decide = partial(plan_refunded, life.bot, request_id)
-            try:
-                answer = await life.visit(life.bot.book.decide(decide))
-            except Unavailable:
-                answer = None
-            if answer is not None and answer.done:
-                world.facts.refunded.add(request_id)
-        await wait(2)
+    await _until_done(world, lambda bot: plan_refunded(bot, request_id))
+    world.facts.refunded.add(request_id)
+
+
+async def pause(world: World, scope: str, seconds: float) -> None:
+    """Have the operator pause something, and let it go on after a while."""
+    if scope in world.facts.paused:
+        return
+    world.facts.paused.add(scope)
+
+    async def paused(bot: Bot) -> Plan | None:
+        return plan_pause(await _switch(bot, scope), reason="a test", by=OPERATOR, now=bot.clock.now())
+
+    async def resumed(bot: Bot) -> Plan | None:
+        return plan_resume(await _switch(bot, scope), by=OPERATOR, now=bot.clock.now())
+
+    world.tell(f"the operator pauses {scope}")
+    await _until_done(world, paused)
+    await world.outage(wait(seconds))
+    await _until_done(world, resumed)
+    world.tell(f"the operator lets {scope} go on")
+    world.facts.paused.discard(scope)
+
+
+async def _switch(bot: Bot, scope: str) -> Row:
+    row = await bot.book.row("pauses", scope)
+    assert row is not None, f"{scope} cannot be paused"
+    return row
 
 
 async def _book(world: World, journal: Journal, key: str, name: str, amount: int) -> None:
     """Apply a journal of the operator's under its key, until it stands."""
     world.tell(f"{name} gets {amount} msat: {key}")
     world.facts.given[name] += amount
+
+    async def booked(_: Bot) -> Plan:
+        return journal.plan(key)
+
+    await _until_done(world, booked)
+
+
+async def _until_done(world: World, decide: Callable[[Bot], Awaitable[Plan | None]]) -> None:
+    """Have the bot decide and apply something, in one life or another."""
     while True:
         life = world.life
         if life is not None and life.bot is not None and life.alive:
             try:
-                answer = await life.visit(life.bot.book.apply(journal.plan(key)))
+                answer = await life.visit(life.bot.book.decide(partial(decide, life.bot)))
             except RelaybotError:
                 answer = None
             if answer is not None and answer.done:

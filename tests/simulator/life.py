@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from handlers.announcements import announce
 from handlers.bot import Bot
 from relaybot.app import CURSOR_SECONDS
 from relaybot.errors import Unavailable
-from relaybot.loops import repeat
+from relaybot.loops import Stumbles, repeat
 from relaybot.nostr.event import Event
 from relaybot.nostr.messages import Ok
 from relaybot.reader import OWN_RELAY, Reader
@@ -23,13 +23,10 @@ from relaybot.workings import Doors, build_bot, build_inbox, standing_tasks
 from tests.simulator.borders import Borders
 from tests.simulator.cast import KEYRING, config
 from tests.simulator.disk import InlineDatabase
-from tests.simulator.node import InProcessNode
+from tests.simulator.node import InProcessChain, InProcessNode
 from tests.simulator.relays import FAR, FarRelay, OwnRelay
 from tests.simulator.wallets import Wallets
 from wallet.book import Book
-from wallet.chain import Chain
-
-NO_CHAIN = cast("Chain", None)  # the configuration of these stories has no bitcoin on the chain
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -91,9 +88,10 @@ class Life:
     async def _run(self) -> None:
         world, borders = self._world, self.borders
         book = Book(self._database, world.bot_clock)
-        node = InProcessNode(world.node, borders)
+        node, chain = InProcessNode(world.node, borders), InProcessChain(world.node, borders)
         chance = world.chance(f"bot/{self.number}").randbytes
-        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chain=NO_CHAIN, chance=chance)
+        strict = Stumbles(world.bot_clock, patient=False)
+        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chain=chain, chance=chance, stumbles=strict)
         self.bot = bot
         inbox = build_inbox(bot)
         reader = Reader(bot, inbox, self._own)

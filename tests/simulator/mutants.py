@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ COPIED = ("relaybot", "handlers", "wallet", "splits", "tests")
 MUTANTS = (*ELSEWHERE, *IN_PAYOUTS)
 NO_CODE = re.compile("NameError|ImportError|SyntaxError|TypeError")
 SECONDS_MAX = 900  # for all seeds of one mutant on a busy machine
+PAGE = ROOT / "docs" / "testing.md"
+_TABLE = re.compile(r"(?<=<!-- planted faults -->\n).*?(?=<!-- end of planted faults -->\n)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,13 @@ class Trial:
     def __str__(self) -> str:
         found = "SURVIVED" if self.seed is None else f"seed {self.seed:3d}"
         return f"{found}  {self.mutant.name:70s}  {self.said}"
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """Return what became of them, for a reader of the documents."""
+    lines = ["| a fault | is found by seed |", "|---|---|"]
+    lines += [f"| {one.mutant.name} | {'none' if one.seed is None else one.seed} |" for one in trials]
+    return "\n".join(("", *lines, "", ""))
 
 
 class NotThere(Exception):
@@ -95,7 +105,8 @@ def tried(mutant: Mutant, seeds: int) -> Trial:
 @click.option("--seeds", default=200, show_default=True)
 @click.option("--only", default="", help="Those whose name holds this.")
 @click.option("--at-once", default=2, show_default=True)
-def main(seeds: int, only: str, at_once: int) -> None:
+@click.option("--write", is_flag=True, help="Write the table into docs/testing.md.")
+def main(seeds: int, only: str, at_once: int, *, write: bool) -> None:
     """Plant every fault of the list, one at a time, and tell which seed finds it."""
     begun, wanted = time.monotonic(), [one for one in MUTANTS if only in one.name]
     misfits = [text for text in map(misfit, wanted) if text]
@@ -107,6 +118,8 @@ def main(seeds: int, only: str, at_once: int) -> None:
         for trial in pool.map(lambda mutant: tried(mutant, seeds), wanted):
             trials.append(trial)
             click.echo(str(trial))
+    if write:
+        PAGE.write_text(_TABLE.sub(lambda _: table(trials), PAGE.read_text("utf-8")), "utf-8")
     survived = sum(trial.seed is None for trial in trials)
     click.echo(f"{len(trials)} faults planted, {len(trials) - survived} found; {time.monotonic() - begun:.0f} s")
     sys.exit(bool(survived))

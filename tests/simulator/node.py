@@ -21,6 +21,7 @@ from tests.simulator.borders import Borders
 from tests.simulator.timeline import Chance, wait
 from wallet.cln import CoreLightning, NodeLimits
 from wallet.cln_calls import Lane, NodeError
+from wallet.cln_chain import CoreLightningChain
 
 BETWEEN_ROUTES_SECONDS = 60.0  # a call looks for other routes for so long: until then "all failed" is no end
 EMPTY_SECONDS = 4.0  # records may be empty for so long after a call: a real node needs milliseconds
@@ -147,6 +148,13 @@ async def _answer(node: SimulatedNode, method: str, params: Mapping[str, object]
         return await node.answer(method, sent["params"])
     except (Fault, ConnectionLost) as error:
         return error
+
+
+class InProcessChain(CoreLightningChain):
+    """The product's adapter to the node's wallet, for one life of the bot."""
+
+    def __init__(self, manners: NodeManners, borders: Borders) -> None:
+        self._reads = self._waits = cast("Lane", _Way(manners, borders))
 
 
 class InProcessNode(CoreLightning):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 INVOICE = re.compile(r"lnbcrt\w+")
 PATIENCE_SECONDS = 120.0  # for an answer
 ENDED = ("success", "error")
+WAYS = ("now", "later", "late", "over", "twice", "other", "inside", "both", "never")  # to pay an invoice
 KINDS = {SCRIBE: SCRIBE_KIND, METER: METER_KIND}
 
 
@@ -40,16 +41,19 @@ class Person:
 
     # ---- private messages
 
-    async def command(self, text: str, *, twice: bool = False, to: str = "") -> str:
+    async def command(self, text: str, *, twice: bool = False, to: str = "", inside: int = 0) -> str:
         """Send a command and return the answer; '' if none comes.
 
-        `twice`: the same rumor in two wraps. `to`: whose wallet gets what is withdrawn.
+        `twice`: the same rumor in two wraps. `to`: whose wallet gets what is withdrawn. `inside`: over how
+        much the bot's own invoice is that it names.
         """
         world, service = self.world, KEYRING.key("service").pubkey
         self._asked += 1
         rumor = nip17.build_message(self.key.pubkey, [service], text, now=world.clock.now(), subject=str(self._asked))
         world.facts.commands[rumor.id] = (self.name, text)
         world.facts.withdrawn_to[rumor.id] = to
+        if inside:
+            world.facts.paid_inside[rumor.id] = self.name, text.rsplit(maxsplit=1)[-1], inside
         world.tell(f"{self.name} writes: {text[:60]}")
         for _ in range(1 + twice):
             world.spawn(world.say(self._wrapped(rumor, service)))
@@ -99,7 +103,7 @@ class Person:
     async def pay_somehow(self, bolt11: str, amount_msat: int) -> None:
         """Pay an invoice over so much, as people do."""
         chance = self.chance
-        match chance.choices(("now", "later", "late", "over", "twice", "other", "never"), (60, 10, 6, 8, 5, 5, 6))[0]:
+        match chance.choices(WAYS, (56, 10, 6, 8, 5, 5, 7, 3, 6))[0]:
             case "now":
                 await self.pay(bolt11)
             case "later":
@@ -114,14 +118,25 @@ class Person:
                 await asyncio.gather(self.pay(bolt11), self.pay(bolt11))
             case "other":
                 await Person(self.world, chance.choice(CUSTOMERS)).pay(bolt11)
+            case "inside":
+                await Person(self.world, self.world.auditor.richest(CUSTOMERS)).pays_inside(bolt11, amount_msat)
+            case "both":
+                await asyncio.gather(self.pay(bolt11), self.pays_inside(bolt11, amount_msat))
             case _:
                 self.world.tell(f"{self.name} does not pay")
+
+    async def pays_inside(self, bolt11: str, amount_msat: int) -> None:
+        """Pay an invoice of the bot's out of their balance with it."""
+        await self.command(f"withdraw {bolt11}", twice=self.chance.of(15), inside=amount_msat)
 
     async def pay(self, bolt11: str, amount_msat: int | None = None) -> None:
         """Pay from their own wallet; what it would read in the invoice is looked up, for reading is slow."""
         network = self.world.network
         row = network._store.row("SELECT * FROM invoices WHERE bolt11 = ?", (bolt11,))
-        assert row is not None, f"{self.name} was given an invoice that our node never made"
+        if row is None:
+            known = self.world.auditor.rows("SELECT 1 FROM invoices WHERE bolt11 = ? AND cancel_at IS NULL", bolt11)
+            assert known, f"{self.name} was given an invoice that our node never made"
+            return self.world.tell(f"{self.name} cannot pay: the invoice was paid inside")
         amount, payee = amount_msat or row["amount_msat"], network.nodes[SERVICE_NODE].pubkey
         order = Order(bolt11, row["payment_hash"], payee, amount, amount // 100 + 5_000, None)
         try:
@@ -132,6 +147,7 @@ class Person:
             self.world.tell(f"{self.name}'s payment is not confirmed: {error}")
         else:
             self.world.tell(f"{self.name} has paid {paid.amount_msat} msat")
+        return None
 
     # ---- jobs
 

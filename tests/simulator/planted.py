@@ -66,7 +66,7 @@ _LEDGER = (
 _CALL = "            answer = await self._bot.book.decide(lambda: _decide(self._bot, settlement))\n"
 _CURSOR = (
     '            read = {"value": settlement.pay_index, "mark": settlement.payment_hash}\n'
-    '            moved = written("cursors", CURSOR, cursors.get(CURSOR), read)\n'
+    '            moved = written("cursors", SETTLEMENTS, cursors.get(SETTLEMENTS), read)\n'
     '            await self._bot.book.apply(Plan(f"moved/{settlement.pay_index}", changes=(moved,)))\n'
 )
 
@@ -222,10 +222,10 @@ _EVENTS = (
         "OVERLAP_SECONDS = 0\n",
     ),
     one(
-        "a command is done once per wrap, not per message",
+        "a command is done as often as it arrives",
         "handlers/commands.py",
-        'return Plan(f"dm/{rumor.id}"',
-        'return Plan(f"dm/{event.id}"',
+        'return Plan(f"dm/{said.rumor}"',
+        'return Plan(f"dm/{said.rumor}/{bot.clock.now()}"',
     ),
     one(
         "an event that no relay took is called sent",

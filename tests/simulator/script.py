@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 GAP_SECONDS = 6.0  # the longest pause between two things that happen
 QUIET_LOOK_SECONDS = 15.0
 QUIET_SECONDS_MAX = 4_000.0
-QUIET_GRAIN = 8.0
-DUSK_SECONDS = 420.0
+QUIET_GRAIN = 12.0
+DUSK_SECONDS = 240.0
 
 Action = Callable[["Stage"], Awaitable[None]]
 
@@ -160,6 +160,11 @@ async def _refunds(stage: Stage) -> None:
         stage.begin(gifts.refund(stage.world, stage.chance.choice(done)))
 
 
+async def _pauses(stage: Stage) -> None:
+    scope = stage.chance.choice(("payouts", "withdrawals", "lightning"))
+    stage.begin(gifts.pause(stage.world, scope, stage.chance.seconds(40)))
+
+
 async def _withdraws(stage: Stage) -> None:
     stage.begin(stage.somebody((*CUSTOMERS, "alice", "carol")).withdraw())
 
@@ -176,6 +181,7 @@ ACTIONS: dict[Action, float] = {
     _is_granted: 5,
     _refunds: 3,
     _withdraws: 8,
+    _pauses: 2,
     _states_target: 6,
     _says_something: 4,
     **mishaps.MISHAPS,

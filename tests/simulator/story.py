@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import structlog
 
-from tests.simulator import script
+from tests.simulator import bits, script
 from tests.simulator.disk import copy_book, fresh_book
 from tests.simulator.timeline import Stuck, VirtualLoop
 from tests.simulator.world import World
@@ -49,6 +49,7 @@ class Story:
 def play(seed: int, steps: int = STEPS) -> Story:
     """Play one story. Its garbage is collected afterwards: looking for it costs a fifth of the time."""
     gc.disable()
+    bits.hasten()
     try:
         return _play(seed, steps)
     finally:

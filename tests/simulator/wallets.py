@@ -43,7 +43,7 @@ class WalletHost:
     def invoice(self, name: str, amount: int) -> str:
         """Return a fresh invoice of somebody's."""
         label = f"wallet/{name}/{self.chance.getrandbits(40)}"
-        seconds = self.chance.choice((90, 120, 300))
+        seconds = self.chance.choice((90, 90, 120, 300))
         asked = Asked(label, amount, self._network.people.metadata(name), only_hash=True, expiry_seconds=seconds)
         self._given[name, amount] = str(self._network.nodes[WALLETS_NODE].invoices.create(asked)["bolt11"])
         return self._given[name, amount]

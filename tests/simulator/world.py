@@ -50,6 +50,8 @@ class Facts:
     given: Counter[str] = field(default_factory=Counter)  # promo and card money, by name
     refunded: set[str] = field(default_factory=set)  # jobs that the operator has paid back
     withdrawn_to: dict[str, str] = field(default_factory=dict)  # whose wallet a withdrawal goes to, by rumor id
+    paid_inside: dict[str, tuple[str, str, int]] = field(default_factory=dict)  # payer, invoice, msat, by rumor id
+    paused: set[str] = field(default_factory=set)  # what the operator has paused
     referrers: dict[str, str] = field(default_factory=dict)  # who named whom, before anything was earned
     heard_at: dict[str, float] = field(default_factory=dict)  # when an event was first heard on any relay
     cancelled: set[str] = field(default_factory=set)  # requests that their own customers took back
@@ -78,6 +80,7 @@ class World:
             directory, clock=self.clock, delay_seconds=0.2, chance=self.chance("network").randbytes
         )
         self.network.open()
+        self.network._store.run("PRAGMA locking_mode = EXCLUSIVE")  # nobody else has it: no locks, half the time
         for name in NAMES:
             self.network.people.open(name, WALLET_MSAT)
         self.disk = Disk(directory / "book.sqlite3", self.chance("disk"))

@@ -24,6 +24,7 @@ AUTHORS, TOPICS = 100, 20
 KINDS = (1, 1, 1, 1, 1, 1, 1, 7, 7, 1111)  # as often as they stand here
 LIVE_KIND = 1_112  # of the events that subscribers wait for
 SPAN_SECONDS = 40_000  # over which the stored events are spread
+A_SECOND = 2_000  # new events with the same date: dates go on as events come
 
 
 class Workload:
@@ -42,7 +43,7 @@ class Workload:
         """Return frames that publish new events, the same for whoever asks for the same places."""
         made = self._new.setdefault(kind, [])
         for index in range(len(made), start + count):
-            made.append(event_frame(self._note(-1 - index, at=self._now, kind=kind)))
+            made.append(event_frame(self._note(-1 - index, at=self._now + index // A_SECOND, kind=kind)))
         return made[start : start + count]
 
     def new_events(self, count: int, kind: int) -> list[Event]:

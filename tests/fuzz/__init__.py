@@ -1,0 +1,1 @@
+"""What nobody thought of: random frames, messages and filters, few in `make test`, many in `make fuzz`."""

@@ -1,0 +1,135 @@
+"""The standing look at the node: whether the books agree, can all be paid, and is no more there than should be.
+
+Theory of operation. Every few minutes what the node did by itself is booked, and both books
+are compared. What differs although nothing under way explains it (`under_way.py`) is looked
+at again some seconds later. If it still differs, contributors' payouts and all that users
+send away are paused, by the switch the operator has, and an alarm says which side has how
+much more. Looks go on every few seconds until one finds that the books agree; then what was
+paused for this reason goes on by itself. What the operator paused stays paused.
+
+Nothing is sent before the first look is over (`begun`), for the book may be yesterday's (H3).
+The pause is a row of the book: a crash leaves it, and the first look after it decides anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from relaybot.alarms import Alarms
+from relaybot.clock import Clock
+from relaybot.db.database import Row
+from wallet.book import Book
+from wallet.chain import Chain, OutputState
+from wallet.feed import Difference, who_has_more
+from wallet.ledger import Plan
+from wallet.lightning import Lightning
+from wallet.money import Msat, format_sat
+from wallet.reconcile import book_by_rule
+from wallet.switches import PAUSED_BY_DOUBT, RECONCILIATION, plan_pause, plan_resume
+from wallet.under_way import compare
+
+log = structlog.get_logger()
+
+AGAIN_SECONDS = 5  # to the next look while something differs
+REST = 9  # times as long as a look took, at least: a long book is not read all the time
+DIFFER, LIQUIDITY, HOT_WALLET, STUCK = "books_differ", "liquidity_low", "hot_wallet_full", "payments_stuck"
+
+_WAITING = """
+SELECT COALESCE(SUM(amount_msat + reserve_msat), 0) AS msat FROM payouts
+WHERE next_at IS NOT NULL AND rail = 'lightning' AND state IN ('open', 'waiting')
+"""
+_STUCK = """
+SELECT COUNT(*) AS n FROM payouts JOIN attempts ON attempts.id = payouts.attempt
+WHERE payouts.next_at IS NOT NULL AND attempts.state = 'sent' AND attempts.sent_at <= :before
+"""
+
+
+class Watch:
+    """Looks at the node; `step` is called by the service's loop every `AGAIN_SECONDS`."""
+
+    def __init__(
+        self,
+        book: Book,
+        lightning: Lightning,
+        chain: Chain,
+        clock: Clock,
+        alarms: Alarms,
+        *,
+        seconds: int,
+        stuck_seconds: int,
+        hot_wallet_msat_max: Msat,
+    ) -> None:
+        self.begun = asyncio.Event()  # the books agreed, or what goes out is paused
+        self._book = book
+        self._lightning = lightning
+        self._chain = chain
+        self._clock = clock
+        self._alarms = alarms
+        self._seconds = seconds
+        self._stuck_seconds = stuck_seconds
+        self._hot_wallet_msat_max = hot_wallet_msat_max
+        self._differed: frozenset[str] = frozenset()  # at the last look
+        self._looked_at = self._rest = 0
+
+    async def step(self) -> bool:
+        """Look if it is time to; never asks for another step at once. Unavailable if the node does not answer."""
+        again = not self.begun.is_set() or bool(self._differed)
+        pause = max(AGAIN_SECONDS, self._rest) if again else max(self._seconds, self._rest)
+        if not 0 <= self._clock.now() - self._looked_at < pause:  # a clock that was set back looks at once
+            await self.look()
+        return False
+
+    async def look(self) -> None:
+        """Look once, and pause or let go on what follows from it."""
+        began = self._clock.now()
+        await book_by_rule(self._book, self._lightning, self._chain)
+        async with self._book.database.snapshot() as reader:
+            found = (await compare(reader, self._lightning, self._chain)).differences
+        await self._follow(found)
+        await self._look_at_funds()
+        self._looked_at = self._clock.now()
+        self._rest = REST * max(0, self._looked_at - began)
+
+    async def _follow(self, found: tuple[Difference, ...]) -> None:
+        doubt = [one for one in found if one.key in self._differed]
+        self._differed = frozenset(one.key for one in found)
+        if doubt:
+            await self._pause()
+            self._alarms.report(DIFFER, f"{who_has_more(doubt)}: payouts and withdrawals are paused")
+            self.begun.set()
+        elif not found:
+            await self._resume()
+            self._alarms.report(DIFFER, None)
+            self.begun.set()
+
+    async def _look_at_funds(self) -> None:
+        now, spendable = self._clock.now(), await self._lightning.spendable_msat()
+        waiting = (await self._book.database.fetch(_WAITING))[0]["msat"]
+        few = f"payouts of {format_sat(waiting)} wait, and the channels can send {format_sat(spendable)}"
+        self._alarms.report(LIQUIDITY, few if spendable < waiting else None, stops=False)
+        coins = sum(one.amount_msat for one in await self._chain.outputs() if one.state is OutputState.CONFIRMED)
+        full = f"the node holds more than {format_sat(self._hot_wallet_msat_max)}: move some to where no service runs"
+        is_full = spendable + coins > self._hot_wallet_msat_max
+        self._alarms.report(HOT_WALLET, full if is_full else None, stops=False)
+        stuck = (await self._book.database.fetch(_STUCK, before=now - self._stuck_seconds))[0]["n"]
+        unknown = f"the end of {stuck} payments is not known for too long: relaybot payouts list --stuck"
+        self._alarms.report(STUCK, unknown if stuck else None, stops=False)
+
+    async def _pause(self) -> None:
+        for row in await self._switches():
+            await self._throw(row, plan_pause(row, reason="", by=RECONCILIATION, now=self._clock.now()))
+
+    async def _resume(self) -> None:
+        for row in await self._switches():
+            await self._throw(row, plan_resume(row, by=RECONCILIATION, now=self._clock.now()))
+
+    async def _switches(self) -> list[Row]:
+        rows = await self._book.database.rows_by_id("pauses", PAUSED_BY_DOUBT)
+        return [rows[scope] for scope in PAUSED_BY_DOUBT]
+
+    async def _throw(self, row: Row, plan: Plan | None) -> None:
+        """Apply a switch; if somebody else was faster, the next look sees it."""
+        if plan is not None and (await self._book.apply(plan)).done:
+            log.warning("switched", scope=row["id"], before=row["state"], by=RECONCILIATION)
