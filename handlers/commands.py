@@ -134,7 +134,7 @@ async def _refer(bot: Bot, asked: Asked) -> Reply:
     """Name who referred the sender: once, early, not oneself, in no circle."""
     if len(asked.words) != 1:
         raise Rejected("invalid", "say who referred you")
-    referrer = nip19.parse_pubkey(asked.words[0])
+    referrer = nip19.parse_somebody(asked.words[0])
     row = await bot.book.row("users", asked.sender)
     now = bot.clock.now()
     if row is not None and row["referrer"] is not None:

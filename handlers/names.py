@@ -54,12 +54,23 @@ async def find_named(bot: Bot, name: str) -> Named | None:
         if agent.id == name:
             return Named(Kind.AGENT, name, pubkey, agent.name, agent=agent.id)
     if name.startswith("npub1"):
-        try:
-            return Named(Kind.USER, name, nip19.parse_pubkey(name), f"{name[:12]}…")
-        except Rejected:
-            return None
+        return _named_by_key(bot, name)
     row = await bot.book.row("names", name) if _NAME.fullmatch(name) else None
     return Named(Kind.USER, name, row["pubkey"], name) if row is not None else None
+
+
+def _named_by_key(bot: Bot, name: str) -> Named | None:
+    """Return whose npub it is: ours are the service's and the agents', never a user's."""
+    try:
+        pubkey = nip19.parse_somebody(name)
+    except Rejected:
+        return None
+    if pubkey == bot.service.pubkey:
+        return Named(Kind.SERVICE, name, pubkey, bot.config.service.name)
+    if pubkey in bot.agents:
+        agent = bot.agents[pubkey]
+        return Named(Kind.AGENT, name, pubkey, agent.name, agent=agent.id)
+    return Named(Kind.USER, name, pubkey, f"{name[:12]}…")
 
 
 async def plan_name(bot: Bot, pubkey: str, name: str) -> tuple[Change, ...]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
+import structlog
+
 from handlers.bot import Bot
 from relaybot.db.database import Row
+from relaybot.errors import Rejected
 from wallet.accounts import user
-from wallet.ledger import Plan, Update
+from wallet.ledger import Change, Plan, Update
 from wallet.money import format_sat
+
+log = structlog.get_logger()
 
 BATCH_MAX = 100  # people told in one round
 
@@ -38,6 +43,11 @@ async def _plan_told(bot: Bot, row: Row) -> Plan:
     since = row["created_at"] - row["created_at"] % bot.config.dm.batch_seconds
     found = await bot.book.database.fetch(_GIVEN, account=user(pubkey), since=since, until=until)
     gifts, amount = found[0]["gifts"], format_sat(found[0]["amount_msat"])
-    text = f"You were given {amount}." if gifts == 1 else f"You were given {amount}, in {gifts} payments."
     told = Update("notices", row["id"], {"due_at": None}, expect={"version": row["version"]})
-    return Plan(f"notices/{row['id']}", changes=(told, bot.message(pubkey, text)))
+    text = f"You were given {amount}." if gifts == 1 else f"You were given {amount}, in {gifts} payments."
+    try:
+        changes: tuple[Change, ...] = (told, bot.message(pubkey, text))
+    except Rejected as refusal:  # no key of anybody: once, such ones were paid, too
+        log.info("notice_not_written", pubkey=pubkey, reason=str(refusal))
+        changes = (told,)
+    return Plan(f"notices/{row['id']}", changes=changes)

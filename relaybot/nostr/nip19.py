@@ -13,6 +13,7 @@ from pynostr import bech32
 
 from relaybot.errors import Rejected
 from relaybot.nostr.event import HEX32_LENGTH, KIND_MAX, is_hex
+from relaybot.nostr.points import is_point
 
 TEXT_LENGTH_MAX = 5_000  # NIP-19: strings should be limited to 5000 characters
 _KEY_BYTES = 32
@@ -84,6 +85,15 @@ def decode_note(text: str) -> str:
 def parse_pubkey(text: str) -> str:
     """Return the public key of 64 lowercase hex digits or an npub, in hex; Rejected for anything else."""
     return text if is_hex(text, HEX32_LENGTH) else decode_npub(text)
+
+
+def parse_somebody(text: str) -> str:
+    """Return the public key that a stranger gives, as `parse_pubkey`; Rejected, too, where nobody can hold it."""
+    pubkey = parse_pubkey(text)
+    # BIP-340: a public key is the x coordinate of a point. Nothing can be written to anything else.
+    if not is_point(pubkey):
+        raise Rejected("invalid", "pubkey is not a point of the curve")
+    return pubkey
 
 
 def encode_nprofile(profile: ProfilePointer) -> str:

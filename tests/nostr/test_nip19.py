@@ -59,6 +59,14 @@ def test_a_pubkey_is_read_from_hex_or_npub_only() -> None:
             nip19.parse_pubkey(text)
 
 
+@pytest.mark.parametrize("nobody", [f"{5:064x}", "ff" * 32, "00" * 32], ids=["no point", "too large", "zero"])
+def test_a_pubkey_that_is_no_point_of_the_curve_is_nobody_s(nobody: str) -> None:
+    for text in (nobody, packed("npub", bytes.fromhex(nobody))):
+        with pytest.raises(Rejected, match="not a point of the curve"):
+            nip19.parse_somebody(text)
+    assert nip19.parse_somebody(NPUB) == PUBKEY
+
+
 def test_the_owners_trap_an_nsec_is_never_read_as_an_npub() -> None:
     with pytest.raises(Rejected) as caught:
         nip19.decode_npub(NSEC)
