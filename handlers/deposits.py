@@ -87,16 +87,16 @@ class Deposits:
         addresses = await database.rows_by_id("addresses", {output.address for output in outputs})
         ours = [output for output in outputs if output.address in addresses]
         known = await database.rows_by_id("deposits", [output.outpoint for output in ours])
-        sums: Counter[str] = Counter()
+        sums: Counter[int | str] = Counter()  # of what falls together if the chain takes a block back
         for output in ours:
-            sums[output.txid] += output.amount_msat
+            sums[_block_of(output)] += output.amount_msat
         for output in ours:
             row = known.get(output.outpoint)
             if row is not None and row["state"] == CoinState.BURIED.value:
                 continue
             if row is None and output.state is OutputState.UNCONFIRMED:
                 continue  # it was never in the chain while we looked
-            needs = self._rules.needed(sums[output.txid])
+            needs = self._rules.needed(sums[_block_of(output)])
             await self._bring_forward(partial(self._decide, output, needs=needs, tip=tip, is_whole=is_whole))
         await self._report_forgotten({output.outpoint for output in outputs})
 
@@ -278,3 +278,8 @@ async def arriving(bot: Bot, owner: str) -> list[str]:
         f"{format_sat(deposit.amount_msat)} ({deposit.depth(tip)} of {deposit.needs} confirmations)"
         for deposit in deposits
     ]
+
+
+def _block_of(output: Output) -> int | str:
+    """Return the height of an output's block, or its transaction while it is in none."""
+    return output.txid if output.height is None else output.height

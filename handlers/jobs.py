@@ -30,7 +30,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision, handled
 from relaybot.nostr import nip90
-from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.event import HEX32_LENGTH, Event, encode_event, is_hex, parse_event
 from relaybot.nostr.keys import KeyPair
 from wallet.accounts import person
 from wallet.charges import plan_hold, plan_release
@@ -84,7 +84,7 @@ async def on_cancel(bot: Bot, event: Event) -> Decision:
 
 def cancelled(event: Event) -> tuple[str, ...]:
     """Return the ids of the requests that a deletion names, each once; no more of them than are looked at."""
-    named = dict.fromkeys(tag[1] for tag in event.tags_named("e") if len(tag) > 1)
+    named = dict.fromkeys(tag[1] for tag in event.tags_named("e") if len(tag) > 1 and is_hex(tag[1], HEX32_LENGTH))
     return tuple(named)[:CANCELLED_MAX]
 
 

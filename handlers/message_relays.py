@@ -12,6 +12,7 @@ from relaybot.errors import Unavailable
 from relaybot.inbox import Decision
 from relaybot.nostr import nip59
 from relaybot.nostr.event import Event
+from relaybot.nostr.relay_url import is_relay_url
 from wallet.ledger import Plan, Values
 
 log = structlog.get_logger()
@@ -25,7 +26,7 @@ LookUp = Callable[[str], Awaitable[None]]  # (pubkey): read again what the relay
 
 async def on_dm_relays(bot: Bot, event: Event) -> Decision:
     """Take a kind 10050: where private messages reach its author. Older events change nothing."""
-    relays = [tag[1] for tag in event.tags_named("relay") if len(tag) > 1][:STORED_MAX]
+    relays = [tag[1] for tag in event.tags_named("relay") if len(tag) > 1 and is_relay_url(tag[1])][:STORED_MAX]
     stated_at, row = bot.believed_date(event.created_at), await bot.book.row("dm_relays", event.pubkey)
     if row is not None and row["stated_at"] > stated_at:
         return "an older statement"
@@ -53,8 +54,8 @@ class MessageRelays:
         if row is None:
             await self._ask(receiver)  # what is found is read like everything else, and known at the next message
             return ()
-        named = dict.fromkeys(json.loads(row["relays"]))
-        return [url for url in named if url not in self._bot.own_relays][:VISITED_MAX]
+        named = dict.fromkeys(json.loads(row["relays"]))  # older rows hold what was named, whatever it is
+        return [url for url in named if is_relay_url(url) and url not in self._bot.own_relays][:VISITED_MAX]
 
     async def _ask(self, pubkey: str) -> None:
         if pubkey in self._asked:

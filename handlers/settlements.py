@@ -197,6 +197,8 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
     balance = await bot.book.balance(user(payer))
     if balance < amount:
         raise Rejected("invalid", f"your balance is {format_sat(balance)}", wanted=format_sat(amount))
+    if invoice["purpose"] == "gift" and invoice["owner"] == payer:  # its receipt would be a zap that cost nothing
+        raise Rejected("invalid", "this gift is to yourself")
     proof = proof_of(bot, label=invoice["id"], payment_hash=invoice["payment_hash"])
     settlement = Settlement(invoice["id"], invoice["payment_hash"], amount, 0, now, preimage=proof)
     settled = await plan_settled(bot, settlement, invoice, cancel_at=now)

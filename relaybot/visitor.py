@@ -38,13 +38,13 @@ from relaybot.nostr.messages import (
 )
 from relaybot.nostr.nip42 import build_auth_event
 from relaybot.nostr.nip59 import WRAP_KINDS
+from relaybot.nostr.relay_url import is_relay_url
 from relaybot.outgoing import Lookup, SystemLookup, parse_hosts, public_addresses
 
 _URL = re.compile(r"(?P<scheme>wss?)://(?P<host>[^:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?(?P<path>/[!-~]*)?", re.ASCII)
 _PORTS = {"ws": 80, "wss": 443}
 _LOW_PORT_MAX = 1_023  # below, something else than a relay listens
 _PORT_MAX = 65_535
-_URL_CHARACTERS_MAX = 512
 
 Dial = Callable[[str, int], Awaitable[socket.socket]]  # a socket that is connected to (address, port)
 
@@ -171,7 +171,7 @@ class Visitor:
 
 def parse_relay_url(url: str) -> _Address:
     """Read a relay's address; Rejected unless it is ws:// or wss:// and a domain name on a port for relays."""
-    found = _URL.fullmatch(url) if len(url) <= _URL_CHARACTERS_MAX else None
+    found = _URL.fullmatch(url) if is_relay_url(url) else None
     if found is None:
         raise Rejected("invalid", "relay is not a ws:// or wss:// URL", found=url[:80])
     port = int(found["port"] or _PORTS[found["scheme"]])

@@ -29,7 +29,7 @@ class DepositRules:
     watch_blocks: int  # so deep nothing is undone any more
 
     def needed(self, sum_msat: int) -> int:
-        """Return how many confirmations a transaction that pays us `sum_msat` needs."""
+        """Return how many confirmations a block that pays us `sum_msat` needs."""
         return max(count for least, count in self.confirmations if sum_msat >= least)
 
 

@@ -15,6 +15,7 @@ from relaybot.errors import Rejected
 from relaybot.nostr.event import HEX32_LENGTH, KIND_MAX, Event, encode_event, is_hex, parse_event
 from relaybot.nostr.job_tags import check_count, msat, single
 from relaybot.nostr.keys import KeyPair, verify
+from relaybot.nostr.relay_url import is_relay_url
 from wallet.money import Msat
 
 ZAP_REQUEST_KIND = 9734
@@ -227,5 +228,5 @@ def _relays(event: Event) -> tuple[str, ...]:
 
     Which of them are safe to reach is decided where they are reached.
     """
-    named = [url for tag in event.tags_named("relays") for url in tag[1:] if url.startswith(("ws://", "wss://"))]
+    named = [url for tag in event.tags_named("relays") for url in tag[1:] if is_relay_url(url)]
     return tuple(dict.fromkeys(named))[:RELAYS_MAX]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.payouts.desk import NOW, RULES, Desk, Life, person
 from wallet import payout_checks as module
-from wallet.accounts import CAPITAL, user
+from wallet.accounts import CAPITAL, owed, user
 from wallet.ledger import Plan, Transfer
 from wallet.money import Msat, from_sat
 from wallet.opening import reserve_msat
@@ -196,3 +196,11 @@ async def test_a_payout_is_open_from_the_second_it_was_due(life: Life) -> None:
     await life.open("alice")
     payout = await life.payout()
     assert (payout["next_at"], payout["created_at"], payout["attempts"], payout["attempt"]) == (NOW, NOW, 0, "")
+
+
+async def test_whoever_owes_for_money_that_was_taken_back_is_paid_out_nothing(life: Life) -> None:
+    await life.earn("alice", 2_000)
+    debt = Transfer(owed(person("alice")), CAPITAL, from_sat(1), "test")
+    await life.book.apply(Plan("test/debt", (debt,)))
+    await life.checks.open_due()
+    assert await count(life) == 0

@@ -75,6 +75,15 @@ async def test_e1_a_large_sum_in_many_small_outputs_needs_as_much_as_the_sum(til
     assert (await till.balance(BOB), await till.balance(ALICE)) == (from_sat(600_000), from_sat(600_000))
 
 
+async def test_e1_a_large_sum_in_many_transactions_of_one_block_needs_as_much_as_the_sum(till: Till) -> None:
+    for customer in (BOB, ALICE):
+        till.network.chain.broadcast([Paid(await till.address(customer), from_sat(600_000))])
+    await till.mined(2)
+    assert (await till.balance(BOB), await till.balance(ALICE)) == (0, 0)
+    await till.mined()
+    assert (await till.balance(BOB), await till.balance(ALICE)) == (from_sat(600_000), from_sat(600_000))
+
+
 async def test_e1_a_deposit_that_was_replaced_is_never_credited(till: Till) -> None:
     await deposited(till, TWO_MILLION)
     await till.mined(2)

@@ -8,8 +8,10 @@ from relaybot.simulator.scripts import Outcome
 from tests.lightning.wire import ask
 from tests.payouts.desk import Desk, Life, person
 from tests.withdrawals.window import Window
+from wallet.accounts import CAPITAL, owed
 from wallet.bolt11_invoice import parse_bolt11
-from wallet.ledger import Put
+from wallet.ledger import Plan, Put, Transfer
+from wallet.money import from_sat
 
 FEE = 1_100  # the hub's, for 1,000 sat: 1 sat and 100 ppm
 
@@ -268,3 +270,12 @@ async def test_c14_an_amount_that_the_invoice_leaves_open_is_said_to_the_node(wi
     row = await life.book.row("attempts", parse_bolt11(invoice).payment_hash)
     assert row is not None
     assert row["amount_msat"] == 1_234_000
+
+
+async def test_whoever_owes_for_money_that_was_taken_back_withdraws_nothing(window: Window, life: Life) -> None:
+    await window.grant("alice", 2_000)
+    debt = Transfer(owed(person("alice")), CAPITAL, from_sat(1), "test")
+    await life.book.apply(Plan("test/debt", (debt,)))
+    refused = await window.say("alice", f"withdraw {window.invoice('bob', 1_000_000)}")
+    assert "owes for a payment that was taken back" in refused
+    assert await payouts(life) == []
