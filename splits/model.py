@@ -41,6 +41,7 @@ Role = Literal["compute", "model", "data", "algorithm", "api", "app", "educator"
 
 _PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,4}))?\s*%", re.ASCII)
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_SKILL = re.compile(r"[a-z0-9][a-z0-9-]{0,63}(\.([0-9a-f]{16}|operator))?", re.ASCII)  # whose: `market.py`
 _PER = re.compile(r"([1-9]\d{0,11}) ([a-z][a-z0-9_]{0,31})", re.ASCII)
 
 T = TypeVar("T")
@@ -88,6 +89,14 @@ def _per(value: object) -> object:
 def _id(value: object) -> object:
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise _refused("up to 64 small letters, digits and hyphens, such as resolve-github-pr")
+    return value
+
+
+def _skill(value: object) -> object:
+    if not isinstance(value, str) or not _SKILL.fullmatch(value):
+        raise _refused(
+            "up to 64 small letters, digits and hyphens, such as resolve-github-pr, and whose it is after a dot"
+        )
     return value
 
 
@@ -194,7 +203,8 @@ class ShareModel(Written):
 
 
 Shares = Annotated[tuple[ShareModel, ...], Field(max_length=LISTED_MAX)]
-Skills = Annotated[tuple[Id, ...], Field(max_length=LISTED_MAX)]
+SkillId = Annotated[str, BeforeValidator(_skill), _as_text(_SKILL.pattern, "resolve-github-pr")]
+Skills = Annotated[tuple[SkillId, ...], Field(max_length=LISTED_MAX)]
 
 
 class SplitModel(Written):

@@ -17,11 +17,9 @@ from click.testing import CliRunner, Result
 
 from relaybot import cli as commands
 from relaybot.cli import cli
-from relaybot.config import load_config
 from relaybot.errors import RelaybotError
 from relaybot.nostr import nip19
 from relaybot.nostr.keys import KeyPair
-from splits.problems import BadConfigs
 from tests.flows.harness import World, world
 from wallet.cln import CoreLightning
 from wallet.money import Msat
@@ -230,11 +228,6 @@ def test_a_bad_configuration_ends_with_path_value_and_what_is_allowed(
     assert "jobs.ttl_seconds" in said
     assert "soon" in said
     assert "nonsense" in said
-
-
-def test_a_missing_configuration_is_called_so(tmp_path: Path) -> None:
-    with pytest.raises(BadConfigs, match="no such file"):
-        load_config(tmp_path / "nowhere.yaml", {})
 
 
 def test_config_check_warns_of_agents_that_nobody_works_for_and_of_skills_that_nobody_uses(tmp_path: Path) -> None:
