@@ -34,6 +34,7 @@ from relaybot.settings.sections import (
     Onchain,
     Outgoing,
     Payouts,
+    RateSettings,
     Referrals,
     Service,
     Web,
@@ -79,6 +80,7 @@ class Config(Written):
     payouts: Payouts
     zaps: Zaps
     outgoing: Outgoing
+    rates: RateSettings
     referrals: Referrals
     dm: DirectMessages
     accounting: Accounting
@@ -161,6 +163,8 @@ def _contradictions(config: Config) -> Iterator[BadConfig]:
     if config.outgoing.hosts and config.lightning.backend != "simulated":
         hosts = ", ".join(config.outgoing.hosts)
         yield BadConfig("outgoing.hosts", hosts, "none with a real node: money goes where the world's names lead")
+    if config.rates.url is not None and config.rates.bitcoin is not None:
+        yield BadConfig("rates.url", config.rates.url, "none beside rates.bitcoin: one of them says the price")
     try:
         assert config.splits.keys() == config.agents.keys(), "an agent without a split"
     except BadConfigs as errors:
