@@ -140,7 +140,7 @@ def signed(keypair: KeyPair, page: Shown, *, url: str, now: int | None = None, *
         keypair,
         url=url,
         method=changes.get("method", "POST"),
-        challenge=changes.get("challenge", found[1]),
+        challenge=str(changes.get("challenge", found[1])),
         now=int(time.time()) if now is None else now,
     )
     return (
