@@ -15,7 +15,7 @@ from splits.resolve import resolve_agent
 from tests.documents.cast import key_of
 
 AUTHOR, DAVE, ERIN = (key_of(name).pubkey for name in ("alice", "dave", "eve"))
-SHARES = [
+SHARES: list[dict[str, Any]] = [
     {"to": DAVE, "role": "api", "amount": "100 sat"},
     {"to": "$worker", "percent": "50%"},
     {"percent": "10%", "split": {"shares": [{"to": encode_npub(ERIN), "percent": "50%"}], "rest": DAVE}},
@@ -57,7 +57,7 @@ def test_the_author_owns_what_they_write_and_people_are_keys() -> None:
 
 
 def test_what_is_wrong_is_named_by_the_author_s_own_paths() -> None:
-    wrong = [{**SHARES[0], "to": "dave"}, SHARES[1], {**SHARES[2], "split": {**SHARES[2]["split"], "rest": "$worker"}}]  # type: ignore[dict-item]
+    wrong = [{**SHARES[0], "to": "dave"}, SHARES[1], {**SHARES[2], "split": {**SHARES[2]["split"], "rest": "$worker"}}]
     assert problems({**AGENT, "owner": DAVE, "shares": wrong, "rest": "heidi"}) == [
         "owner",
         "shares[0].to",
