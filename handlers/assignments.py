@@ -125,6 +125,7 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
             JobStep.CAPTURE,
             charged_msat=charged,
             result=result_id,
+            delivery=result.event_id,
             due_at=None,
         ),
         *answers,
