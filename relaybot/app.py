@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import structlog
+from aiohttp import web
 
 from handlers import announcements
 from handlers.bot import Bot
@@ -52,6 +53,7 @@ from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
+from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
@@ -112,12 +114,20 @@ async def serve(
         stack.push_async_callback(process.leave)
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
-        book = Book(database, clock)
-        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes)
+        book, latencies = Book(database, clock), Latencies()
+        bot = build_bot(
+            config,
+            keyring,
+            book,
+            latencies.timed(lightning),
+            clock,
+            chain=latencies.timed(chain),
+            chance=secrets.token_bytes,
+        )
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
-            await _run(config, bot, keyring, share, ready=ready, probe=probe)
+            await _run(config, bot, keyring, share, Metrics(bot, latencies), ready=ready, probe=probe)
             committing.cancel()
 
 
@@ -147,7 +157,9 @@ async def open_node(config: Config, clock: Clock, probe: Probe = no_probe) -> As
         yield (node, chain) if probe is no_probe else (probed(node, probe), probed(chain, probe))
 
 
-async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, ready: Ready, probe: Probe) -> None:
+async def _run(
+    config: Config, bot: Bot, keyring: Keyring, share: Share, metrics: Metrics, *, ready: Ready, probe: Probe
+) -> None:
     inbox = build_inbox(bot, share.process if Role.BOT in share.roles else ALONE)
     is_ready = asyncio.Event()
 
@@ -166,6 +178,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
                 keyring,
                 inbox,
                 stack,
+                metrics=metrics,
                 is_ready=is_fit,
                 probe=probe,
             )
@@ -213,23 +226,35 @@ async def _open_relay(
     inbox: Inbox,
     stack: contextlib.AsyncExitStack,
     *,
+    metrics: Metrics,
     is_ready: Callable[[], bool],
     probe: Probe,
 ) -> _OwnRelay:
     """Have the embedded relay and the pages listen until `stack` is left."""
     settings, published = _relay_settings(config, keyring), PublishedAccounts(keyring.key("books").pubkey)
-    routes = address_routes(bot)
-    pages = build_app(published, _site(config, bot), ready=is_ready, more=routes) if config.web.enabled else None
+    pages = _pages(config, bot, published, metrics, is_ready=is_ready) if config.web.enabled else None
     store = await EventStore.open(config.relay.database, settings.limits, probe)
     stack.push_async_callback(store.close)
     reader = Reader(bot, inbox, store)
     hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
     server = RelayServer(hub, settings, pages)
+    metrics.of_relay = partial(relay_figures, hub, server)
     host, port = await _listen(server, config)
     stack.push_async_callback(_in_time, server.close)
     upkeep = Upkeep(store, _retention(config), bot.clock)
     return _OwnRelay(reader, hub, published, upkeep, f"{host}:{port}")
+
+
+def _pages(
+    config: Config, bot: Bot, published: PublishedAccounts, metrics: Metrics, *, is_ready: Callable[[], bool]
+) -> web.Application:
+    token, routes = config.web.metrics_token, address_routes(bot)
+    if token is not None:
+        routes += metrics_routes(metrics, token.get_secret_value())
+    pages = build_app(published, _site(config, bot), ready=is_ready, more=routes)
+    pages.middlewares.insert(0, metrics.latencies.measure)
+    return pages
 
 
 async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:

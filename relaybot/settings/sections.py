@@ -24,6 +24,7 @@ from relaybot.settings.values import (
     PercentFromZero,
     Port,
     Seconds,
+    Token,
 )
 from splits.model import AgentModel, Amount, Millionths, Percent, Text, Words, Written
 from wallet.money import Msat, from_sat
@@ -52,6 +53,7 @@ class Web(Written):
 
     enabled: bool = True
     domain: HostName | None = None  # without it nobody is found as <name>@<domain>
+    metrics_token: Token | None = None  # without it there is no /metrics: its figures are nobody else's business
 
 
 class LightningSettings(Written):
