@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from aiohttp import web
 
 from handlers import announcements
 from handlers.bot import Bot
@@ -51,10 +50,13 @@ from relaybot.relay.settings import RelayLimits, RelaySettings
 from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
+from relaybot.web.account.desk import Desk, origins_of
+from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.published import PublishedAccounts
+from relaybot.web.rates import Rate
 from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
@@ -232,12 +234,19 @@ async def _open_relay(
 ) -> _OwnRelay:
     """Have the embedded relay and the pages listen until `stack` is left."""
     settings, published = _relay_settings(config, keyring), PublishedAccounts(keyring.key("books").pubkey)
-    pages = _pages(config, bot, published, metrics, is_ready=is_ready) if config.web.enabled else None
     store = await EventStore.open(config.relay.database, settings.limits, probe)
     stack.push_async_callback(store.close)
     reader = Reader(bot, inbox, store)
     hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
+    site, routes = _site(config, bot), address_routes(bot)
+    if site.account:
+        routes += account_routes(_desk(bot, site, keyring, inbox, hub))
+    if config.web.metrics_token is not None:
+        routes += metrics_routes(metrics, config.web.metrics_token.get_secret_value())
+    pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
+    if pages is not None:
+        pages.middlewares.insert(0, metrics.latencies.measure)
     server = RelayServer(hub, settings, pages)
     metrics.of_relay = partial(relay_figures, hub, server)
     host, port = await _listen(server, config)
@@ -246,15 +255,17 @@ async def _open_relay(
     return _OwnRelay(reader, hub, published, upkeep, f"{host}:{port}")
 
 
-def _pages(
-    config: Config, bot: Bot, published: PublishedAccounts, metrics: Metrics, *, is_ready: Callable[[], bool]
-) -> web.Application:
-    token, routes = config.web.metrics_token, address_routes(bot)
-    if token is not None:
-        routes += metrics_routes(metrics, token.get_secret_value())
-    pages = build_app(published, _site(config, bot), ready=is_ready, more=routes)
-    pages.middlewares.insert(0, metrics.latencies.measure)
-    return pages
+def _desk(bot: Bot, site: Site, keyring: Keyring, inbox: Inbox, hub: Hub) -> Desk:
+    return Desk(
+        bot=bot,
+        site=site,
+        secret=keyring.secret("web/challenge"),
+        process=inbox.process_name,
+        wake=inbox.look,
+        publish=partial(_publish, hub),
+        origins=origins_of(bot.config),
+        rate=Rate(bot.config.web.requests_per_minute),
+    )
 
 
 async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:
@@ -372,4 +383,5 @@ def _site(config: Config, bot: Bot) -> Site:
         lightning="simulated: no real money moves" if simulated else "Core Lightning",
         simulated=simulated,
         agents=cards,
+        account=config.web.account,
     )

@@ -18,13 +18,16 @@ from relaybot.settings.values import (
     Confirmations,
     Contributor,
     Count,
+    Currency,
     DataFile,
     DataPath,
     Origin,
     PercentFromZero,
     Port,
+    Price,
     Seconds,
     Token,
+    WebUrl,
 )
 from splits.model import AgentModel, Amount, Millionths, Percent, Text, Words, Written
 from wallet.money import Msat, from_sat
@@ -54,6 +57,10 @@ class Web(Written):
     enabled: bool = True
     domain: HostName | None = None  # without it nobody is found as <name>@<domain>
     metrics_token: Token | None = None  # without it there is no /metrics: its figures are nobody else's business
+    url: Origin | None = None  # where browsers find the pages; derived from relay.url if it is not said
+    account: bool = True  # pages and an API for one's own account
+    session_seconds: Annotated[int, Field(ge=60, le=604_800)] = 7_200  # a browser left alone does not stay open
+    requests_per_minute: Count = 120  # to the pages and the API that ask for a key, by one address and by one key
 
 
 class LightningSettings(Written):
@@ -172,6 +179,17 @@ class Outgoing(Written):
     timeout_seconds: Seconds = 10  # for the whole request; a wallet's server answers in one
     bytes_max: Count = 262_144  # LUD-06 metadata may carry a picture of 136,536 characters
     requests_max: Count = 32  # at once; further ones wait
+
+
+class RateSettings(Written):
+    """What a bitcoin costs in the money of a state: a fixed price, or a document that says it."""
+
+    bitcoin: Price | None = None  # without one and without a source, amounts stand in sats only
+    currency: Currency = "USD"  # of the source
+    url: WebUrl | None = None
+    field: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200)] = "price"
+    poll_seconds: Annotated[int, Field(ge=10, le=86_400)] = 60  # public sources ask for no more than that
+    stale_seconds: Seconds = 600  # an older price is none: the market moves 1 % in such a time
 
 
 class Referrals(Written):

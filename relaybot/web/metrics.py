@@ -30,7 +30,7 @@ KEPT_SECONDS = 5.0  # figures are read anew after so long, however many ask
 NODE_SECONDS = 5.0  # for the node to answer; else it counts as down
 HTTP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 NODE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 120.0)
-METHODS = frozenset({"GET", "HEAD"})  # what strangers send beside is one label
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})  # what strangers send beside is one label
 
 Port = TypeVar("Port")
 

@@ -123,11 +123,9 @@ def test_brackets_that_do_not_close_are_refused_and_not_repeated() -> None:
 
 def test_a_token_that_could_be_guessed_is_refused_and_no_token_is_ever_shown() -> None:
     path, found, allowed = refusal(RELAYBOT_WEB__METRICS_TOKEN="hunter2")
-    assert ("METRICS_TOKEN" in path, "hunter2" in str(found), allowed) == (
-        True,
-        False,
-        "20 to 200 letters, digits or -._~+/",
-    )
+    assert path == "web.metrics_token"
+    assert "hunter2" not in str(found)
+    assert allowed == "20 to 200 letters, digits or -._~+/"
     for wrong in ("a" * 19, "a" * 201, "a token with spaces in it", "ä" * 20, 12345678901234567890):
         assert refusal({"web": {"metrics_token": wrong}})[2] == allowed
     token = parse({"web": {"metrics_token": "Zk3vQ8w1XyT5mB7nR2pL"}}).web.metrics_token
