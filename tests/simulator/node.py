@@ -24,7 +24,9 @@ from wallet.cln_calls import Lane, NodeError
 from wallet.cln_chain import CoreLightningChain
 
 BETWEEN_ROUTES_SECONDS = 60.0  # a call looks for other routes for so long: until then "all failed" is no end
-EMPTY_SECONDS = 4.0  # records may be empty for so long after a call: a real node needs milliseconds
+EMPTY_SECONDS = (
+    15.0  # records may be empty for so long after a call: longer than two looks that would make a failure definite
+)
 RECORDS = frozenset({"listpays", "listsendpays"})
 HTLCS = {"listhtlcs": "htlcs", "listpeerchannels": "channels"}
 
