@@ -1,4 +1,4 @@
-"""Money by class, holds, lots and disputes once more, as plainly as it can be said: in dictionaries."""
+"""Money by class, holds, lots and disputes once more, as plainly as it can be said: in dictionaries.
 
 `Plainly.play` takes the lines of `scenario.py` that a book has taken, and does to its
 dictionaries what docs/ledger.md says in words.
