@@ -185,7 +185,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             payout,
         ),
         "connect": Command(
-            "connect [<name> [<sats>/day]]", "let an app use your balance (wallet connect), within a budget", connect
+            "connect [<name> [<sats>/day | week | month] [for <n> days] [only read,receive,pay]]",
+            "let an app use your balance (wallet connect), within a budget",
+            connect,
         ),
         "disconnect": Command("disconnect <name>", "end that", disconnect),
         "name": Command("name [<name>]", "a Lightning Address of your own here", _name),

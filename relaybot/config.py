@@ -36,6 +36,7 @@ from relaybot.settings.sections import (
     RateSettings,
     Referrals,
     Service,
+    WalletConnect,
     Web,
     Workers,
     Zaps,
@@ -82,6 +83,7 @@ class Config(Written):
     rates: RateSettings
     referrals: Referrals
     dm: DirectMessages
+    nwc: WalletConnect
     accounting: Accounting
     limits: Limits
     log: Log

@@ -31,6 +31,7 @@ _SAYERS = {
     "_problem": 2,
     "plan_released": 2,
     "_failure": 1,
+    "Failure": 1,
     "_stop": 1,
     "_wait": 1,
     "_pause": 1,
