@@ -14,7 +14,8 @@ from enum import Enum
 from functools import partial
 
 from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
-from handlers.assignments import assign_held, release_due
+from handlers.assigning import Assigning
+from handlers.assignments import release_due
 from handlers.bot import Agent, Bot, Chance
 from handlers.deposits import Deposits
 from handlers.message_relays import MessageRelays, on_dm_relays
@@ -34,6 +35,7 @@ from relaybot.loops import Step, Stumbles, repeat
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import Outbox, Publish
 from relaybot.processes import ALONE, Process
+from relaybot.relay.rates import Rate
 from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.batches import Batches, Quotes
@@ -111,6 +113,7 @@ def build_bot(
         chance=chance,
         stumbles=stumbles or Stumbles(clock),
         rates=rates_of(config.rates, clock),
+        wallet_rate=Rate(config.nwc.requests_per_minute),
     )
 
 
@@ -179,7 +182,7 @@ def standing_tasks(
             "notices": singly("notices", partial(tell_due, bot)),
             "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
             "visits": singly("visits", courtesies.step, "visits", seconds=5),
-            "assign": singly("assign", partial(assign_held, bot), "jobs", "workers"),
+            "assign": singly("assign", Assigning(bot).step, "jobs", "workers"),
             "deadlines": singly("deadlines", partial(release_due, bot)),
         }
     if Role.MONEY in roles:
