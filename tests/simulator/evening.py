@@ -59,6 +59,11 @@ _HELD_BY_CARD = (
 )
 _DISPUTED = "(reason LIKE 'disputed:%' OR reason LIKE 'won:%' OR reason LIKE 'written off:%')"
 _TAKEN_SATS = f"SELECT plan, debit FROM transfers WHERE {_DISPUTED} AND debit LIKE 'user/%/sats'"  # noqa: S608  our own
+_SATS_BACK = (
+    "SELECT credit, SUM(amount_msat), (SELECT COALESCE(SUM(amount_msat), 0) FROM transfers AS paid"
+    " WHERE paid.debit = won.credit AND paid.credit LIKE 'user/%/owed') FROM transfers AS won"
+    " WHERE reason LIKE 'won:%' AND credit LIKE 'user/%/sats' GROUP BY credit"
+)
 _DISPUTES = f"SELECT debit, credit, amount_msat FROM transfers WHERE {_DISPUTED}"  # noqa: S608  our own words
 
 
@@ -203,6 +208,9 @@ def _cards(world: World) -> Iterator[str]:
         held = world.auditor.rows(_HELD_BY_CARD, f"card/{payment_id}/%")[0][0]
         if held != payment.msat - payment.taken_msat:
             yield f"{payment.name}'s {payment_id}: {held} msat, of {payment.msat} msat {payment.taken_msat} were taken"
+    for account, given, repaid in world.auditor.rows(_SATS_BACK):
+        if given > repaid:
+            yield f"{account[:12]} was given {given} msat in sats by disputes and had paid {repaid} msat"
     for plan, account in world.auditor.rows(_TAKEN_SATS):
         yield f"{plan} has taken from {account[:12]}"
 

@@ -77,6 +77,7 @@ class World:
         self.quiet = False
         self.life: Life | None = None
         self.lives = 0
+        self.down_seconds: float | None = None  # after the next death; else by chance
         self._tell = tell
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -152,7 +153,9 @@ class World:
             self._ended.clear()
             self.start()
             await self._ended.wait()
-            await self.outage(wait(2.0 if self.quiet else 1.0 + chance.seconds(DOWN_SECONDS_MAX)))
+            down = 1.0 + chance.seconds(DOWN_SECONDS_MAX) if self.down_seconds is None else self.down_seconds
+            self.down_seconds = None
+            await self.outage(wait(2.0 if self.quiet else down))
 
     async def outage(self, work: Coroutine[Any, Any, None]) -> None:
         """Count the time that something takes as time in which nobody may wait for the bot."""
