@@ -49,7 +49,11 @@ CHALLENGE_BYTES = 16  # NIP-42: nobody may guess it
 ROOM_BYTES = 262_144  # unsent bytes above which stored events wait for the reader
 TOGETHER_BYTES_MAX = 65_536  # of stored events that are written together with what comes after them
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_LARGE = (  # a wallet reads why its zap request was not taken (LUD-06)
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"Access-Control-Allow-Origin: *\r\nContent-Length: 66\r\n\r\n"
+    b'{"status": "ERROR", "reason": "the request is too long for a URL"}'
+)
 
 
 class Connection(asyncio.Protocol):
@@ -204,7 +208,7 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self, head: bytearray) -> None:
         end = head.find(HEAD_END) + len(HEAD_END)
-        if end >= len(HEAD_END):
+        if len(HEAD_END) <= end <= self._all.limits.request_bytes_max:
             self._head = None
             proxies = self._all.limits.trusted_proxies
             if proxies and is_trusted(self._facts.address, proxies):
