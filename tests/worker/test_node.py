@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
+import structlog
 from websockets.asyncio.server import ServerConnection
 
 from relaybot.errors import BadConfig
@@ -65,8 +68,8 @@ async def test_a_job_in_the_open_is_answered_in_the_open(office: Office) -> None
 
 async def test_only_the_services_assignments_to_this_node_are_asked_for(office: Office) -> None:
     async with office.open():
-        await until(lambda: bool(office.relays[0].requests()))
-    assert office.relays[0].requests()[0][2] == {
+        await until(lambda: bool(office.asked()))
+    assert office.asked()[0][2] == {
         "authors": [SERVICE.pubkey],
         "kinds": [5050, 5100],
         "#p": [CAROL.pubkey],
@@ -278,9 +281,9 @@ async def test_after_a_long_absence_everything_since_the_last_assignment_is_read
         await office.hear(6050)
     office.clock.advance(KEPT_SECONDS + LEASE_SECONDS - 1)
     async with office.open():
-        await until(lambda: len(office.relays[0].requests()) == 2)
+        await until(lambda: len(office.asked()) == 2)
         await until(lambda: len(office.said(11998)) >= 2)
-    assert office.relays[0].requests()[1][2]["since"] == NOW - OVERLAP_SECONDS  # type: ignore[index]
+    assert office.asked()[1][2]["since"] == NOW - OVERLAP_SECONDS  # type: ignore[index]
 
 
 async def test_assignments_of_long_ago_are_forgotten(office: Office) -> None:
@@ -291,18 +294,59 @@ async def test_assignments_of_long_ago_are_forgotten(office: Office) -> None:
     office.clock.advance(KEPT_SECONDS + LEASE_SECONDS + 1)
     for _ in range(2):
         async with office.open():
-            requests = len(office.relays[0].requests())
-            await until(lambda requests=requests: len(office.relays[0].requests()) > requests)  # type: ignore[misc]
+            requests = len(office.asked())
+            await until(lambda requests=requests: len(office.asked()) > requests)  # type: ignore[misc]
             await office.give(assignment("new", created_at=office.clock.now()))
             await until(lambda: "new" in office.works.done)
-    assert office.relays[0].requests()[-1][2]["since"] == office.clock.now() - OVERLAP_SECONDS  # type: ignore[index]
+    assert office.asked()[-1][2]["since"] == office.clock.now() - OVERLAP_SECONDS  # type: ignore[index]
 
 
 async def test_a_second_process_with_the_same_memory_is_refused(office: Office) -> None:
     async with office.open():
         await office.hear(11998)
-        with pytest.raises(BadConfig, match=r"worker\.state_dir"):
+        with pytest.raises(BadConfig, match="--state"):
             await office.node()
+
+
+# --- what the service says to the node
+
+
+async def test_work_that_is_taken_back_ends_and_the_next_is_begun(office: Office) -> None:
+    office.works.release.clear()
+    first, second, third = (assignment(text) for text in ("issue 1", "issue 2", "issue 3"))
+    async with office.open(concurrency=1):
+        await office.give(first, second, third)
+        await until(lambda: office.works.running == 1)
+        for child in (second, first):  # in the queue, and under way
+            await office.say(5, [["e", child.id]])
+        await until(lambda: office.works.begun == ["issue 1", "issue 3"])
+        office.works.release.set()
+        await office.hear(6050)
+        await office.hear(7000, 3)
+    assert office.works.done == ["issue 3"]
+    assert len(office.said(6050)) == 1
+    assert office.errors() == []
+
+
+async def test_the_node_says_whether_it_is_admitted_and_the_newest_word_counts(office: Office) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with office.open():
+            await office.hear(31990)
+            office.clock.advance(5)
+            await office.say(7000, [["status", "error", "this node waits"]])
+            await until(lambda: bool(words(logs)))
+            await office.say(7000, [["status", "processing", "admitted"]], later=10)
+            await until(lambda: len(words(logs)) == 2)
+            await office.say(7000, [["status", "error", "of long ago"]], later=1)
+            await office.say(5, [["e"]])
+            await office.say(7000, [["status", "processing", "admitted"]], later=20)
+            await until(lambda: len(words(logs)) == 3)
+    assert words(logs) == ["not_admitted", "admitted", "admitted"]
+    assert [one["reason"] for one in logs if one["event"] == "not_admitted"] == ["this node waits"]
+
+
+def words(logs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [one["event"] for one in logs if one["event"] in {"admitted", "not_admitted"}]
 
 
 # --- unwilling relays
