@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import backups, books, relay, service, switches, work, worker
+from relaybot.cli import backups, books, cards, relay, service, switches, work, worker
 from relaybot.errors import RelaybotError
 
 
@@ -55,6 +55,7 @@ for command in (
     *service.COMMANDS,
     *worker.COMMANDS,
     *books.COMMANDS,
+    *cards.COMMANDS,
     *backups.COMMANDS,
     *relay.COMMANDS,
     *work.COMMANDS,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pytest
-import structlog
 from websockets.asyncio.server import ServerConnection
 
 from relaybot.errors import BadConfig
@@ -306,47 +303,6 @@ async def test_a_second_process_with_the_same_memory_is_refused(office: Office) 
         await office.hear(11998)
         with pytest.raises(BadConfig, match="--state"):
             await office.node()
-
-
-# --- what the service says to the node
-
-
-async def test_work_that_is_taken_back_ends_and_the_next_is_begun(office: Office) -> None:
-    office.works.release.clear()
-    first, second, third = (assignment(text) for text in ("issue 1", "issue 2", "issue 3"))
-    async with office.open(concurrency=1):
-        await office.give(first, second, third)
-        await until(lambda: office.works.running == 1)
-        for child in (second, first):  # in the queue, and under way
-            await office.say(5, [["e", child.id]])
-        await until(lambda: office.works.begun == ["issue 1", "issue 3"])
-        office.works.release.set()
-        await office.hear(6050)
-        await office.hear(7000, 3)
-    assert office.works.done == ["issue 3"]
-    assert len(office.said(6050)) == 1
-    assert office.errors() == []
-
-
-async def test_the_node_says_whether_it_is_admitted_and_the_newest_word_counts(office: Office) -> None:
-    with structlog.testing.capture_logs() as logs:
-        async with office.open():
-            await office.hear(31990)
-            office.clock.advance(5)
-            await office.say(7000, [["status", "error", "this node waits"]])
-            await until(lambda: bool(words(logs)))
-            await office.say(7000, [["status", "processing", "admitted"]], later=10)
-            await until(lambda: len(words(logs)) == 2)
-            await office.say(7000, [["status", "error", "of long ago"]], later=1)
-            await office.say(5, [["e"]])
-            await office.say(7000, [["status", "processing", "admitted"]], later=20)
-            await until(lambda: len(words(logs)) == 3)
-    assert words(logs) == ["not_admitted", "admitted", "admitted"]
-    assert [one["reason"] for one in logs if one["event"] == "not_admitted"] == ["this node waits"]
-
-
-def words(logs: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [one["event"] for one in logs if one["event"] in {"admitted", "not_admitted"}]
 
 
 # --- unwilling relays
