@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_room",
         "_session",
         "_stalled_since",
+        "_stored_bytes",
         "_subscriptions",
         "_transport",
         "_unanswered",
@@ -88,6 +89,7 @@ class Connection(asyncio.Protocol):
         self._challenge: str | None = None  # NIP-42; made when it is first needed
         self._out: list[bytes] = []
         self._room: asyncio.Event | None = None  # set when there is room again; None while there is
+        self._stored_bytes = 0  # of stored events in `_out`
         self._unanswered = 0
         self._deaf = False  # we have stopped reading
         self._opened_at = self._heard_at = self._pinged_at = all_connections.time()
@@ -144,6 +146,7 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what has gathered, in one piece."""
+        self._stored_bytes = 0
         if self._closing_since is not None:
             self._out.clear()
         if not self._out:
@@ -213,8 +216,8 @@ class Connection(asyncio.Protocol):
                 self._turn_away(_BUSY)
             elif asks_for_websocket(bytes(head[:end]), RELAY_PATH):
                 self._websocket = Websocket(bytes(head[:end]), self._all.limits.message_bytes_max)
+                self._write_websocket(self._websocket)  # the handshake's answer goes first
                 if self._all.limits.auth_required:
-                    self._write_websocket(self._websocket)  # the handshake's answer goes first
                     self._ask_whose()
                 self._receive(self._websocket, bytes(head[end:]))
             else:
@@ -344,14 +347,22 @@ class Connection(asyncio.Protocol):
         """Send a new event, which others may get at the same time."""
         self.send(self._all.frames.frame(prefix, raw))
 
-    async def send_stored(self, prefix: bytes, raws: Sequence[bytes]) -> None:
-        """Send a page of stored events, waiting for the reader where there is no room."""
-        await self._wait_for_room()
-        frames = event_frames(prefix, raws)
-        self.send(frames)
-        if len(frames) > TOGETHER_BYTES_MAX:
+    def has_room(self) -> bool:
+        """Tell whether a page of stored events may be sent now: few bytes wait, and were sent since the last flush."""
+        return self._room is None and self._stored_bytes <= TOGETHER_BYTES_MAX
+
+    async def room(self) -> None:
+        """Wait for a slow reader."""
+        if self._stored_bytes > TOGETHER_BYTES_MAX:
             self.flush()
-            await self._wait_for_room()
+        while self._room is not None:
+            await self._room.wait()
+
+    def send_stored(self, prefix: bytes, raws: Sequence[bytes]) -> None:
+        """Send a page of stored events."""
+        frames = event_frames(prefix, raws)
+        self._stored_bytes += len(frames)
+        self.send(frames)
 
     def answered(self) -> None:
         """Count one message as dealt with; read on, if that is why we had stopped."""
@@ -369,10 +380,6 @@ class Connection(asyncio.Protocol):
         self._subscriptions.pop(sub_id, None)
         self._session.ended(sub_id)
         self.send_text(build_closed(sub_id, message))
-
-    async def _wait_for_room(self) -> None:
-        while self._room is not None:
-            await self._room.wait()
 
     def _listen(self) -> None:
         if self._deaf and not self._transport.is_closing():

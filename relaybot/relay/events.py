@@ -109,6 +109,15 @@ class EventStore:
         fresh = self._events.fresh.keys() & ids
         return fresh | known_ids(connection, [id_ for id_ in ids if id_ not in fresh])
 
+    def answer(self, filters: Sequence[Filter]) -> list[bytes] | None:
+        """Return what `query` would yield, if that is one page and known at once; else None."""
+        expected = sum([_answers_max(filter_) for filter_ in filters])
+        if not expected:
+            return []
+        if self._events.fresh or expected > QUICK_EVENTS_MAX:
+            return None
+        return self._quick.answer(filters, PAGE_BYTES_MAX)
+
     async def query(self, filters: Sequence[Filter]) -> AsyncIterator[list[bytes]]:
         """Yield, page by page, the JSON of what meets any of `filters`: newest first, ties by lowest id.
 
@@ -116,13 +125,11 @@ class EventStore:
         Unavailable if a query takes too long or the file cannot be read.
         """
         await self._all_found()
-        expected = sum(_answers_max(filter_) for filter_ in filters)
-        if expected <= QUICK_EVENTS_MAX:
-            answer = self._quick.answer(filters, PAGE_BYTES_MAX) if expected else []
-            if answer is not None:
-                if answer:
-                    yield answer
-                return
+        answer = self.answer(filters)
+        if answer is not None:
+            if answer:
+                yield answer
+            return
         plans = [(filter_, await self._choose(filter_)) for filter_ in filters]
         listing = queries.build_listing(plans)
         for seqs in _pages((await self._row(listing.sql, listing.values))[0]):
