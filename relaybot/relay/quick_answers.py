@@ -118,6 +118,6 @@ def _are_by(raws: Iterable[bytes], authors: Iterable[str]) -> bool:
     keys = {author.encode() for author in authors}
     if len(keys) == 1:
         of_one = _PUBKEY + keys.pop()
-        return all([of_one in raw for raw in raws])
+        return all(of_one in raw for raw in raws)
     starts = [(raw, raw.find(_PUBKEY) + len(_PUBKEY)) for raw in raws]
-    return all([raw[start : start + _PUBKEY_DIGITS] in keys for raw, start in starts])
+    return all(raw[start : start + _PUBKEY_DIGITS] in keys for raw, start in starts)
