@@ -21,7 +21,6 @@ from relaybot.errors import Rejected
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.messages import Ok, build_challenge, build_closed, build_ok
-from relaybot.nostr.nip42 import check_auth
 from relaybot.relay.answers import Counting, Subscription
 from relaybot.relay.connections import Connections
 from relaybot.relay.frames import event_frames, text_frame
@@ -289,15 +288,9 @@ class Connection(asyncio.Protocol):
         self._counts[query_id] = Counting(self, query_id, self._all.hub, filters)
 
     def _authenticate(self, event: Event) -> None:
-        now, known_as = self._all.hub.now(), self._facts.known_as
-        try:
-            check_auth(event, challenge=self._challenge, known_as=known_as, now=now)
-            self._session.authenticated(event.pubkey)
-        except Rejected as rejected:
-            self.send_text(build_ok(event.id, False, str(rejected)))
-            return
+        answer = self._session.authenticate(event, self._challenge, self._facts.known_as, self._all.hub.now())
         self._facts = replace(self._facts, keys=self._session.keys)
-        self.send_text(build_ok(event.id, True, ""))
+        self.send_text(answer)
 
     def _ask_whose(self) -> None:
         """Send a challenge, once: it is good as long as the connection."""
