@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from handlers.answers import unsigned_request
 from handlers.bot import Agent, Bot
+from handlers.companies import ORG
 from handlers.conversation import Asked, Reply
 from relaybot.errors import Rejected
 from relaybot.inbox import arrived
@@ -41,7 +42,10 @@ def _price(agent: Agent) -> str:
 
 
 async def job(bot: Bot, asked: Asked) -> Reply:
-    """`job <agent> [<param>=<value> …] <input>`: ask an agent for a job; what comes of it follows."""
+    """`job <agent> [<param>=<value> …] <input>`: ask an agent for a job; what comes of it follows.
+
+    The parameter `org` names the company that pays for it.
+    """
     if not asked.words:
         raise Rejected("invalid", "say which agent; agents lists them")
     agent = _named(bot, asked.words[0])
@@ -73,11 +77,11 @@ def _named(bot: Bot, word: str) -> Agent:
 
 
 def _params(agent: Agent, text: str) -> tuple[list[tuple[str, str]], str]:
-    """Take the parameters that the agent knows off the front of the text."""
+    """Take the parameters that the agent knows, and the company's, off the front of the text."""
     params: list[tuple[str, str]] = []
     while text:
         name, equals, value = text.split(maxsplit=1)[0].partition("=")
-        if not equals or name not in agent.params:
+        if not equals or name not in {ORG, *agent.params}:
             break
         params.append((name, value))
         text = _rest(text)

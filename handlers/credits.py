@@ -1,16 +1,18 @@
-"""Money that a person's balance is fed with: it pays what they owe first, then the job that waits for it."""
+"""Money that comes in: a person's pays what they owe first, then the job that waits; a company's brings its bonus."""
 
 from __future__ import annotations
 
 from handlers.bot import Bot, new_user
+from handlers.companies import OPEN
 from handlers.jobs import cause_of, held_job_changes
 from handlers.states import JobState
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import NODE_LIGHTNING, Account, person, user
 from wallet.charges import plan_hold
+from wallet.companies import Topup, bonus_of, plan_topped_up
 from wallet.deposits import plan_cleared
-from wallet.ledger import Journal, Put, Transfer
+from wallet.ledger import Expect, Journal, Put, Transfer
 from wallet.lots import Mix, Purse
 from wallet.money import Msat
 from wallet.purses import debt_of
@@ -18,12 +20,37 @@ from wallet.purses import debt_of
 
 async def plan_fed(bot: Bot, pubkey: str, amount: Msat, reason: str, *, source: Account = NODE_LIGHTNING) -> Journal:
     """Credit what came to the node, and pay a debt of the person's out of it. When that was first is remembered."""
+    journal = Journal((Transfer(source, user(pubkey), amount, reason),), (await _funded(bot, pubkey),))
+    return journal + plan_cleared(pubkey, await debt_of(bot.book.database, pubkey), amount)
+
+
+async def plan_company_fed(
+    bot: Bot,
+    cause: str,
+    org: str,
+    pubkey: str,
+    amount: Msat,
+    *,
+    source: Account = NODE_LIGHTNING,
+    brings_bonus: bool = True,
+) -> Journal:
+    """Credit what came in for a company by what `pubkey` had asked for, with the bonus for so much at once.
+
+    There is none for money that was here before, or if the company has ended meanwhile.
+    """
+    found = await bot.book.row("companies", org)
+    assert found is not None, f"{cause} is for {org}, which is not there"
+    bonus = bonus_of(amount, bot.bulk) if brings_bonus and found["state"] == OPEN else Msat(0)
+    fed = plan_topped_up(Topup(cause, org, pubkey, amount, bonus), source, bot.clock.now())
+    still = Expect("companies", org, {"state": found["state"]})
+    return fed + Journal(changes=(still, await _funded(bot, pubkey)))
+
+
+async def _funded(bot: Bot, pubkey: str) -> Put:
     now = bot.clock.now()
     known = await bot.book.row("users", pubkey)
     first = known["first_funded_at"] if known is not None else None
-    row = Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
-    journal = Journal((Transfer(source, user(pubkey), amount, reason),), (row,))
-    return journal + plan_cleared(pubkey, await debt_of(bot.book.database, pubkey), amount)
+    return Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
 
 
 async def require_no_debt(bot: Bot, pubkey: str) -> None:

@@ -24,6 +24,7 @@ from relaybot.settings.sections import (
     Accounting,
     AgentSettings,
     Card,
+    Companies,
     DirectMessages,
     Jobs,
     Keys,
@@ -55,6 +56,7 @@ _ORDERED = (
     ("payouts", "retry_seconds", "retry_seconds_max", str),
     ("limits", "topup_min", "topup_max", format_sat),
     ("limits", "topup_max", "balance_max", format_sat),
+    ("companies", "topup_max", "balance_max", format_sat),
 )
 
 
@@ -79,6 +81,7 @@ class Config(Written):
     zaps: Zaps
     outgoing: Outgoing
     referrals: Referrals
+    companies: Companies
     dm: DirectMessages
     accounting: Accounting
     limits: Limits

@@ -221,7 +221,7 @@ _FINISHED_HOLDS = """
 SELECT accounts.id, balance_msat FROM jobs
 JOIN accounts ON accounts.id IN ('hold/job/' || jobs.id || '/sats', 'hold/job/' || jobs.id || '/card',
                                  'hold/job/' || jobs.id || '/promo')
-WHERE jobs.state IN ('captured', 'released', 'awaiting_payment') AND balance_msat <> 0
+WHERE jobs.state IN ('captured', 'released', 'awaiting_payment', 'awaiting_approval') AND balance_msat <> 0
 UNION ALL
 SELECT accounts.id, balance_msat FROM payouts
 JOIN accounts ON accounts.id = 'hold/payout/' || payouts.id || '/sats'
@@ -248,7 +248,7 @@ GROUP BY jobs.id, jobs.state, price_msat HAVING price_msat <> COALESCE(SUM(balan
 
 _ENDLESS = """
 SELECT 'job' AS what, id, state FROM jobs
-WHERE due_at IS NULL AND state IN ('awaiting_payment', 'held', 'assigned', 'working')
+WHERE due_at IS NULL AND state IN ('awaiting_payment', 'awaiting_approval', 'held', 'assigned', 'working')
 UNION ALL
 SELECT 'payout', id, state FROM payouts WHERE next_at IS NULL AND state IN ('open', 'paying', 'waiting')
 """
