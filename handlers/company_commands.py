@@ -28,7 +28,7 @@ from handlers.companies import (
 )
 from handlers.company_approvals import approve, refuse
 from handlers.company_ends import dissolve, hand_over
-from handlers.company_words import as_member_sees, as_owner_sees, budget_in_words, listed, statement_parts
+from handlers.company_words import as_member_sees, as_owner_sees, budget_told, listed, statement_parts
 from handlers.conversation import Asked, Reply
 from handlers.topups import topup_company
 from relaybot.db.database import Row
@@ -136,7 +136,7 @@ async def _add(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -> Rep
             raise Rejected("invalid", "say who, and how much they may spend in a month")
     pubkey = nip19.parse_somebody(npub)
     changes = await plan_invited(bot, found, pubkey, budget)
-    text = f"{nip19.encode_npub(pubkey)} is asked to join {found['id']}, with {budget_in_words(budget)}."
+    text = f"{nip19.encode_npub(pubkey)} is asked to join {found['id']}, with {budget_told(budget)}."
     return Reply(f"{text} They write org accept {found['id']} if they want to.", changes)
 
 
@@ -146,11 +146,13 @@ async def _budget(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -> 
     pubkey, budget = nip19.parse_somebody(words[0]), parse_budget(words[1])
     member = await member_of(bot, found["id"], pubkey)
     changes = (plan_member(bot, member, budget_msat=budget),)
-    return Reply(f"{nip19.encode_npub(pubkey)} has {budget_in_words(budget)} in {found['id']}.", changes)
+    return Reply(f"{nip19.encode_npub(pubkey)} has {budget_told(budget)} in {found['id']}.", changes)
 
 
 async def _remove(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -> Reply:
-    pubkey = nip19.parse_somebody(words[0]) if words else ""
+    if len(words) != 1:
+        raise Rejected("invalid", "say who shall belong to it no more")
+    pubkey = nip19.parse_somebody(words[0])
     member = await member_of(bot, found["id"], pubkey)
     text = f"{nip19.encode_npub(pubkey)} belongs to {found['id']} no more. What is under way goes on."
     return Reply(text, (plan_member(bot, member, state=GONE),))
@@ -192,7 +194,7 @@ async def _answer(state: str, bot: Bot, asked: Asked, found: Row, words: Sequenc
         raise Rejected("invalid", "you belong to it already")
     text = (
         f"You belong to {named(found)}: job <agent> org={found['id']} <input> is paid by it, with"
-        f" {budget_in_words(member['budget_msat'])}."
+        f" {budget_told(member['budget_msat'])}."
         if state == MEMBER
         else f"You have nothing to do with {found['id']} any more."
     )

@@ -52,7 +52,7 @@ def as_member_sees(name: str, member: MemberShown) -> str:
     return f"You belong to {name}: {_used(member)}."
 
 
-def budget_in_words(budget: int | None) -> str:
+def budget_told(budget: int | None) -> str:
     """Say how much somebody may spend."""
     return "no limit of their own" if budget is None else f"{format_sat(budget)} a month"
 

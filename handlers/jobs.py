@@ -72,7 +72,8 @@ async def on_request(bot: Bot, event: Event) -> Decision:
             return await _on_company(bot, agent, event, request, Msat(price))
         return await _on_customer(bot, agent, event, Msat(price))
     except Unpaid as refusal:
-        return _refuse_privately(bot, agent, event, _UNPAID, f"Your job is not paid by the company: {refusal.reason}.")
+        why = f"Your job is not paid by the company: {refusal.reason}."
+        return _refuse_privately(bot, agent, event, why, reason=_UNPAID)
     except Rejected as refusal:
         return _refuse(bot, agent, event, str(refusal))
 
@@ -345,10 +346,12 @@ def _refuse_debtor(bot: Bot, agent: Agent, event: Event, owed_msat: Msat) -> Dec
         f"A payment of yours was taken back, and {format_sat(owed_msat)} of it had been spent: you owe them."
         " Your next top-up clears this first; until then no job is taken."
     )
-    return _refuse_privately(bot, agent, event, "blocked: your account is blocked; a private message says why", why)
+    return _refuse_privately(
+        bot, agent, event, why, reason="blocked: your account is blocked; a private message says why"
+    )
 
 
-def _refuse_privately(bot: Bot, agent: Agent, event: Event, reason: str, why: str) -> Decision:
+def _refuse_privately(bot: Bot, agent: Agent, event: Event, why: str, *, reason: str) -> Decision:
     """Refuse, and say why to the customer only."""
     refused = _refuse(bot, agent, event, reason)
     if isinstance(refused, str):

@@ -133,11 +133,11 @@ def plan_topup_reversed(topup: Topup, node: Account, has: Mix) -> Journal:
     owner, debt = company(topup.company), owed(topup.pubkey)
     back, bonus_back = min(topup.amount_msat, has.sats), min(topup.bonus_msat, has.promo)
     bonus_in_sats = min(topup.bonus_msat - bonus_back, has.sats - back)
-    reason = "deposit reversed"
+    why = "deposit reversed"
     return Journal(
         (
-            *_moves(of(owner), node, back, reason),
-            *_moves(debt, node, topup.amount_msat - back, reason),
+            *_moves(of(owner), node, back, why),
+            *_moves(debt, node, topup.amount_msat - back, why),
             *_moves(of(owner, Class.PROMO), PROMOTIONS, bonus_back, "bonus taken back"),
             *_moves(of(owner), PROMOTIONS, bonus_in_sats, "bonus taken back"),
             *_moves(debt, PROMOTIONS, topup.bonus_msat - bonus_back - bonus_in_sats, "bonus taken back"),
