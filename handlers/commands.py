@@ -20,6 +20,7 @@ from handlers.conversation import CONFIRM, Asked, Command, Reply
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
+from handlers.sessions import login
 from handlers.strangers import heard
 from handlers.targets import payout
 from handlers.topups import topup
@@ -105,7 +106,7 @@ async def _withdraw(bot: Bot, asked: Asked) -> Reply:
     if amount <= limit:
         return reply
     return Reply(
-        f"Nothing is sent yet: with what the way may cost, this takes {format_sat(amount)} of your balance, and more"
+        f"Nothing is sent yet: with what the way may cost, this takes {bot.shown(amount)} of your balance, and more"
         f" than {format_sat(limit)} need a second word. To send it, write:"
         f"\nwithdraw {' '.join(asked.words)} {CONFIRM}"
     )
@@ -188,6 +189,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "connect [<name> [<sats>/day]]", "let an app use your balance (wallet connect), within a budget", connect
         ),
         "disconnect": Command("disconnect <name>", "end that", disconnect),
+        "login": Command("login", "a link that shows you your account in a browser, once", login),
         "org": Command(
             "org [<command> [<company>] …]", "companies: a balance that several people spend; org lists yours", org
         ),

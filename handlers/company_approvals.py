@@ -13,11 +13,10 @@ from functools import partial
 from handlers.bot import Bot
 from handlers.companies import charging, plan_charged
 from handlers.conversation import Asked, Reply
-from handlers.jobs import APPROVAL_DIGITS, cause_of, held_job_changes, plan_released
+from handlers.jobs import APPROVAL_DIGITS, cause_of, held_job_changes, plan_released, promised_split
 from handlers.states import JobState
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
-from splits.resolved import ResolvedSplit
 from wallet.ledger import Plan
 from wallet.money import Msat
 
@@ -78,9 +77,7 @@ async def _done(bot: Bot, job_id: str, plan: Callable[[Row], Awaitable[Plan]]) -
 
 
 async def _plan_approved(bot: Bot, job: Row) -> Plan:
-    split = await bot.book.row("splits", job["split"])
-    assert split is not None, f"job {job['id']} names a split that is not there"
-    promo_max = ResolvedSplit.from_json(split["body"]).platform_part_min(job["price_msat"])
+    promo_max = (await promised_split(bot, job)).platform_part_min(job["price_msat"])
     by, cause = await charging(bot, job["company"], job["customer"]), cause_of(job["id"])
     held, month = await plan_charged(bot, cause, by, Msat(job["price_msat"]), promo_max=promo_max)
     return held.plan(f"{cause}/hold", *held_job_changes(bot, job, month=month))

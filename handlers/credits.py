@@ -10,8 +10,9 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import NODE_LIGHTNING, Account, person, user
 from wallet.charges import plan_hold
-from wallet.companies import Topup, bonus_of, plan_topped_up
+from wallet.companies import Topup, plan_topped_up
 from wallet.deposits import plan_cleared
+from wallet.journals import bulk_bonus
 from wallet.ledger import Expect, Journal, Put, Transfer
 from wallet.lots import Mix, Purse
 from wallet.money import Msat
@@ -20,7 +21,7 @@ from wallet.purses import debt_of
 
 async def plan_fed(bot: Bot, pubkey: str, amount: Msat, reason: str, *, source: Account = NODE_LIGHTNING) -> Journal:
     """Credit what came to the node, and pay a debt of the person's out of it. When that was first is remembered."""
-    journal = Journal((Transfer(source, user(pubkey), amount, reason),), (await _funded(bot, pubkey),))
+    journal = Journal((Transfer(source, user(pubkey), amount, reason),), (await funded(bot, pubkey),))
     return journal + plan_cleared(pubkey, await debt_of(bot.book.database, pubkey), amount)
 
 
@@ -40,13 +41,14 @@ async def plan_company_fed(
     """
     found = await bot.book.row("companies", org)
     assert found is not None, f"{cause} is for {org}, which is not there"
-    bonus = bonus_of(amount, bot.bulk) if brings_bonus and found["state"] == OPEN else Msat(0)
+    bonus = bulk_bonus(amount, bot.bulk) if brings_bonus and found["state"] == OPEN else Msat(0)
     fed = plan_topped_up(Topup(cause, org, pubkey, amount, bonus), source, bot.clock.now())
     still = Expect("companies", org, {"state": found["state"]})
-    return fed + Journal(changes=(still, await _funded(bot, pubkey)))
+    return fed + Journal(changes=(still, await funded(bot, pubkey)))
 
 
-async def _funded(bot: Bot, pubkey: str) -> Put:
+async def funded(bot: Bot, pubkey: str) -> Put:
+    """Return the row that remembers when this person's balance was fed first: a referrer is named soon after that."""
     now = bot.clock.now()
     known = await bot.book.row("users", pubkey)
     first = known["first_funded_at"] if known is not None else None

@@ -18,7 +18,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip19
 from wallet.accounts import company, of, user
-from wallet.companies import bonus_of
+from wallet.journals import bulk_bonus
 from wallet.ledger import Change, Insert, Values
 from wallet.money import MSAT_PER_SAT, Msat, format_sat, parse_amount
 
@@ -56,7 +56,7 @@ async def topup_company(bot: Bot, asked: Asked, found: Row, words: Sequence[str]
     if await bot.book.balance(of(company(found["id"]))) + amount > limits.balance_max:
         raise Rejected("invalid", f"a balance is at most {format_sat(limits.balance_max)}")
     reply = await (_on_chain if words[-1] == "onchain" else _by_lightning)(bot, asked, amount, found)
-    bonus = bonus_of(amount, bot.bulk)
+    bonus = bulk_bonus(amount, bot.bulk)
     promised = f"\nIt brings {format_sat(bonus)} more, for our own part of jobs." if bonus else ""
     return replace(reply, text=f"{reply.text}{promised}")
 
@@ -74,7 +74,7 @@ async def _wanted(bot: Bot, sender: str, sats: str) -> Msat:
 async def _by_lightning(bot: Bot, asked: Asked, amount: Msat, found: Row | None = None) -> Reply:
     bolt11, row = await _invoice(bot, asked, amount, found)
     whose = "your balance" if found is None else f"the balance of {found['id']}"
-    return Reply(f"Pay this invoice to add {format_sat(amount)} to {whose}:\n{bolt11}", (row,))
+    return Reply(f"Pay this invoice to add {bot.shown(amount)} to {whose}:\n{bolt11}", (row,))
 
 
 async def _on_chain(bot: Bot, asked: Asked, amount: Msat, found: Row | None = None) -> Reply:
@@ -87,7 +87,7 @@ async def _on_chain(bot: Bot, asked: Asked, amount: Msat, found: Row | None = No
     fee = f" {format_sat(rules.fee_msat)} are taken off each deposit." if rules.fee_msat else ""
     sat = amount // MSAT_PER_SAT
     text = (
-        f"Send {format_sat(amount)} to this address, which is {whose} alone; it counts after {needs}"
+        f"Send {bot.shown(amount)} to this address, which is {whose} alone; it counts after {needs}"
         f" confirmation{'s' if needs > 1 else ''}.{fee}\n{address}\n"
         # BIP-21: the amount is in whole bitcoin
         f"bitcoin:{address}?amount={sat // _SAT_PER_BTC}.{sat % _SAT_PER_BTC:08d}"

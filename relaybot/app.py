@@ -50,9 +50,13 @@ from relaybot.relay.settings import RelayLimits, RelaySettings
 from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
+from relaybot.web.account.desk import Desk, origins_of
+from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
+from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.published import PublishedAccounts
+from relaybot.web.rates import Rate
 from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
@@ -112,12 +116,20 @@ async def serve(
         stack.push_async_callback(process.leave)
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
-        book = Book(database, clock)
-        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes)
+        book, latencies = Book(database, clock), Latencies()
+        bot = build_bot(
+            config,
+            keyring,
+            book,
+            latencies.timed(lightning),
+            clock,
+            chain=latencies.timed(chain),
+            chance=secrets.token_bytes,
+        )
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
-            await _run(config, bot, keyring, share, ready=ready, probe=probe)
+            await _run(config, bot, keyring, share, Metrics(bot, latencies), ready=ready, probe=probe)
             committing.cancel()
 
 
@@ -147,7 +159,9 @@ async def open_node(config: Config, clock: Clock, probe: Probe = no_probe) -> As
         yield (node, chain) if probe is no_probe else (probed(node, probe), probed(chain, probe))
 
 
-async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, ready: Ready, probe: Probe) -> None:
+async def _run(
+    config: Config, bot: Bot, keyring: Keyring, share: Share, metrics: Metrics, *, ready: Ready, probe: Probe
+) -> None:
     inbox = build_inbox(bot, share.process if Role.BOT in share.roles else ALONE)
     is_ready = asyncio.Event()
 
@@ -166,6 +180,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
                 keyring,
                 inbox,
                 stack,
+                metrics=metrics,
                 is_ready=is_fit,
                 probe=probe,
             )
@@ -213,23 +228,44 @@ async def _open_relay(
     inbox: Inbox,
     stack: contextlib.AsyncExitStack,
     *,
+    metrics: Metrics,
     is_ready: Callable[[], bool],
     probe: Probe,
 ) -> _OwnRelay:
     """Have the embedded relay and the pages listen until `stack` is left."""
     settings, published = _relay_settings(config, keyring), PublishedAccounts(keyring.key("books").pubkey)
-    routes = address_routes(bot)
-    pages = build_app(published, _site(config, bot), ready=is_ready, more=routes) if config.web.enabled else None
     store = await EventStore.open(config.relay.database, settings.limits, probe)
     stack.push_async_callback(store.close)
     reader = Reader(bot, inbox, store)
     hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
+    site, routes = _site(config, bot), address_routes(bot)
+    if site.account:
+        routes += account_routes(_desk(bot, site, keyring, inbox, hub))
+    if config.web.metrics_token is not None:
+        routes += metrics_routes(metrics, config.web.metrics_token.get_secret_value())
+    pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
+    if pages is not None:
+        pages.middlewares.insert(0, metrics.latencies.measure)
     server = RelayServer(hub, settings, pages)
+    metrics.of_relay = partial(relay_figures, hub, server)
     host, port = await _listen(server, config)
     stack.push_async_callback(_in_time, server.close)
     upkeep = Upkeep(store, _retention(config), bot.clock)
     return _OwnRelay(reader, hub, published, upkeep, f"{host}:{port}")
+
+
+def _desk(bot: Bot, site: Site, keyring: Keyring, inbox: Inbox, hub: Hub) -> Desk:
+    return Desk(
+        bot=bot,
+        site=site,
+        secret=keyring.secret("web/challenge"),
+        process=inbox.process_name,
+        wake=inbox.look,
+        publish=partial(_publish, hub),
+        origins=origins_of(bot.config),
+        rate=Rate(bot.config.web.requests_per_minute),
+    )
 
 
 async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:
@@ -347,4 +383,5 @@ def _site(config: Config, bot: Bot) -> Site:
         lightning="simulated: no real money moves" if simulated else "Core Lightning",
         simulated=simulated,
         agents=cards,
+        account=config.web.account,
     )

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -34,6 +35,7 @@ from relaybot.settings.sections import (
     Onchain,
     Outgoing,
     Payouts,
+    RateSettings,
     Referrals,
     Service,
     Web,
@@ -80,6 +82,7 @@ class Config(Written):
     payouts: Payouts
     zaps: Zaps
     outgoing: Outgoing
+    rates: RateSettings
     referrals: Referrals
     companies: Companies
     dm: DirectMessages
@@ -91,6 +94,14 @@ class Config(Written):
     def splits(self) -> Mapping[str, ResolvedSplit]:
         """The split of each agent, by its id."""
         return MappingProxyType(resolve_all(self.agents, self.skills, self.people))
+
+    @property
+    def web_url(self) -> str:
+        """Where browsers find the pages, without a slash at the end: `web.url`, else the relay's address over HTTP."""
+        said = urlsplit(self.web.url or self.relay.public_url)
+        scheme = {"wss": "https", "ws": "http"}.get(said.scheme, said.scheme)
+        usual = ":443" if scheme == "https" else ":80"
+        return f"{scheme}://{said.netloc.lower().removesuffix(usual)}"
 
     @property
     def pinned_hosts(self) -> Mapping[str, str]:
@@ -105,7 +116,8 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadConfigs([BadConfig(str(path), type(error).__name__, "a file that can be read, in UTF-8")]) from None
+        found = "no such file" if isinstance(error, FileNotFoundError) else type(error).__name__
+        raise BadConfigs([BadConfig(str(path), found, "a file that can be read, in UTF-8")]) from None
     try:
         data = parse_yaml(text, name=str(path))
     except BadConfig as problem:
@@ -143,6 +155,17 @@ def _read(given: dict[str, object], surroundings: Surroundings) -> tuple[Config 
     return config, list(_contradictions(config))
 
 
+def cautions(config: Config) -> Iterator[str]:
+    """Yield, in words, what is allowed and still hardly meant."""
+    if config.agents and config.workers.admission == "closed" and not config.workers.allowed:
+        yield "workers.allowed: no node is admitted, so every job waits and is given back; name one, or admit more"
+    used = {skill_id for one in config.agents.values() for skill_id in one.skills}
+    used |= {skill_id for one in config.skills.values() for skill_id in one.skills}
+    for skill_id in config.skills:
+        if skill_id not in used:
+            yield f"skills.{skill_id}: no agent uses it"
+
+
 def _contradictions(config: Config) -> Iterator[BadConfig]:
     """Yield what is wrong between values that are right one by one."""
     for section, low, high, show in _ORDERED:
@@ -155,6 +178,8 @@ def _contradictions(config: Config) -> Iterator[BadConfig]:
     if config.outgoing.hosts and config.lightning.backend != "simulated":
         hosts = ", ".join(config.outgoing.hosts)
         yield BadConfig("outgoing.hosts", hosts, "none with a real node: money goes where the world's names lead")
+    if config.rates.url is not None and config.rates.bitcoin is not None:
+        yield BadConfig("rates.url", config.rates.url, "none beside rates.bitcoin: one of them says the price")
     try:
         assert config.splits.keys() == config.agents.keys(), "an agent without a split"
     except BadConfigs as errors:

@@ -14,7 +14,8 @@ from enum import Enum
 from functools import partial
 
 from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
-from handlers.assignments import assign_held, release_due
+from handlers.assigning import Assigning
+from handlers.assignments import release_due
 from handlers.bot import Agent, Bot, Chance
 from handlers.deposits import Deposits
 from handlers.message_relays import MessageRelays, on_dm_relays
@@ -27,6 +28,7 @@ from relaybot.accounting.publishing import publish_due
 from relaybot.clock import Clock
 from relaybot.config import Config
 from relaybot.errors import BadConfig
+from relaybot.exchange import FetchedRate, rates_of
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, read_key
 from relaybot.loops import Step, Stumbles, repeat
@@ -109,6 +111,7 @@ def build_bot(
         clock=clock,
         chance=chance,
         stumbles=stumbles or Stumbles(clock),
+        rates=rates_of(config.rates, clock),
     )
 
 
@@ -165,6 +168,9 @@ def standing_tasks(
         return repeat(name, process.singly(name, step), wake=book.watch(*tables), seconds=seconds)
 
     standing: dict[str, Coroutine[None, None, None]] = {}
+    if isinstance(bot.rates, FetchedRate):  # each process asks for itself: what it shows is its own
+        asking = partial(bot.rates.ask, doors.fetch)
+        standing["rates"] = repeat("rates", asking, wake=asyncio.Event(), seconds=config.rates.poll_seconds)
     if Role.BOT in roles:
         outbox = Outbox(book, bot.clock, doors.relays, MessageRelays(bot, doors.look_up).of, bot.stumbles)
         courtesies = Visits(book, bot.clock, doors.visit, bot.stumbles)
@@ -174,7 +180,7 @@ def standing_tasks(
             "notices": singly("notices", partial(tell_due, bot)),
             "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
             "visits": singly("visits", courtesies.step, "visits", seconds=5),
-            "assign": singly("assign", partial(assign_held, bot), "jobs", "workers"),
+            "assign": singly("assign", Assigning(bot).step, "jobs", "workers"),
             "deadlines": singly("deadlines", partial(release_due, bot)),
         }
     if Role.MONEY in roles:

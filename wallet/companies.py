@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relaybot.errors import Rejected
-from splits.model import WHOLE, Millionths
 from wallet.accounts import PROMOTIONS, Account, Class, Owner, company, of, owed, user
 from wallet.ledger import Journal, Put, Transfer, Update, Values
 from wallet.lots import Mix
@@ -30,14 +29,6 @@ _ID = re.compile(r"(?!npub1)[a-z](?:[a-z0-9]|-(?=[a-z0-9])){1,31}", re.ASCII)
 # One script, so that no letter looks like another one's; nothing that a page, a table or an invoice reads as its own
 _NAME = re.compile(r"[A-Za-z0-9À-ÖØ-öø-ÿ](?:[ ]?[A-Za-z0-9À-ÖØ-öø-ÿ.,&/()+-]){0,59}")
 _MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Bulk:
-    """What is given for money that comes at once: from this sum on, such a part of it."""
-
-    least_msat: Msat
-    bonus: Millionths
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +92,6 @@ def month_span(month: int) -> tuple[int, int]:
     return begins, ends
 
 
-def bonus_of(amount: Msat, bulk: Sequence[Bulk]) -> Msat:
-    """Return what is given for `amount` at once: by the highest step that it reaches, rounded down."""
-    reached = [step for step in bulk if amount >= step.least_msat]
-    best = max(reached, key=lambda step: step.least_msat, default=None)
-    return Msat(0 if best is None else amount * best.bonus // WHOLE)
-
-
 def plan_topped_up(topup: Topup, source: Account, now: int) -> Journal:
     """Credit what came in for a company, and give its bonus."""
     owner = company(topup.company)
@@ -122,7 +106,7 @@ def plan_topped_up(topup: Topup, source: Account, now: int) -> Journal:
     return Journal(
         (
             Transfer(source, of(owner), topup.amount_msat, "topup"),
-            *_moves(PROMOTIONS, of(owner, Class.PROMO), topup.bonus_msat, "bonus"),
+            *_moves(PROMOTIONS, of(owner, Class.PROMO), topup.bonus_msat, "bulk bonus"),
         ),
         (Put("company_topups", topup.id, row),),  # the chain may give again what it took
     )

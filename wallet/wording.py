@@ -27,6 +27,7 @@ _HELD = {
     "bonus": "bonus",
     "bonus taken back": "bonus taken back",
     "dissolved": "what was left of a company",
+    "bulk bonus": "bonus for a large top-up",
     "owed": "debt paid",
     "matured": "earned from card money: now sats",
     "advanced": "earned from card money: advanced",

@@ -17,9 +17,11 @@ from relaybot.web.home import home_page
 from relaybot.web.html import el
 from relaybot.web.layout import MARK, page, security_headers
 from relaybot.web.published import PublishedAccounts
+from relaybot.web.schema import schema_routes
 from relaybot.web.site import Site
 
 PAGE_SECONDS = 60  # a new day appears at most this late in a cache
+BODY_BYTES_MAX = 65_536  # of a form or an API request: a job's input fits
 
 
 def build_app(
@@ -30,7 +32,7 @@ def build_app(
     more: Iterable[web.RouteDef] = (),
 ) -> web.Application:
     """Return the application over `accounts`; `/readyz` asks `ready` each time, `more` are routes beside the pages."""
-    app = web.Application(middlewares=[_error_pages(site)])
+    app = web.Application(middlewares=[_error_pages(site)], client_max_size=BODY_BYTES_MAX)
     app.on_response_prepare.append(_add_headers)
 
     home_text = _kept(accounts, lambda: home_page(accounts, site))
@@ -62,6 +64,7 @@ def build_app(
             web.get("/accounts", days),
             web.get("/accounts/{day}", day),
             web.get("/agents", agents),
+            *schema_routes(),
             web.get("/icon.svg", _icon),
             web.get("/healthz", _healthz),
             web.get("/readyz", readyz),
@@ -93,7 +96,9 @@ async def _healthz(_: web.Request) -> web.Response:
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(security_headers())
+    for name, value in security_headers().items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = security_headers()["Server"]
     response.headers.setdefault("Cache-Control", "no-store")
 
 
@@ -109,7 +114,7 @@ def _error_pages(site: Site) -> Middleware:
             return _html(_not_found(site, reason or ""), status=404)
         except web.HTTPMethodNotAllowed as error:
             allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
-            return web.Response(text="Only GET and HEAD are answered here.\n", status=405, headers=allow)
+            return web.Response(text=f"Only {allow['Allow']} are answered here.\n", status=405, headers=allow)
 
     return answer
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers import assignments, jobs
+from handlers.assigning import Assigning
 from handlers.bot import Bot
 from handlers.commands import _run
 from handlers.conversation import Asked
@@ -154,7 +155,7 @@ class Office:
         beat |= {"beat_at": now, "beat_until": now + 900}
         row = Put("workers", PEOPLE["carol"], beat, fresh={"assigned_at": 0})
         assert (await self.book.apply(Plan(f"test/beat/{job_id}", changes=(row,)))).done
-        await assignments.assign_held(self.bot)
+        await Assigning(self.bot).step()
         job = await self.job(job_id)
         rows = await self.book.database.rows_by_id("outbox", [job["assignment"]])
         return parse_event(rows[job["assignment"]]["event"])
@@ -224,7 +225,7 @@ def config(tmp_path: Path, **sections: Any) -> Config:
         "people": {name: PEOPLE[name] for name in ("alice", "carol")},
         "agents": {"autodev": AGENT},
         "companies": COMPANIES,
-        "workers": {"open_jobs_max": 100},
+        "workers": {"allowed": ["carol"], "open_jobs_max": 100},
     }
     for name, values in sections.items():
         base[name] = {**base.get(name, {}), **values}

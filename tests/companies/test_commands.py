@@ -115,7 +115,7 @@ async def test_the_owner_sees_all_and_a_member_what_is_their_own(office: Office)
     assert rows[0] == "acme, 2026-11"
     assert rows[1] == "time,account,amount_msat,balance_msat,what,member,id"
     assert rows[2].split(",")[1:6] == ["sats", "100000000", "100000000", "top-up", ""]
-    assert rows[3].split(",")[1:6] == ["promo", "5000000", "5000000", "bonus", ""]
+    assert rows[3].split(",")[1:6] == ["promo", "5000000", "5000000", "bonus for a large top-up", ""]
     assert [row.split(",")[5] for row in rows[4:]] == [NPUBS["mia"]] * 2 + [NPUBS["max"]]
     mine = (await office.say("max", "org statement")).splitlines()
     assert len(mine) == 3

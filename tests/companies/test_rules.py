@@ -7,13 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relaybot.errors import Rejected
-from splits.model import Millionths
 from wallet.accounts import NODE_ONCHAIN, parse_account
 from wallet.companies import (
-    Bulk,
     Topup,
     bonus_not_earned,
-    bonus_of,
     format_month,
     month_of,
     month_span,
@@ -23,11 +20,12 @@ from wallet.companies import (
     plan_dissolved,
     plan_topup_reversed,
 )
+from wallet.journals import BulkTier, bulk_bonus
 from wallet.lots import Mix
 from wallet.money import Msat
 
 PUBKEY = "0a" * 32
-STEPS = (Bulk(Msat(1_000), Millionths(50_000)), Bulk(Msat(10_000), Millionths(100_000)))
+STEPS = (BulkTier(Msat(1_000), 50_000), BulkTier(Msat(10_000), 100_000))
 
 
 @pytest.mark.parametrize("name", ["acme", "a1", "acme-2", "x" * 32, "deadbeef"])
@@ -112,12 +110,6 @@ def test_what_is_no_month(text: str) -> None:
         parse_month(text)
 
 
-@pytest.mark.parametrize(("amount", "bonus"), [(999, 0), (1_000, 50), (9_999, 499), (10_000, 1_000), (10_009, 1_000)])
-def test_a_bonus_goes_by_the_highest_step_that_is_reached_and_is_rounded_down(amount: int, bonus: int) -> None:
-    assert bonus_of(Msat(amount), STEPS) == bonus_of(Msat(amount), STEPS[::-1]) == bonus
-    assert bonus_of(Msat(amount), ()) == 0
-
-
 def topup(amount: int, *, bonus: int = 0, state: str = "good", number: int = 0) -> Topup:
     return Topup(f"t{number}", "acme", PUBKEY, Msat(amount), Msat(bonus), state=state)
 
@@ -144,7 +136,7 @@ def test_who_leaves_with_what_brought_a_bonus_has_not_earned_it(topups: list[Top
 def test_leaving_never_brings_out_more_than_came_in_and_takes_every_bonus_of_what_was_not_spent(
     amounts: list[int], spent: int, promo_used: int
 ) -> None:
-    topups = [topup(msat, bonus=bonus_of(Msat(msat), STEPS), number=n) for n, msat in enumerate(amounts) if msat]
+    topups = [topup(msat, bonus=bulk_bonus(Msat(msat), STEPS), number=n) for n, msat in enumerate(amounts) if msat]
     came, given_ = sum(one.amount_msat for one in topups), sum(one.bonus_msat for one in topups)
     has = Mix(promo=Msat(given_ - min(promo_used, given_)), sats=Msat(came - min(spent, came)))
     moves = plan_dissolved("acme", PUBKEY, has, topups).transfers
