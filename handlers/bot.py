@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from handlers.nodes import Rules
 from relaybot.alarms import Alarms
@@ -18,6 +19,7 @@ from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
+from relaybot.relay.rates import Rate
 from relaybot.settings.sections import Workers
 from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
@@ -49,6 +51,7 @@ class Agent:
     kinds: frozenset[int]
     params: Mapping[str, ParamModel]  # by name
     takes_open_requests: bool
+    result_schema: Mapping[str, Any] | None  # JSON Schema that a result must fit
     split: ResolvedSplit
     split_hash: str
 
@@ -82,6 +85,7 @@ class Bot:
     alarms: Alarms = field(default_factory=Alarms)
     queue: Queue = field(default_factory=Queue)
     rates: Rates = field(default_factory=NoRates)
+    wallet_rate: Rate = field(default_factory=lambda: Rate(0))  # how often a connected app may ask
 
     @property
     def own_relays(self) -> frozenset[str]:
@@ -216,6 +220,8 @@ def new_user(now: int) -> Values:
         "withdrawals": "open",
         "payouts": 0,
         "payout_check_at": None,
+        "notices": "on",
+        "zaps": "off",
         "created_at": now,
     }
 

@@ -38,6 +38,7 @@ from relaybot.settings.sections import (
     RateSettings,
     Referrals,
     Service,
+    WalletConnect,
     Web,
     Workers,
     Zaps,
@@ -86,6 +87,7 @@ class Config(Written):
     referrals: Referrals
     companies: Companies
     dm: DirectMessages
+    nwc: WalletConnect
     accounting: Accounting
     limits: Limits
     log: Log
