@@ -57,6 +57,7 @@ from relaybot.web.app import build_app
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
 from relaybot.web.site import AgentCard, Site
+from relaybot.web.withdraw_links import withdraw_routes
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
 from wallet.book import Book
@@ -228,7 +229,9 @@ async def _open_relay(
     stack.push_async_callback(_in_time, hub.close)
     site, routes = _site(config, bot), address_routes(bot)
     if site.account:
-        routes += account_routes(_desk(bot, site, keyring, inbox, hub))
+        desk = _desk(bot, site, keyring, inbox, hub)
+        stack.callback(desk.live.closing.set)
+        routes += [*account_routes(desk), *withdraw_routes(bot)]
     pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
     server = RelayServer(hub, settings, pages)
     host, port = await _listen(server, config)
