@@ -54,6 +54,7 @@ from relaybot.web.account.desk import Desk, origins_of
 from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
+from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
 from relaybot.web.site import AgentCard, Site
@@ -116,12 +117,20 @@ async def serve(
         stack.push_async_callback(process.leave)
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
-        book = Book(database, clock)
-        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes)
+        book, latencies = Book(database, clock), Latencies()
+        bot = build_bot(
+            config,
+            keyring,
+            book,
+            latencies.timed(lightning),
+            clock,
+            chain=latencies.timed(chain),
+            chance=secrets.token_bytes,
+        )
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
-            await _run(config, bot, keyring, share, ready=ready, probe=probe)
+            await _run(config, bot, keyring, share, Metrics(bot, latencies), ready=ready, probe=probe)
             committing.cancel()
 
 
@@ -151,7 +160,9 @@ async def open_node(config: Config, clock: Clock, probe: Probe = no_probe) -> As
         yield (node, chain) if probe is no_probe else (probed(node, probe), probed(chain, probe))
 
 
-async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, ready: Ready, probe: Probe) -> None:
+async def _run(
+    config: Config, bot: Bot, keyring: Keyring, share: Share, metrics: Metrics, *, ready: Ready, probe: Probe
+) -> None:
     inbox = build_inbox(bot, share.process if Role.BOT in share.roles else ALONE)
     is_ready = asyncio.Event()
 
@@ -170,6 +181,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
                 keyring,
                 inbox,
                 stack,
+                metrics=metrics,
                 is_ready=is_fit,
                 probe=probe,
             )
@@ -217,6 +229,7 @@ async def _open_relay(
     inbox: Inbox,
     stack: contextlib.AsyncExitStack,
     *,
+    metrics: Metrics,
     is_ready: Callable[[], bool],
     probe: Probe,
 ) -> _OwnRelay:
@@ -232,8 +245,13 @@ async def _open_relay(
         desk = _desk(bot, site, keyring, inbox, hub)
         stack.callback(desk.live.closing.set)
         routes += [*account_routes(desk), *withdraw_routes(bot)]
+    if config.web.metrics_token is not None:
+        routes += metrics_routes(metrics, config.web.metrics_token.get_secret_value())
     pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
+    if pages is not None:
+        pages.middlewares.insert(0, metrics.latencies.measure)
     server = RelayServer(hub, settings, pages)
+    metrics.of_relay = partial(relay_figures, hub, server)
     host, port = await _listen(server, config)
     stack.push_async_callback(_in_time, server.close)
     upkeep = Upkeep(store, _retention(config), bot.clock)
