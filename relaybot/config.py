@@ -37,6 +37,7 @@ from relaybot.settings.sections import (
     RateSettings,
     Referrals,
     Service,
+    WalletConnect,
     Web,
     Workers,
     Zaps,
@@ -83,6 +84,7 @@ class Config(Written):
     rates: RateSettings
     referrals: Referrals
     dm: DirectMessages
+    nwc: WalletConnect
     accounting: Accounting
     limits: Limits
     log: Log
