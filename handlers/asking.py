@@ -49,8 +49,13 @@ async def job(bot: Bot, asked: Asked) -> Reply:
     """
     if not asked.words:
         raise Rejected("invalid", "say which agent; agents lists them")
-    agent = _named(bot, asked.words[0])
+    agent = named_agent(bot, asked.words[0])
     params, text = _params(agent, _rest(asked.text))
+    return await ask_for(bot, asked, agent, params, text)
+
+
+async def ask_for(bot: Bot, asked: Asked, agent: Agent, params: Sequence[tuple[str, str]], text: str) -> Reply:
+    """Ask `agent` for a job with this input, in the name of who asked."""
     if not text:
         raise Rejected("invalid", "say what shall be done")
     tags: list[Sequence[str]] = [("i", text, "text"), *(("param", *param) for param in params)]
@@ -70,7 +75,8 @@ async def job(bot: Bot, asked: Asked) -> Reply:
     )
 
 
-def _named(bot: Bot, word: str) -> Agent:
+def named_agent(bot: Bot, word: str) -> Agent:
+    """Return the agent of this id or name. Rejected if there is none."""
     for agent in bot.agents.values():
         if word.lower() in {agent.id.lower(), agent.name.lower()}:
             return agent
