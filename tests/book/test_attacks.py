@@ -1,4 +1,4 @@
-"""The attacks on the ledger and its storage, of the project's list: A1 to A3, A5 to A8, B1, B4, B5, H1, H2, H4."""
+"""The attacks on the ledger and its storage, of the project's list: A1 to A3, A5 to A8, B1, B4, B5, H2, H4."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import cycle
 from operator import itemgetter
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -18,15 +17,12 @@ from relaybot.clock import SetClock
 from relaybot.db.sqlite import SqliteDatabase
 from relaybot.errors import Rejected, Unavailable
 from relaybot.probe import no_probe
-from splits.compute import compute
 from tests.book.doomed import die_at, fill_the_disk, process, spend, spend_for_ever, tell, the_story
 from tests.book.names import owner_of
-from tests.book.scenario import Scenario
-from tests.book.stores import NOW, SqliteStore, Store, broken, contents, mark, opened, payment, person, sats_of, top_up
-from tests.splits.written import agent, resolved
+from tests.book.stores import NOW, SqliteStore, Store, broken, contents, mark, opened, payment, sats_of, top_up
 from wallet.accounts import NODE_LIGHTNING, hold
 from wallet.book import Book
-from wallet.charges import Terms, plan_capture, plan_hold, plan_release
+from wallet.charges import plan_hold, plan_release
 from wallet.ledger import Plan, Put, Transfer, Update, Verdict
 from wallet.lots import Escrow, Mix, Purse
 from wallet.money import MAX_MSAT, Msat, checked, parse_amount, parse_msat
@@ -356,33 +352,6 @@ async def test_h2_a_clock_that_jumps_changes_no_balance_and_no_order(store: Stor
         )
         assert list(dict.fromkeys(row["plan"] for row in rows)) == [plan.key for plan in the_story()]
         assert await broken(book) == []
-
-
-async def test_h1_whatever_is_captured_among_whomever_the_shares_are_the_charge_to_the_msat(book: Book) -> None:
-    chance = Random(1)
-    charged = 0
-    await Scenario(book).play("top-up bob 100000 sat")
-    for number in range(25):
-        people = [f"p{n}" for n in range(chance.choice((1, 6, 7, 20)))]
-        price = chance.choice((1, 6, 7, 999, 1_234_567))
-        split = resolved(
-            agent(*({"to": person(name), "percent": f"{90 // len(people)}%"} for name in people), price=f"{price} msat")
-        )
-        parts = compute(split, charge_msat=price, usage={}, worker=None, referrers={}, payer_referrer=None, now=0)
-        cause, bob = f"job/{number}", owner_of("bob")
-        mix = Mix(sats=Msat(price))
-        assert (await book.apply(plan_hold(cause, Purse(bob), mix).plan(f"{cause}/hold"))).done
-        captured = plan_capture(Escrow(cause, bob, mix), parts, Terms(0, frozenset()))
-        assert (await book.apply(captured.plan(f"{cause}/capture"))).done
-        assert await book.balance(hold(cause)) == 0
-        charged += price
-    earned = await book.database.fetch(
-        "SELECT SUM(balance_msat) AS msat FROM accounts WHERE id LIKE :users AND id <> :bob OR id LIKE 'platform/%'",
-        users="user/%",
-        bob=BOB,
-    )
-    assert earned[0]["msat"] == charged
-    assert await broken(book) == []
 
 
 async def test_h4_int64_limits_hold_for_what_is_added_up_in_the_book(book: Book) -> None:

@@ -127,7 +127,7 @@ class Till:
     async def told(self, customer: KeyPair = BOB) -> list[str]:
         """Return what a customer was told in private messages, oldest first."""
         order = "rowid" if isinstance(self.book.database, SqliteDatabase) else "ctid"  # as they were written
-        rows = await self.book.database.fetch(f"SELECT event FROM outbox ORDER BY created_at, {order}")  # noqa: S608
+        rows = await self.book.database.fetch(f"SELECT event FROM outbox ORDER BY created_at, {order}")  # noqa: S608  our own word
         events = [parse_event(row["event"]) for row in rows]
         mine = [event for event in events if event.kind == 1059 and event.tag("p") == customer.pubkey]
         return [nip17.parse_message(nip59.unwrap(event, customer)).text for event in mine]
