@@ -21,6 +21,7 @@ from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
 from wallet.batch_rules import BatchRules
 from wallet.book import Book
+from wallet.cards import CardProvider
 from wallet.chain import Chain
 from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
@@ -50,6 +51,15 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class CardDesk:
+    """Where cards are taken: the card company, the secret its webhooks are signed with, and which money counts."""
+
+    provider: CardProvider
+    webhook_secret: str = field(repr=False)
+    live: bool  # False: test money
+
+
+@dataclass(frozen=True, slots=True)
 class Bot:
     """Everything a handler may read or call."""
 
@@ -68,6 +78,7 @@ class Bot:
     chance: Chance
     stumbles: Stumbles
     alarms: Alarms = field(default_factory=Alarms)
+    cards: CardDesk | None = None
 
     @property
     def own_relays(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ which can be paid again and again, and the address. What arrives is credited, wh
 from __future__ import annotations
 
 from handlers.bot import Bot
+from handlers.card_offers import page_of, price_in_words, quote_offer
 from handlers.conversation import Asked, Reply
 from handlers.deposits import deposit_address
 from handlers.invoices import make_invoice, new_invoice
@@ -21,7 +22,7 @@ _SAT_PER_BTC = 100_000_000
 
 
 async def topup(bot: Bot, asked: Asked) -> Reply:
-    """`topup`, `topup <sats>`, `topup <sats> lightning`, `topup <sats> onchain`."""
+    """`topup`, `topup <sats>`, `topup <sats> lightning`, `topup <sats> onchain`, `topup <sats> card`."""
     match asked.words:
         case []:
             return await _all_ways(bot, asked)
@@ -29,8 +30,10 @@ async def topup(bot: Bot, asked: Asked) -> Reply:
             return await _by_lightning(bot, asked, await _wanted(bot, asked.sender, sats))
         case [sats, "onchain"]:
             return await _on_chain(bot, asked, await _wanted(bot, asked.sender, sats))
+        case [sats, "card"]:
+            return await _by_card(bot, asked, parse_amount(f"{sats} sat"))
         case [_, _]:
-            raise Rejected("invalid", "by lightning, or onchain")
+            raise Rejected("invalid", "by lightning, onchain, or card")
         case _:
             raise Rejected("invalid", "too many words")
 
@@ -48,6 +51,16 @@ async def _wanted(bot: Bot, sender: str, sats: str) -> Msat:
 async def _by_lightning(bot: Bot, asked: Asked, amount: Msat) -> Reply:
     bolt11, row = await _invoice(bot, asked, amount)
     return Reply(f"Pay this invoice to add {format_sat(amount)} to your balance:\n{bolt11}", (row,))
+
+
+async def _by_card(bot: Bot, asked: Asked, amount: Msat) -> Reply:
+    offer, row = await quote_offer(bot, asked.sender, amount, cause=f"dm/{asked.rumor}")
+    minutes = bot.config.card.quote_seconds // 60
+    text = (
+        f"{format_sat(amount)} by card cost {price_in_words(offer)}. Read the terms and pay here, within {minutes} minutes"
+        f" (it pays for jobs only):\n{page_of(bot, offer.id)}"
+    )
+    return Reply(text, (row,))
 
 
 async def _on_chain(bot: Bot, asked: Asked, amount: Msat) -> Reply:

@@ -54,6 +54,10 @@ _ORDERED = (
     ("relay", "ping_seconds", "idle_seconds", str),
     ("payouts", "retry_seconds", "retry_seconds_max", str),
     ("limits", "topup_min", "topup_max", format_sat),
+    ("card", "topup_min", "first_max", format_sat),
+    ("card", "first_max", "topup_max", format_sat),
+    ("card", "topup_max", "user_day_max", format_sat),
+    ("card", "user_day_max", "day_max", format_sat),
     ("limits", "topup_max", "balance_max", format_sat),
 )
 
@@ -88,6 +92,11 @@ class Config(Written):
     def splits(self) -> Mapping[str, ResolvedSplit]:
         """The split of each agent, by its id."""
         return MappingProxyType(resolve_all(self.agents, self.skills, self.people))
+
+    @property
+    def web_url(self) -> str:
+        """Where our pages are found: the relay's own address, spoken to by HTTP."""
+        return f"http{self.relay.public_url[2:].rstrip('/')}"
 
     @property
     def pinned_hosts(self) -> Mapping[str, str]:
@@ -152,6 +161,10 @@ def _contradictions(config: Config) -> Iterator[BadConfig]:
     if config.outgoing.hosts and config.lightning.backend != "simulated":
         hosts = ", ".join(config.outgoing.hosts)
         yield BadConfig("outgoing.hosts", hosts, "none with a real node: money goes where the world's names lead")
+    if config.card.provider == "simulated" and config.lightning.backend != "simulated":
+        yield BadConfig("card.provider", "simulated", "none or stripe with a real node: play money would buy real sats")
+    if config.card.provider == "stripe" and not config.card.live and config.lightning.backend != "simulated":
+        yield BadConfig("card.live", "false", "true with a real node: test money would buy real sats")
     try:
         assert config.splits.keys() == config.agents.keys(), "an agent without a split"
     except BadConfigs as errors:

@@ -93,7 +93,8 @@ async def _healthz(_: web.Request) -> web.Response:
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(security_headers())
+    for name, value in security_headers().items():
+        response.headers.setdefault(name, value)  # a page with a form says where it may lead
     response.headers.setdefault("Cache-Control", "no-store")
 
 
@@ -109,7 +110,7 @@ def _error_pages(site: Site) -> Middleware:
             return _html(_not_found(site, reason or ""), status=404)
         except web.HTTPMethodNotAllowed as error:
             allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
-            return web.Response(text="Only GET and HEAD are answered here.\n", status=405, headers=allow)
+            return web.Response(text=f"Only {', '.join(sorted(error.allowed_methods))} are answered here.\n", status=405, headers=allow)
 
     return answer
 
