@@ -8,6 +8,7 @@ those that come as events. What comes of it is told by message (`answers.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from handlers.answers import unsigned_request
 from handlers.bot import Agent, Bot
@@ -23,11 +24,11 @@ SOURCE = "message"  # where such a request came from, in the inbox
 async def agents(bot: Bot, _asked: Asked) -> Reply:
     """`agents`: who can be asked, for what, at which price."""
     known = sorted(bot.agents.values(), key=lambda agent: agent.id)
-    return Reply("\n\n".join(map(_introduced, known)) or "Nobody can be asked yet.")
+    return Reply("\n\n".join(map(partial(_introduced, bot), known)) or "Nobody can be asked yet.")
 
 
-def _introduced(agent: Agent) -> str:
-    lines = [f"{agent.name}, {_price(agent)}: job {agent.id} …"]
+def _introduced(bot: Bot, agent: Agent) -> str:
+    lines = [f"{agent.name}, {_price(bot, agent)}: job {agent.id} …"]
     lines += [f"    {agent.about}"] if agent.about else []
     for name, param in agent.params.items():
         values = " | ".join(param.values) or "…"
@@ -35,9 +36,9 @@ def _introduced(agent: Agent) -> str:
     return "\n".join([*lines, f"    {nip19.encode_npub(agent.keypair.pubkey)}"])
 
 
-def _price(agent: Agent) -> str:
+def _price(bot: Bot, agent: Agent) -> str:
     low, high = agent.split.price_min, agent.split.price_max
-    return format_sat(high) if low == high else f"{format_sat(low)} to {format_sat(high)}"
+    return bot.shown(high) if low == high else f"{format_sat(low)} to {bot.shown(high)}"
 
 
 async def job(bot: Bot, asked: Asked) -> Reply:

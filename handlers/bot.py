@@ -25,10 +25,11 @@ from wallet.cards import CardProvider
 from wallet.chain import Chain
 from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
-from wallet.money import Msat
+from wallet.money import Msat, format_sat
 from wallet.onchain import DepositRules
 from wallet.opening import PayoutRules
 from wallet.payout_notices import Notice
+from wallet.rates import NoRates, Rates, format_units
 
 Chance = Callable[[int], bytes]  # that many random bytes
 
@@ -79,11 +80,19 @@ class Bot:
     stumbles: Stumbles
     alarms: Alarms = field(default_factory=Alarms)
     cards: CardDesk | None = None
+    rates: Rates = field(default_factory=NoRates)
 
     @property
     def own_relays(self) -> frozenset[str]:
         """The relays to which everything we say goes."""
         return frozenset({self.config.relay.public_url, *self.config.relays})
+
+    def shown(self, msat: Msat) -> str:
+        """Return an amount as people read it: `12,000 sat (about 11.40 EUR)` where somebody knows the price."""
+        quote = self.rates.quote()
+        units = quote.worth(msat) if quote is not None else 0
+        about = f" (about {format_units(units, quote.currency)})" if quote is not None and units > 0 else ""
+        return f"{format_sat(msat)}{about}"
 
     def believed_date(self, created_at: int) -> int:
         """Return the date of a statement; one too far ahead counts as now, or it would have the last word for years."""

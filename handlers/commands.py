@@ -105,7 +105,7 @@ async def _withdraw(bot: Bot, asked: Asked) -> Reply:
     if amount <= limit:
         return reply
     return Reply(
-        f"Nothing is sent yet: with what the way may cost, this takes {format_sat(amount)} of your balance, and more"
+        f"Nothing is sent yet: with what the way may cost, this takes {bot.shown(amount)} of your balance, and more"
         f" than {format_sat(limit)} need a second word. To send it, write:"
         f"\nwithdraw {' '.join(asked.words)} {CONFIRM}"
     )

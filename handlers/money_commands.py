@@ -23,15 +23,15 @@ async def balance_text(bot: Bot, pubkey: str) -> str:
     """Return what somebody has, by class, what is held, and what is on its way."""
     async with bot.book.database.snapshot() as reader:
         found, held = await balance_of(reader, pubkey), await held_of(reader, pubkey)
-    lines = [f"Your balance is {format_sat(found.has.sats)}."]
+    lines = [f"Your balance is {bot.shown(found.has.sats)}."]
     more = (
         (found.has.card, "bought by card: for jobs only"),
         (found.has.promo, "given by us: for jobs only"),
         (found.maturing_msat, "earned from card payments: yours when they can no longer be disputed"),
         (found.owed_msat, "owed by you: your next top-up pays it first"),
     )
-    lines += [f"{format_sat(amount)} {what}" for amount, what in more if amount]
-    lines += [f"{format_sat(row['amount_msat'])} held for {row['what']} {_short(row['id'])}" for row in held]
+    lines += [f"{bot.shown(amount)} {what}" for amount, what in more if amount]
+    lines += [f"{bot.shown(row['amount_msat'])} held for {row['what']} {_short(row['id'])}" for row in held]
     lines += [f"{deposit} arriving on-chain" for deposit in await arriving(bot, pubkey)]
     return "\n".join(lines)
 

@@ -11,7 +11,6 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import user
 from wallet.ledger import Change, Plan, Update
-from wallet.money import format_sat
 
 log = structlog.get_logger()
 
@@ -42,7 +41,7 @@ async def _plan_told(bot: Bot, row: Row) -> Plan:
     pubkey, until = row["pubkey"], row["due_at"]
     since = row["created_at"] - row["created_at"] % bot.config.dm.batch_seconds
     found = await bot.book.database.fetch(_GIVEN, account=user(pubkey), since=since, until=until)
-    gifts, amount = found[0]["gifts"], format_sat(found[0]["amount_msat"])
+    gifts, amount = found[0]["gifts"], bot.shown(found[0]["amount_msat"])
     told = Update("notices", row["id"], {"due_at": None}, expect={"version": row["version"]})
     text = f"You were given {amount}." if gifts == 1 else f"You were given {amount}, in {gifts} payments."
     try:

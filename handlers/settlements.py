@@ -164,7 +164,7 @@ async def _plan_asked(bot: Bot, amount: Msat, invoice: Row) -> Journal:
 
 
 async def _plan_topped_up(bot: Bot, owner: str, amount: Msat, purpose: str) -> Journal:
-    arrived = f"{format_sat(amount)} arrived: your balance is topped up."
+    arrived = f"{bot.shown(amount)} arrived: your balance is topped up."
     return await plan_fed(bot, owner, amount, purpose) + Journal(changes=(bot.message(owner, arrived),))
 
 

@@ -50,7 +50,7 @@ async def _wanted(bot: Bot, sender: str, sats: str) -> Msat:
 
 async def _by_lightning(bot: Bot, asked: Asked, amount: Msat) -> Reply:
     bolt11, row = await _invoice(bot, asked, amount)
-    return Reply(f"Pay this invoice to add {format_sat(amount)} to your balance:\n{bolt11}", (row,))
+    return Reply(f"Pay this invoice to add {bot.shown(amount)} to your balance:\n{bolt11}", (row,))
 
 
 async def _by_card(bot: Bot, asked: Asked, amount: Msat) -> Reply:
@@ -72,7 +72,7 @@ async def _on_chain(bot: Bot, asked: Asked, amount: Msat) -> Reply:
     fee = f" {format_sat(rules.fee_msat)} are taken off each deposit." if rules.fee_msat else ""
     sat = amount // MSAT_PER_SAT
     text = (
-        f"Send {format_sat(amount)} to this address, which is yours alone; it counts after {needs}"
+        f"Send {bot.shown(amount)} to this address, which is yours alone; it counts after {needs}"
         f" confirmation{'s' if needs > 1 else ''}.{fee}\n{address}\n"
         # BIP-21: the amount is in whole bitcoin
         f"bitcoin:{address}?amount={sat // _SAT_PER_BTC}.{sat % _SAT_PER_BTC:08d}"

@@ -44,7 +44,7 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
     said, where = _words(asked)
     inside = await pay_inside(bot, asked.sender, where, parse_amount(f"{said} sat") if said.isdecimal() else None)
     if inside is not None:
-        text = f"{format_sat(inside.amount_msat)} are paid: the invoice is of this service, so nothing had to leave."
+        text = f"{bot.shown(inside.amount_msat)} are paid: the invoice is of this service, so nothing had to leave."
         return Reply(text, inside.journal.changes, inside.journal.transfers)
     given = await _to_a_user(bot, asked, said, where)
     if given is not None:
@@ -78,7 +78,7 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
         now=bot.clock.now(),
     )
     text = (
-        f"{format_sat(amount)} go to {shown(target)}. {format_sat(reserve)} are kept ready for {_way(bot, rail)};"
+        f"{bot.shown(amount)} go to {shown(target)}. {format_sat(reserve)} are kept ready for {_way(bot, rail)};"
         f" what it does not need comes back. I tell you when it has arrived."
     )
     return Reply(text, changes, (held,))
@@ -125,9 +125,9 @@ async def _to_a_user(bot: Bot, asked: Asked, said: str, where: str) -> Reply | N
     if not 0 < amount <= balance:
         raise Rejected("invalid", f"your balance is {format_sat(balance)}")
     journal = await plan_fed(bot, row["owner"], amount, "internal", source=user(asked.sender))
-    arrived = bot.message(row["owner"], f"{format_sat(amount)} arrived from another user here.")
+    arrived = bot.message(row["owner"], f"{bot.shown(amount)} arrived from another user here.")
     still_open = Expect("users", asked.sender, {"withdrawals": "open"})
-    text = f"{format_sat(amount)} are paid: the address is of a user of this service, so nothing had to leave."
+    text = f"{bot.shown(amount)} are paid: the address is of a user of this service, so nothing had to leave."
     return Reply(text, (*journal.changes, still_open, arrived), journal.transfers)
 
 

@@ -33,6 +33,7 @@ from relaybot.settings.sections import (
     Onchain,
     Outgoing,
     Payouts,
+    RateSettings,
     Referrals,
     Service,
     Web,
@@ -82,6 +83,7 @@ class Config(Written):
     payouts: Payouts
     zaps: Zaps
     outgoing: Outgoing
+    rates: RateSettings
     referrals: Referrals
     dm: DirectMessages
     accounting: Accounting
@@ -165,6 +167,10 @@ def _contradictions(config: Config) -> Iterator[BadConfig]:
         yield BadConfig("card.provider", "simulated", "none or stripe with a real node: play money would buy real sats")
     if config.card.provider == "stripe" and not config.card.live and config.lightning.backend != "simulated":
         yield BadConfig("card.live", "false", "true with a real node: test money would buy real sats")
+    if config.rates.url is not None and config.rates.bitcoin is not None:
+        yield BadConfig("rates.url", config.rates.url, "none beside rates.bitcoin: one of them says the price")
+    if config.card.provider != "none" and config.rates.url is None and config.rates.bitcoin is None:
+        yield BadConfig("card.provider", config.card.provider, "none while rates names no price of bitcoin")
     try:
         assert config.splits.keys() == config.agents.keys(), "an agent without a split"
     except BadConfigs as errors:

@@ -27,6 +27,7 @@ from relaybot.accounting.publishing import publish_due
 from relaybot.clock import Clock
 from relaybot.config import Config
 from relaybot.errors import BadConfig
+from relaybot.exchange import FetchedRate, rates_of
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, read_key
 from relaybot.loops import Step, Stumbles, repeat
@@ -109,6 +110,7 @@ def build_bot(
         clock=clock,
         chance=chance,
         stumbles=stumbles or Stumbles(clock),
+        rates=rates_of(config.rates, clock),
     )
 
 
@@ -165,6 +167,9 @@ def standing_tasks(
         return repeat(name, process.singly(name, step), wake=book.watch(*tables), seconds=seconds)
 
     standing: dict[str, Coroutine[None, None, None]] = {}
+    if isinstance(bot.rates, FetchedRate):  # each process asks for itself: what it shows is its own
+        asking = partial(bot.rates.ask, doors.fetch)
+        standing["rates"] = repeat("rates", asking, wake=asyncio.Event(), seconds=config.rates.poll_seconds)
     if Role.BOT in roles:
         outbox = Outbox(book, bot.clock, doors.relays, MessageRelays(bot, doors.look_up).of, bot.stumbles)
         courtesies = Visits(book, bot.clock, doors.visit, bot.stumbles)

@@ -18,12 +18,15 @@ from relaybot.settings.values import (
     Confirmations,
     Contributor,
     Count,
+    Currency,
     DataFile,
     DataPath,
     Origin,
     PercentFromZero,
     Port,
+    Price,
     Seconds,
+    WebUrl,
 )
 from splits.model import AgentModel, Amount, Millionths, Percent, Text, Words, Written
 from wallet.money import Msat, from_sat
@@ -188,6 +191,17 @@ class Outgoing(Written):
     timeout_seconds: Seconds = 10  # for the whole request; a wallet's server answers in one
     bytes_max: Count = 262_144  # LUD-06 metadata may carry a picture of 136,536 characters
     requests_max: Count = 32  # at once; further ones wait
+
+
+class RateSettings(Written):
+    """What a bitcoin costs in the money of a state: a fixed price, or a document that says it."""
+
+    bitcoin: Price | None = None  # without one and without a source, amounts stand in sats only
+    currency: Currency = "USD"  # of the source
+    url: WebUrl | None = None
+    field: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200)] = "price"
+    poll_seconds: Annotated[int, Field(ge=10, le=86_400)] = 60  # public sources ask for no more than that
+    stale_seconds: Seconds = 600  # an older price is none: the market moves 1 % in such a time
 
 
 class Referrals(Written):

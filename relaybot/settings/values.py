@@ -23,6 +23,7 @@ from relaybot.nostr.nip19 import parse_pubkey
 from relaybot.relay.proxies import Network
 from splits.model import Millionths, Percent
 from wallet.money import Msat, parse_amount
+from wallet.rates import is_currency, parse_units
 
 URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
 CONFIRMATIONS_MAX = 100  # deeper nothing is watched
@@ -124,6 +125,32 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def _web_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        good = url.scheme == "https" and url.hostname and url.username is None and not url.fragment
+    except ValueError:
+        good = False
+    if not good or len(text) > URL_LETTERS_MAX or " " in text or not (text.isprintable() and text.isascii()):
+        raise refused("an https address without a user or a fragment")
+    return text
+
+
+def _currency(value: object) -> str:
+    if not isinstance(value, str) or not is_currency(value):
+        raise refused("a currency's code of three capital letters, such as EUR")
+    return value
+
+
+def _price(value: object) -> tuple[str, int]:
+    """Read `95000.50 EUR`: the currency, and the price in its smallest unit."""
+    number, _, currency = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    try:
+        return _currency(currency), parse_units(number.replace(",", ""), currency)
+    except (PydanticCustomError, Rejected):
+        raise refused("a price and a currency's code, such as 95000 EUR") from None
+
+
 def _kinds(value: object) -> range:
     """Read a kind, or a range of kinds with both its ends."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
@@ -177,6 +204,9 @@ KindRange = Annotated[range, PlainValidator(_kinds)]
 AddressRange = Annotated[Network, PlainValidator(_addresses)]
 Origin = Annotated[str, AfterValidator(_url("http", "https"))]
 PercentFromZero = Annotated[Millionths, PlainValidator(_percent_from_zero)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+Currency = Annotated[str, PlainValidator(_currency)]
+Price = Annotated[tuple[str, int], PlainValidator(_price)]  # currency, and smallest units for one bitcoin
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[int, Field(ge=1, le=YEAR_SECONDS)]
 Confirmations = Annotated[tuple[tuple[Msat, int], ...], PlainValidator(_ladder)]

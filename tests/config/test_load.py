@@ -108,6 +108,13 @@ def test_pinned_hosts_and_real_money_do_not_go_together() -> None:
     assert refusals(data)["outgoing.hosts"][0] == "shop.test"
 
 
+def test_one_source_says_the_price_of_a_bitcoin_and_in_which_money() -> None:
+    source = {"url": "https://rates.test/btc", "currency": "EUR"}
+    assert parse({"rates": source}).rates.currency == "EUR"
+    assert parse({"rates": {"bitcoin": "95000.5 EUR"}}).rates.bitcoin == ("EUR", 9_500_050)
+    assert "one of them" in refusals({"rates": {**source, "bitcoin": "95000 EUR"}})["rates.url"][1]
+
+
 @pytest.mark.parametrize(
     ("data", "path", "found", "allowed"),
     [

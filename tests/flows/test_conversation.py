@@ -56,6 +56,14 @@ async def test_what_is_said_is_answered_with_what_to_do(said: str, answered: str
         assert answered in await (await w.join("bob")).ask(w.bot, said)
 
 
+async def test_amounts_stand_in_the_money_of_a_state_too_where_somebody_knows_the_price() -> None:
+    async with world(rates={"bitcoin": "95000 EUR"}) as w:
+        bob = await w.join("bob")
+        assert "add 10,000 sat (about 9.50 EUR) to" in await bob.ask(w.bot, "topup 10000")
+        assert "12,000 sat (about 11.40 EUR): job autodev" in await bob.ask(w.bot, "agents")
+        assert await bob.ask(w.bot, "balance") == "Your balance is 0 sat."
+
+
 async def test_a_topup_that_would_exceed_the_limit_of_a_balance_is_refused() -> None:
     async with world(limits={"topup_max": "1000 sat", "balance_max": "1000 sat"}) as w:
         await w.fund("bob", 600)
