@@ -131,19 +131,21 @@ class CardPayments:
 
 async def look(bot: Bot, offer: Offer) -> bool:
     """Take the step that follows from what the card company says of `offer` now; tell whether there was one."""
+    plan = await _plan_of(bot, offer)
+    # A conflict: something happened meanwhile, and is looked at in the next round.
+    return plan is not None and (await bot.book.apply(plan)).done
+
+
+async def _plan_of(bot: Bot, offer: Offer) -> Plan | None:
     match offer.state:
         case OfferState.QUOTED | OfferState.ACCEPTED:
-            plan = _expired(offer)
+            return _expired(offer)
         case OfferState.OPEN | OfferState.HELD:
-            plan = await _plan_of_open(bot, offer)
+            return await _plan_of_open(bot, offer)
         case OfferState.CREDITED:
-            plan = await _plan_of_credited(bot, offer)
+            return await _plan_of_credited(bot, offer)
         case OfferState.RETURNED | OfferState.EXPIRED:  # pragma: no branch  (the type checker knows no other)
-            plan = _looked(offer)
-    if plan is None:
-        return False
-    answer = await bot.book.apply(plan)  # a conflict: something happened meanwhile, and is looked at in the next round
-    return answer.done
+            return _looked(offer)
 
 
 async def _plan_of_open(bot: Bot, offer: Offer) -> Plan | None:

@@ -57,8 +57,8 @@ async def _by_card(bot: Bot, asked: Asked, amount: Msat) -> Reply:
     offer, row = await quote_offer(bot, asked.sender, amount, cause=f"dm/{asked.rumor}")
     minutes = bot.config.card.quote_seconds // 60
     text = (
-        f"{format_sat(amount)} by card cost {price_in_words(offer)}. Read the terms and pay here, within {minutes} minutes"
-        f" (it pays for jobs only):\n{page_of(bot, offer.id)}"
+        f"{format_sat(amount)} by card cost {price_in_words(offer)}, for jobs only. Read the terms and pay here,"
+        f" within {minutes} minutes:\n{page_of(bot, offer.id)}"
     )
     return Reply(text, (row,))
 

@@ -11,15 +11,16 @@ import contextlib
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
 from handlers import announcements
-from handlers.bot import Bot
+from handlers.bot import Bot, CardDesk
 from relaybot import visits
+from relaybot.cardsim.server import CardCompany
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
 from relaybot.connection import RelayConnection
@@ -27,6 +28,7 @@ from relaybot.db.database import SharedDatabase
 from relaybot.db.migrations import load_migrations
 from relaybot.db.postgres import open_postgres
 from relaybot.db.sqlite import open_sqlite
+from relaybot.desk import card_desk
 from relaybot.errors import BadConfig, Rejected
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring
@@ -52,6 +54,7 @@ from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
+from relaybot.web.cards import card_routes
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
@@ -113,7 +116,8 @@ async def serve(
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
         book = Book(database, clock)
-        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes)
+        cards = await stack.enter_async_context(open_cards(config, clock, probe))
+        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes, cards=cards)
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
@@ -145,6 +149,25 @@ async def open_node(config: Config, clock: Clock, probe: Probe = no_probe) -> As
         stack.push_async_callback(node.close)
         stack.push_async_callback(chain.close)
         yield (node, chain) if probe is no_probe else (probed(node, probe), probed(chain, probe))
+
+
+@contextlib.asynccontextmanager
+async def open_cards(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[CardDesk | None]:
+    """Connect to the card company; start the simulated one inside this process if the config says so."""
+    settings = config.card
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.provider == "simulated" and settings.embedded:
+            company = CardCompany(
+                settings.data, webhook_url=f"{config.web_url}/card/webhook", port=settings.simulator_port, clock=clock
+            )
+            stack.push_async_callback(company.close)
+            await company.start()
+        desk = card_desk(config)
+        if desk is not None:
+            stack.push_async_callback(desk.provider.close)
+            if probe is not no_probe:
+                desk = replace(desk, provider=probed(desk.provider, probe))
+        yield desk
 
 
 async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, ready: Ready, probe: Probe) -> None:
@@ -218,8 +241,9 @@ async def _open_relay(
 ) -> _OwnRelay:
     """Have the embedded relay and the pages listen until `stack` is left."""
     settings, published = _relay_settings(config, keyring), PublishedAccounts(keyring.key("books").pubkey)
-    routes = address_routes(bot)
-    pages = build_app(published, _site(config, bot), ready=is_ready, more=routes) if config.web.enabled else None
+    site = _site(config, bot)
+    routes = [*address_routes(bot), *card_routes(bot, site)]
+    pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
     store = await EventStore.open(config.relay.database, settings.limits, probe)
     stack.push_async_callback(store.close)
     reader = Reader(bot, inbox, store)

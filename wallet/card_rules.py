@@ -1,4 +1,4 @@
-"""When money that was paid by card is credited, held back, or taken back. Pure: what the card company says in, a step out.
+"""When money that was paid by card is credited, held back or taken back. Pure: the card company's word in, a step out.
 
 An offer is one top-up by card, from the quote to its end. It is credited only for what the
 card company's own objects say: paid, the amount and the currency that were quoted, in the
@@ -115,7 +115,11 @@ def limit_broken(amount: Msat, limits: CardLimits, bought: Bought) -> tuple[str,
     checks = (
         (amount < limits.minimum_msat, "by card, a top-up is at least", limits.minimum_msat),
         (amount > limits.maximum_msat, "by card, a top-up is at most", limits.maximum_msat),
-        (bought.is_first and amount > limits.first_msat_max, "the first top-up by card is at most", limits.first_msat_max),
+        (
+            bought.is_first and amount > limits.first_msat_max,
+            "the first top-up by card is at most",
+            limits.first_msat_max,
+        ),
         (
             bought.user_day_msat + amount > limits.user_day_msat_max,
             "in 24 hours, all your top-ups by card are at most",

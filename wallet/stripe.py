@@ -217,7 +217,7 @@ def _payment(intent: Mapping[str, Any], disputes: Sequence[Mapping[str, Any]], *
         refunded_minor=_number(charge, "amount_refunded") if charge else 0,
         currency=_text(intent, "currency"),
         live=_flag(intent, "livemode"),
-        created_at=_number(charge if charge else intent, "created"),
+        created_at=_number(charge or intent, "created"),
         authenticated=secure.get("result") == "authenticated",
         in_review=isinstance(review, Mapping) and review.get("open") is True,
         fraud_warning=warned,

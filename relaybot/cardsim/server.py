@@ -68,7 +68,9 @@ class CardCompany:
         except OSError as error:
             await self._runner.cleanup()
             found = f"{self._where[0]}:{self._where[1]} ({error.strerror})"
-            raise BadConfig("card.simulator_port", found, "a port of this machine that nobody else listens on") from None
+            raise BadConfig(
+                "card.simulator_port", found, "a port of this machine that nobody else listens on"
+            ) from None
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
         self._sending = asyncio.create_task(self.webhooks.run(), name="card webhooks")

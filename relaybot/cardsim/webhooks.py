@@ -45,22 +45,22 @@ class Webhooks:
         """Bring an event soon."""
         self._waiting.put_nowait(event)
 
+    async def all_brought(self) -> None:
+        """Wait until nothing waits to be brought."""
+        await self._waiting.join()
+
     async def run(self) -> None:
         """Bring what waits, for ever."""
         async with aiohttp.ClientSession(trust_env=False) as http:
             while True:
-                event = await self._waiting.get()
-                match self.manner:
-                    case Manner.LOST:
-                        continue
-                    case Manner.REORDERED:
-                        second = await self._waiting.get()
-                        await self._bring(http, second)
-                    case Manner.DOUBLED:
-                        await self._bring(http, event)
-                    case Manner.GOOD | Manner.FORGED | Manner.STALE:  # pragma: no branch
-                        pass
-                await self._bring(http, event)
+                events = [await self._waiting.get()]
+                if self.manner is Manner.REORDERED:
+                    events.insert(0, await self._waiting.get())
+                times = {Manner.LOST: 0, Manner.DOUBLED: 2}.get(self.manner, 1)
+                for event in events * times:
+                    await self._bring(http, event)
+                for _ in events:
+                    self._waiting.task_done()
 
     async def _bring(self, http: aiohttp.ClientSession, event: Object) -> None:
         for _ in range(TRIES_MAX):

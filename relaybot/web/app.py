@@ -110,7 +110,9 @@ def _error_pages(site: Site) -> Middleware:
             return _html(_not_found(site, reason or ""), status=404)
         except web.HTTPMethodNotAllowed as error:
             allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
-            return web.Response(text=f"Only {', '.join(sorted(error.allowed_methods))} are answered here.\n", status=405, headers=allow)
+            return web.Response(
+                text=f"Only {', '.join(sorted(error.allowed_methods))} are answered here.\n", status=405, headers=allow
+            )
 
     return answer
 

@@ -43,40 +43,50 @@ def card_routes(bot: Bot, site: Site) -> list[web.RouteDef]:
     rate = Rate(TAKES_PER_MINUTE)
 
     async def show(request: web.Request) -> web.StreamResponse:
-        try:
-            offer = await offer_of(bot, request.match_info["id"])
-        except Rejected:
-            raise web.HTTPNotFound from None
-        response = _page(bot, site, offer, came_back=BACK in request.query)
-        if BACK in request.query and offer.state is OfferState.OPEN:
-            response.headers["Refresh"] = str(LOOK_SECONDS)
-            if rate.allows(request.remote or "", bot.clock.now()):
-                await nudge(bot, offer.id)
-        return response
+        return await _shown(bot, site, rate, request)
 
     async def take(request: web.Request) -> web.StreamResponse:
-        offer_id = request.match_info["id"]
-        try:
-            offer = await offer_of(bot, offer_id)
-        except Rejected:
-            raise web.HTTPNotFound from None
-        if not rate.allows(request.remote or "", bot.clock.now()):
-            return _page(bot, site, offer, problem="Too many tries; wait a minute.", status=429)
-        try:
-            where = await take_offer(bot, offer_id)
-        except Rejected as refusal:
-            return _page(bot, site, await offer_of(bot, offer_id), problem=_sentence(refusal.reason), status=409)
-        except Unavailable as error:
-            log.warning("card_unavailable", offer=offer_id, reason=str(error))
-            problem = "The card company does not answer now; nothing was charged. Try again."
-            return _page(bot, site, offer, problem=problem, status=503)
-        return web.Response(status=303, headers={"Location": where})
+        return await _taken(bot, site, rate, request)
 
     async def webhook(request: web.Request) -> web.StreamResponse:
         return await _heard(bot, request)
 
-    page_path = f"/topup/card/{{id:[0-9a-f]{{{ID_DIGITS}}}}}"
-    return [web.get(page_path, show), web.post(page_path, take), web.post("/card/webhook", webhook)]
+    path = f"/topup/card/{{id:[0-9a-f]{{{ID_DIGITS}}}}}"
+    return [web.get(path, show), web.post(path, take), web.post("/card/webhook", webhook)]
+
+
+async def _asked_for(bot: Bot, request: web.Request) -> Offer:
+    try:
+        return await offer_of(bot, request.match_info["id"])
+    except Rejected:
+        raise web.HTTPNotFound from None
+
+
+async def _shown(bot: Bot, site: Site, rate: Rate, request: web.Request) -> web.Response:
+    offer, came_back = await _asked_for(bot, request), BACK in request.query
+    response = _page(bot, site, offer, came_back=came_back)
+    if came_back and offer.state is OfferState.OPEN:
+        response.headers["Refresh"] = str(LOOK_SECONDS)
+        if rate.allows(request.remote or "", bot.clock.now()):
+            await nudge(bot, offer.id)
+    return response
+
+
+async def _taken(bot: Bot, site: Site, rate: Rate, request: web.Request) -> web.Response:
+    """Take an offer, price and terms: on to the card company's page."""
+    offer = await _asked_for(bot, request)
+    if not rate.allows(request.remote or "", bot.clock.now()):
+        return _page(bot, site, offer, problem="Too many tries; wait a minute.", status=429)
+    try:
+        where = await take_offer(bot, offer.id)
+    except Rejected as refusal:
+        offer = await offer_of(bot, offer.id)
+        return _page(bot, site, offer, problem=_sentence(refusal.reason), status=409)
+    except Unavailable as error:
+        log.warning("card_unavailable", offer=offer.id, reason=str(error))
+        problem = "The card company does not answer now; nothing was charged. Try again."
+        return _page(bot, site, offer, problem=problem, status=503)
+    return web.Response(status=303, headers={"Location": where})
 
 
 async def _heard(bot: Bot, request: web.Request) -> web.Response:
@@ -102,7 +112,9 @@ def _sentence(reason: str) -> str:
     return f"{reason[0].upper()}{reason[1:]}."
 
 
-def _page(bot: Bot, site: Site, offer: Offer, *, problem: str = "", came_back: bool = False, status: int = 200) -> web.Response:
+def _page(
+    bot: Bot, site: Site, offer: Offer, *, problem: str = "", came_back: bool = False, status: int = 200
+) -> web.Response:
     pay_origin = bot.cards.provider.pay_origin if bot.cards is not None else ""
     text = page(
         site,
@@ -174,5 +186,7 @@ def _more(offer: Offer) -> Html:
             return el("p", "If you have paid, this page says so in a moment. ", again, " if you have not.")
         case OfferState.RETURNED:
             return el("p", "Nothing was added to the balance.")
-        case OfferState.QUOTED | OfferState.ACCEPTED | OfferState.EXPIRED:  # pragma: no branch  (the type checker knows no other)
+        case (
+            OfferState.QUOTED | OfferState.ACCEPTED | OfferState.EXPIRED
+        ):  # pragma: no branch  (the type checker knows no other)
             return el("p", "Ask for another one: write ", el("code", "topup <sats> card"), " to the service.")
