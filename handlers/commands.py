@@ -19,6 +19,7 @@ from handlers.conversation import Asked, Command, Reply
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
+from handlers.sessions import login
 from handlers.strangers import heard
 from handlers.targets import payout
 from handlers.topups import topup
@@ -190,6 +191,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "connect [<name> [<sats>/day]]", "let an app use your balance (wallet connect), within a budget", connect
         ),
         "disconnect": Command("disconnect <name>", "end that", disconnect),
+        "login": Command("login", "a link that shows you your account in a browser, once", login),
         "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),
     }

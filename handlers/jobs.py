@@ -266,6 +266,7 @@ def _new_job(
         "assignment": "",
         "worker": "",
         "result": "",
+        "delivery": "",
         "due_at": due_at,
         "created_at": now,
         "updated_at": now,

@@ -52,10 +52,13 @@ from relaybot.relay.settings import RelayLimits, RelaySettings
 from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
+from relaybot.web.account.desk import Desk, origins_of
+from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.cards import card_routes
 from relaybot.web.published import PublishedAccounts
+from relaybot.web.rates import Rate
 from relaybot.web.site import AgentCard, Site
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
@@ -241,19 +244,34 @@ async def _open_relay(
 ) -> _OwnRelay:
     """Have the embedded relay and the pages listen until `stack` is left."""
     settings, published = _relay_settings(config, keyring), PublishedAccounts(keyring.key("books").pubkey)
-    site = _site(config, bot)
-    routes = [*address_routes(bot), *card_routes(bot, site)]
-    pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
     store = await EventStore.open(config.relay.database, settings.limits, probe)
     stack.push_async_callback(store.close)
     reader = Reader(bot, inbox, store)
     hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
+    site = _site(config, bot)
+    routes = [*address_routes(bot), *card_routes(bot, site)]
+    if site.account:
+        routes += account_routes(_desk(bot, site, keyring, inbox, hub))
+    pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
     server = RelayServer(hub, settings, pages)
     host, port = await _listen(server, config)
     stack.push_async_callback(_in_time, server.close)
     upkeep = Upkeep(store, _retention(config), bot.clock)
     return _OwnRelay(reader, hub, published, upkeep, f"{host}:{port}")
+
+
+def _desk(bot: Bot, site: Site, keyring: Keyring, inbox: Inbox, hub: Hub) -> Desk:
+    return Desk(
+        bot=bot,
+        site=site,
+        secret=keyring.secret("web/challenge"),
+        process=inbox.process_name,
+        wake=inbox.look,
+        publish=partial(_publish, hub),
+        origins=origins_of(bot.config),
+        rate=Rate(bot.config.web.requests_per_minute),
+    )
 
 
 async def _listen(server: RelayServer, config: Config) -> tuple[str, int]:
@@ -371,4 +389,5 @@ def _site(config: Config, bot: Bot) -> Site:
         lightning="simulated: no real money moves" if simulated else "Core Lightning",
         simulated=simulated,
         agents=cards,
+        account=config.web.account,
     )

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -97,8 +98,11 @@ class Config(Written):
 
     @property
     def web_url(self) -> str:
-        """Where our pages are found: the relay's own address, spoken to by HTTP."""
-        return f"http{self.relay.public_url[2:].rstrip('/')}"
+        """Where browsers find the pages, without a slash at the end: `web.url`, else the relay's address over HTTP."""
+        said = urlsplit(self.web.url or self.relay.public_url)
+        scheme = {"wss": "https", "ws": "http"}.get(said.scheme, said.scheme)
+        usual = ":443" if scheme == "https" else ":80"
+        return f"{scheme}://{said.netloc.lower().removesuffix(usual)}"
 
     @property
     def pinned_hosts(self) -> Mapping[str, str]:

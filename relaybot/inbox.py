@@ -87,6 +87,16 @@ class Inbox:
         lane = self._slow if any(event.kind in kinds for kinds in self._waiting_kinds) else self._quick
         lane.news.set()
 
+    @property
+    def process_name(self) -> str:
+        """The process under whose name we take events."""
+        return self._process.name
+
+    def look(self) -> None:
+        """Look for what others have put into the inbox for us, by Plans of their own."""
+        self._slow.news.set()
+        self._quick.news.set()
+
     async def run(self) -> None:
         """Handle what is new, for ever."""
         async with asyncio.TaskGroup() as tasks:
@@ -106,8 +116,7 @@ class Inbox:
         taken = [row for row in rows if row["holder"] in gone]
         await asyncio.gather(*(self._take(row) for row in taken))
         if taken:
-            self._slow.news.set()
-            self._quick.news.set()
+            self.look()
         return len(taken) == BATCH_MAX
 
     async def _take(self, row: Row) -> None:
@@ -148,8 +157,7 @@ class Inbox:
             slots.release()
             if event.id in self._leading_on:
                 self._leading_on.discard(event.id)
-                self._slow.news.set()
-                self._quick.news.set()
+                self.look()
 
     async def _handle_until_done(self, event: Event) -> None:
         refused = 0

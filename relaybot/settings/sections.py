@@ -55,6 +55,10 @@ class Web(Written):
 
     enabled: bool = True
     domain: HostName | None = None  # without it nobody is found as <name>@<domain>
+    url: Origin | None = None  # where browsers find the pages; derived from relay.url if it is not said
+    account: bool = True  # pages and an API for one's own account
+    session_seconds: Annotated[int, Field(ge=60, le=604_800)] = 7_200  # a browser left alone does not stay open
+    requests_per_minute: Count = 120  # to the pages and the API that ask for a key, by one address and by one key
 
 
 class LightningSettings(Written):

@@ -20,6 +20,7 @@ from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
 
 PAGE_SECONDS = 60  # a new day appears at most this late in a cache
+BODY_BYTES_MAX = 65_536  # of a form or an API request: a job's input fits
 
 
 def build_app(
@@ -30,7 +31,7 @@ def build_app(
     more: Iterable[web.RouteDef] = (),
 ) -> web.Application:
     """Return the application over `accounts`; `/readyz` asks `ready` each time, `more` are routes beside the pages."""
-    app = web.Application(middlewares=[_error_pages(site)])
+    app = web.Application(middlewares=[_error_pages(site)], client_max_size=BODY_BYTES_MAX)
     app.on_response_prepare.append(_add_headers)
 
     home_text = _kept(accounts, lambda: home_page(accounts, site))
@@ -94,7 +95,8 @@ async def _healthz(_: web.Request) -> web.Response:
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in security_headers().items():
-        response.headers.setdefault(name, value)  # a page with a form says where it may lead
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = security_headers()["Server"]
     response.headers.setdefault("Cache-Control", "no-store")
 
 
@@ -110,9 +112,7 @@ def _error_pages(site: Site) -> Middleware:
             return _html(_not_found(site, reason or ""), status=404)
         except web.HTTPMethodNotAllowed as error:
             allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
-            return web.Response(
-                text=f"Only {', '.join(sorted(error.allowed_methods))} are answered here.\n", status=405, headers=allow
-            )
+            return web.Response(text=f"Only {allow['Allow']} are answered here.\n", status=405, headers=allow)
 
     return answer
 

@@ -17,6 +17,7 @@ MARK = (
     '</g><circle cx="13" cy="16" r="3.5" fill="#c2700f"/></svg>'
 )
 _PAGES = (("/", "Accounts"), ("/accounts", "Day by day"), ("/agents", "Agents"))
+_ACCOUNT = ("/account", "Your account")
 
 
 @cache
@@ -44,8 +45,8 @@ def security_headers() -> dict[str, str]:
     }
 
 
-def page(site: Site, *content: Child, title: str, here: str = "") -> str:
-    """Return a whole page; `here` is the path of the navigation entry it belongs to."""
+def page(site: Site, *content: Child, title: str, here: str = "", head: Child = None) -> str:
+    """Return a whole page; `here` is the path of the navigation entry it belongs to, `head` goes into its head."""
     return document(
         el(
             "head",
@@ -56,6 +57,7 @@ def page(site: Site, *content: Child, title: str, here: str = "") -> str:
             el("title", f"{title} · {site.name}"),
             el("link", rel="icon", href="/icon.svg", type="image/svg+xml"),
             raw_style(stylesheet()),
+            head,
         ),
         el(
             "body",
@@ -68,7 +70,8 @@ def page(site: Site, *content: Child, title: str, here: str = "") -> str:
 
 
 def _header(site: Site, here: str) -> Html:
-    links = [el("li", el("a", name, href=path, aria_current="page" if path == here else None)) for path, name in _PAGES]
+    pages = (*_PAGES, _ACCOUNT) if site.account else _PAGES
+    links = [el("li", el("a", name, href=path, aria_current="page" if path == here else None)) for path, name in pages]
     notice = el("p", el("strong", "Lightning is simulated: no real money moves."), class_="notice", role="note")
     return el(
         "header",

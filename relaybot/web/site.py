@@ -32,3 +32,4 @@ class Site:
     lightning: str
     simulated: bool
     agents: tuple[AgentCard, ...] = ()
+    account: bool = False  # there are pages for one's own account

@@ -1,0 +1,71 @@
+// The one script of the account: it asks the Nostr extension (NIP-07) for signatures, and reloads what has changed.
+// Every page says all it knows without it.
+"use strict";
+(() => {
+  const WAIT_MS = 3000; // extensions arrive late
+
+  const extension = async () => {
+    for (let waited = 0; !window.nostr && waited < WAIT_MS; waited += 100) {
+      await new Promise((done) => setTimeout(done, 100));
+    }
+    return window.nostr;
+  };
+  const now = () => Math.floor(Date.now() / 1000);
+  const say = (form, text) => {
+    let place = form.querySelector("[role=alert]");
+    if (!place) {
+      place = document.createElement("p");
+      place.setAttribute("role", "alert");
+      place.className = "problem";
+      form.prepend(place);
+    }
+    place.textContent = text;
+  };
+
+  const makers = {
+    "sign-in": async (form) => ({
+      kind: 27235, created_at: now(), content: "",
+      tags: [["u", form.dataset.url], ["method", "POST"], ["challenge", form.dataset.challenge]],
+    }),
+  };
+
+  const arm = async (form) => {
+    const status = document.querySelector("[data-extension=status]");
+    if (status) status.hidden = false;
+    const nostr = await extension();
+    if (!nostr) {
+      if (status) status.textContent = "There is no Nostr extension in this browser.";
+      return;
+    }
+    if (status) status.hidden = true;
+    form.hidden = false;
+    form.addEventListener("submit", async (sent) => {
+      if (form.elements.event.value) return;
+      sent.preventDefault();
+      try {
+        const signed = await nostr.signEvent(await makers[form.dataset.sign](form, nostr));
+        form.elements.event.value = JSON.stringify(signed);
+        form.submit();
+      } catch (problem) {
+        say(form, `The extension did not sign: ${problem && problem.message ? problem.message : problem}`);
+      }
+    });
+  };
+  document.querySelectorAll("form[data-sign]").forEach(arm);
+
+  document.querySelectorAll("[data-live]").forEach((place) => {
+    const source = new EventSource(place.dataset.live);
+    source.addEventListener("changed", () => { source.close(); location.reload(); });
+    source.addEventListener("over", () => source.close());
+    window.addEventListener("pagehide", () => source.close());
+  });
+
+  document.querySelectorAll("[data-copy]").forEach((button) => {
+    if (!navigator.clipboard) return;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      button.textContent = "Copied";
+    });
+  });
+})();
