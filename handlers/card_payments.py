@@ -4,14 +4,14 @@ Theory of operation. A webhook, an event of the card company's list and our own 
 the same: they say which offer is to be looked at. A look asks the card company for its own
 objects and takes the one step that `wallet/card_rules.py` makes of them:
 
-    open ──► credited        a deposit: good ──► disputed ──► won, or written off
+    open ──► credited: from here on a dispute or a refund is `cards.follow_dispute`
       │  ╲──► held ──► credited
       ╰──► expired    ╰──► returned
 
 Nothing that came with the word is believed, so it may come late, twice, in any order or not
 at all. Each step is one Plan that guards the offer's version as it was when the card company
-was asked: whatever happened meanwhile is looked at again. The credit's key is the payment's
-own id: it is credited once (G1).
+was asked: whatever happened meanwhile is looked at again. The Plan of the credit has the
+payment's own id as its key: it is credited once (G1).
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from functools import partial
 
 import structlog
 
-from handlers.bot import Bot, new_user, written
+from handlers.bot import Bot, written
 from handlers.card_offers import desk_of, price_in_words, stepped
+from handlers.cards import CardPayment, DisputeState, follow_dispute, plan_card_bought
 from relaybot.db.database import Row
-from wallet.card_rules import Customer, Doubt, Move, Offer, deposit_step, is_warned, next_move
+from wallet.card_rules import Customer, Doubt, Move, Offer, is_warned, next_move, taken_msat
 from wallet.cards import CardEvent, DisputeStatus, Payment
-from wallet.deposits import CardDeposit, plan_bought, plan_dispute_won, plan_disputed
-from wallet.ledger import Journal, Plan, Put, Update
-from wallet.lots import Lot
-from wallet.money import Msat, format_sat
-from wallet.purses import debt_of
-from wallet.states import DepositState, DepositStep, OfferState, OfferStep
+from wallet.ledger import Plan, Put, Update
+from wallet.money import format_sat
+from wallet.states import OfferState, OfferStep
 
 log = structlog.get_logger()
 
@@ -43,7 +41,6 @@ LOOKS_MAX = 20  # offers looked at in one round
 HELD_REST_SECONDS = 600  # between two looks at a payment that is held; events come faster
 
 _DUE = "SELECT * FROM card_offers WHERE look_at <= :now ORDER BY look_at, id LIMIT :limit"
-_LOTS = "SELECT * FROM lots WHERE deposit = :deposit AND account NOT LIKE 'hold/%' ORDER BY id"
 RESTING_MAX = 1_000  # offers that rest in memory; beyond, the one that rested first is looked at again
 
 WORDS = {
@@ -145,7 +142,8 @@ async def _plan_of(bot: Bot, offer: Offer) -> Plan | None:
         case OfferState.CREDITED:
             return await _plan_of_credited(bot, offer)
         case OfferState.RETURNED | OfferState.EXPIRED:  # pragma: no branch  (the type checker knows no other)
-            return _looked(offer)
+            rested = Update("card_offers", offer.id, {"look_at": None}, expect={"version": offer.version})
+            return Plan(f"offer/{offer.id}/looked/{offer.version}", changes=(rested,))
 
 
 async def _plan_of_open(bot: Bot, offer: Offer) -> Plan | None:
@@ -174,23 +172,17 @@ async def _plan_of_open(bot: Bot, offer: Offer) -> Plan | None:
 
 
 async def _plan_credited(bot: Bot, offer: Offer, payment: Payment) -> Plan:
-    now = bot.clock.now()
-    known = await bot.book.row("users", offer.pubkey)
-    first = known["first_funded_at"] if known is not None else None
-    deposit = CardDeposit(
-        payment.id, 1, offer.account, offer.pubkey, offer.amount_msat, DepositState.GOOD, Msat(0), payment.created_at
-    )
-    journal = plan_bought(deposit, await debt_of(bot.book.database, offer.pubkey))
-    arrived = (
-        f"{price_in_words(offer)} by card: {format_sat(offer.amount_msat)} are added to your balance, for jobs only."
-    )
     log.info("card_credited", offer=offer.id, payment=payment.id, amount_msat=offer.amount_msat)
-    return journal.plan(
-        f"card/{payment.id}/credited",
-        stepped(offer, OfferStep.CREDIT, payment=payment.id, doubts="", look_at=None),
-        Put("users", offer.pubkey, {"first_funded_at": first or now}, fresh=new_user(now)),
-        bot.message(offer.pubkey, arrived),
+    owner, _, _ = offer.account.rpartition("/")
+    bought = CardPayment(
+        id=payment.id,
+        pubkey=offer.pubkey,
+        amount_msat=offer.amount_msat,
+        paid_at=payment.created_at,
+        company=owner.removeprefix("org/") if owner.startswith("org/") else None,
     )
+    credited = stepped(offer, OfferStep.CREDIT, payment=payment.id, doubts="", look_at=None)
+    return await plan_card_bought(bot, bought, credited)
 
 
 def _plan_held(bot: Bot, offer: Offer, payment: Payment, move: Move) -> Plan | None:
@@ -219,63 +211,26 @@ def _plan_returned(bot: Bot, offer: Offer, payment: Payment) -> Plan:
 
 
 async def _plan_of_credited(bot: Bot, offer: Offer) -> Plan:
+    """Bring what was credited to where the card company's dispute or refund of it stands, and let the offer rest."""
     assert offer.payment is not None, f"offer {offer.id} was credited for no payment"
     payment = await desk_of(bot).provider.payment(offer.payment)
-    row = await bot.book.row("card_deposits", payment.id)
-    assert row is not None, f"payment {payment.id} was credited, and is not there"
-    deposit = CardDeposit.of_row(row)
-    if 0 < payment.refunded_minor < payment.received_minor:
-        log.error("card_partly_refunded", payment=payment.id, refunded=payment.refunded_minor)
-    match deposit_step(deposit, payment):
-        case DepositStep.DISPUTE:
-            return await _plan_disputed(bot, offer, deposit)
-        case DepositStep.WIN:
-            return await _plan_won(bot, offer, deposit)
-        case _:
-            if not is_warned(payment):
-                return _looked(offer)
-            log.warning("card_warned", payment=payment.id, offer=offer.id)
-            return Plan(f"offer/{offer.id}/looked/{offer.version}", changes=(_rested(offer), _warned(bot, offer)))
-
-
-async def _plan_disputed(bot: Bot, offer: Offer, deposit: CardDeposit) -> Plan:
-    journal = plan_disputed(deposit, await _lots(bot, deposit))
-    log.warning("card_disputed", payment=deposit.id, offer=offer.id, amount_msat=deposit.amount_msat)
-    told = bot.message(
-        deposit.pubkey,
-        f"Your payment of {price_in_words(offer)} by card was taken back by the bank. What is left of its"
-        f" {format_sat(deposit.amount_msat)} is taken off your balance; what was spent of it is owed.",
+    taken = taken_msat(offer, payment)
+    if taken:
+        seen = DisputeState.OPEN if payment.dispute is DisputeStatus.OPEN else DisputeState.LOST
+        await follow_dispute(bot, payment.id, seen, taken)
+    elif payment.dispute is DisputeStatus.WON:
+        await follow_dispute(bot, payment.id, DisputeState.WON)
+    suspected = bool(taken) or is_warned(payment)
+    if suspected:
+        log.warning("card_suspected", payment=payment.id, offer=offer.id, taken_msat=taken)
+    rested = Update("card_offers", offer.id, {"look_at": None}, expect={"version": offer.version})
+    return Plan(
+        f"offer/{offer.id}/looked/{offer.version}", changes=(rested, *((_warned(bot, offer),) if suspected else ()))
     )
-    key = f"card/{deposit.id}/disputed/{deposit.version}"
-    return journal.plan(key, _rested(offer), _warned(bot, offer), told)
-
-
-async def _plan_won(bot: Bot, offer: Offer, deposit: CardDeposit) -> Plan:
-    journal: Journal = plan_dispute_won(
-        deposit, await _lots(bot, deposit), await debt_of(bot.book.database, deposit.pubkey)
-    )
-    log.info("card_won", payment=deposit.id, offer=offer.id, amount_msat=deposit.amount_msat)
-    told = bot.message(
-        deposit.pubkey, f"Your payment of {price_in_words(offer)} by card stands after all: its money is back."
-    )
-    return journal.plan(f"card/{deposit.id}/won/{deposit.version}", _rested(offer), told)
-
-
-async def _lots(bot: Bot, deposit: CardDeposit) -> list[Lot]:
-    return [Lot.of_row(row) for row in await bot.book.database.fetch(_LOTS, deposit=deposit.id)]
 
 
 def _expired(offer: Offer) -> Plan:
     return Plan(f"offer/{offer.id}/expired", changes=(stepped(offer, OfferStep.EXPIRE, look_at=None),))
-
-
-def _looked(offer: Offer) -> Plan:
-    return Plan(f"offer/{offer.id}/looked/{offer.version}", changes=(_rested(offer),))
-
-
-def _rested(offer: Offer) -> Update:
-    """Return the row of an offer that is looked at again when the card company says something."""
-    return Update("card_offers", offer.id, {"look_at": None}, expect={"version": offer.version})
 
 
 def _warned(bot: Bot, offer: Offer) -> Put:

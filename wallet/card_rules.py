@@ -14,11 +14,10 @@ from enum import Enum
 
 from wallet.accounts import Account
 from wallet.cards import Checkout, CheckoutStatus, DisputeStatus, Payment
-from wallet.deposits import CardDeposit
 from wallet.ledger import Value
 from wallet.money import Msat
 from wallet.rates import Quote
-from wallet.states import DepositState, DepositStep, OfferState, OfferStep
+from wallet.states import OfferState, OfferStep
 
 _WHOLE = 1_000_000  # millionths
 
@@ -187,12 +186,8 @@ def is_warned(payment: Payment) -> bool:
     return payment.fraud_warning or payment.dispute is DisputeStatus.INQUIRY
 
 
-def deposit_step(deposit: CardDeposit, payment: Payment) -> DepositStep | None:
-    """Return what becomes of a payment that was credited; None if it stays as it is.
-
-    A dispute of a part, too, takes the whole: it is given back whole if it is won.
-    """
-    taken = is_taken_back(payment)
-    if deposit.state is DepositState.GOOD:
-        return DepositStep.DISPUTE if taken else None
-    return DepositStep.WIN if not taken and payment.dispute is DisputeStatus.WON else None
+def taken_msat(offer: Offer, payment: Payment) -> Msat:
+    """Return how much of what a payment bought is with the bank again: what was refunded, what disputes hold."""
+    disputed = payment.disputed_minor if payment.dispute in {DisputeStatus.OPEN, DisputeStatus.LOST} else 0
+    taken = max(payment.refunded_minor, disputed)
+    return Msat(min(offer.amount_msat, -(-offer.amount_msat * taken // offer.minor)))

@@ -67,6 +67,7 @@ class Payment:
     succeeded: bool
     received_minor: int
     refunded_minor: int
+    disputed_minor: int  # of all its disputes, whatever became of them
     currency: str
     live: bool
     created_at: int

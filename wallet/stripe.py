@@ -215,6 +215,7 @@ def _payment(intent: Mapping[str, Any], disputes: Sequence[Mapping[str, Any]], *
         succeeded=intent.get("status") == "succeeded",
         received_minor=_number(intent, "amount_received"),
         refunded_minor=_number(charge, "amount_refunded") if charge else 0,
+        disputed_minor=sum(_number(one, "amount") for one in disputes),
         currency=_text(intent, "currency"),
         live=_flag(intent, "livemode"),
         created_at=_number(charge or intent, "created"),
@@ -253,5 +254,5 @@ def _flag(document: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _strange(name: str) -> Unavailable:
-    return Unavailable(f"card company's answer has no {name} that can be read")
+def _strange(name: str) -> Rejected:
+    return Rejected("invalid", "card company's answer cannot be read", found=name)

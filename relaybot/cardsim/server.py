@@ -18,9 +18,9 @@ from aiohttp import web
 
 from relaybot.cardsim.pages import challenge_page, over_page, pay_page
 from relaybot.cardsim.webhooks import Manner, Webhooks
-from relaybot.cardsim.world import CardWorld, Chance, Object, Outcome
+from relaybot.cardsim.world import CardWorld, Chance, Object, Outcome, Refused
 from relaybot.clock import Clock, SystemClock
-from relaybot.errors import BadConfig, Rejected
+from relaybot.errors import BadConfig
 
 log = structlog.get_logger()
 
@@ -149,7 +149,7 @@ class CardCompany:
             return _html(over_page(session))
         if challenge == "failed":
             return _html(pay_page(session, "Your bank did not confirm it: nothing was paid."))
-        match self.world.pay(session["id"], card, passed=challenge == "passed"):
+        match self.world.give_card(session["id"], card, passed=challenge == "passed"):
             case Outcome.PAID:
                 return web.Response(status=303, headers={"Location": session["success_url"]})
             case Outcome.CHALLENGE:
@@ -160,7 +160,7 @@ class CardCompany:
     def _known(self, request: web.Request) -> Object:
         try:
             return self.world.session(request.match_info["id"])
-        except Rejected:
+        except Refused:
             raise web.HTTPNotFound from None
 
     # What happens by itself
@@ -222,8 +222,8 @@ def _api(answer: Callable[[web.Request], Awaitable[Object]]) -> Handler:
             return _error(401, "api_key_expired")
         try:
             return web.json_response(await answer(request))
-        except Rejected as refusal:
-            return _error(404 if refusal.reason == "resource_missing" else 400, refusal.reason)
+        except Refused as refusal:
+            return _error(404 if str(refusal) == "resource_missing" else 400, str(refusal))
 
     return respond
 

@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from relaybot.clock import Clock
-from relaybot.errors import Rejected
+from relaybot.errors import RelaybotError
 
 Object = dict[str, Any]
 Chance = Callable[[int], bytes]  # that many random bytes
 
 CHECKOUT_SECONDS_MIN = 1_800  # as Stripe wants it
 ID_BYTES = 12
+
+
+class Refused(RelaybotError):
+    """The company refuses a call; the text is its code for that."""
 
 
 class Card(Enum):
@@ -57,15 +61,15 @@ class CardWorld:
         self._made: dict[str, str] = known.get("made", {})  # idempotency key → object
 
     def create_session(self, form: Mapping[str, str], key: str, pay_url: str) -> Object:
-        """Make a checkout; Rejected where Stripe would refuse. The same key is the same checkout."""
+        """Make a checkout; Refused where Stripe would refuse. The same key is the same checkout."""
         if key and key in self._made:
             return self.session(self._made[key])
         line = "line_items[0][price_data]"
         minor, expires_at = form.get(f"{line}[unit_amount]", ""), form.get("expires_at", "")
         if not minor.isdigit() or not expires_at.isdigit() or form.get("mode") != "payment":
-            raise Rejected("invalid", "parameter_invalid")
+            raise Refused("parameter_invalid")
         if int(expires_at) < self._clock.now() + CHECKOUT_SECONDS_MIN:
-            raise Rejected("invalid", "expires_at_too_soon")
+            raise Refused("expires_at_too_soon")
         session_id = self._id("cs_test")
         self.sessions[session_id] = {
             "id": session_id,
@@ -91,20 +95,20 @@ class CardWorld:
         return self.sessions[session_id]
 
     def session(self, session_id: str) -> Object:
-        """Return a checkout as it is now; Rejected if there is none."""
+        """Return a checkout as it is now; Refused if there is none."""
         session = self.sessions.get(session_id)
         if session is None:
-            raise Rejected("invalid", "resource_missing")
+            raise Refused("resource_missing")
         if session["status"] == "open" and session["expires_at"] <= self._clock.now():
             session |= {"status": "expired", "url": None}
             self._happened("checkout.session.expired", session)
         return session
 
-    def pay(self, session_id: str, number: str, *, passed: bool = False) -> Outcome:
-        """Give a card; `passed` says that its holder was asked and confirmed. Rejected if it cannot be paid."""
+    def give_card(self, session_id: str, number: str, *, passed: bool = False) -> Outcome:
+        """Give a card; `passed` says that its holder was asked and confirmed. Refused if it cannot be paid."""
         session = self.session(session_id)
         if session["status"] != "open":
-            raise Rejected("invalid", "checkout_over")
+            raise Refused("checkout_over")
         try:
             card = Card(number.replace(" ", ""))
         except ValueError:
@@ -113,10 +117,10 @@ class CardWorld:
             return Outcome.DECLINED
         if (session["challenge"] or card is Card.CHALLENGED) and not passed:
             return Outcome.CHALLENGE
-        self._pay(session, card, passed=passed)
+        self._paid(session, card, passed=passed)
         return Outcome.PAID
 
-    def _pay(self, session: Object, card: Card, *, passed: bool) -> None:
+    def _paid(self, session: Object, card: Card, *, passed: bool) -> None:
         intent_id, now = self._id("pi"), self._clock.now()
         charge: Object = {
             "id": self._id("ch"),
@@ -152,10 +156,10 @@ class CardWorld:
             self.warn(intent_id)
 
     def intent(self, intent_id: str) -> Object:
-        """Return a payment; Rejected if there is none."""
+        """Return a payment; Refused if there is none."""
         intent = self.intents.get(intent_id)
         if intent is None:
-            raise Rejected("invalid", "resource_missing")
+            raise Refused("resource_missing")
         return intent
 
     def dispute(self, intent_id: str, status: str, amount: int | None = None) -> None:
@@ -194,7 +198,7 @@ class CardWorld:
             charge, whole = self.intent(intent_id)["latest_charge"], self.intent(intent_id)["amount_received"]
             back = charge["amount_refunded"] + (amount or whole - charge["amount_refunded"])
             if back > whole or back == charge["amount_refunded"]:
-                raise Rejected("invalid", "charge_already_refunded")
+                raise Refused("charge_already_refunded")
             charge |= {"amount_refunded": back, "refunded": back == whole}
             if key:
                 self._made[key] = intent_id
