@@ -18,12 +18,16 @@ from wallet.purses import debt_of
 
 async def plan_fed(bot: Bot, pubkey: str, amount: Msat, reason: str, *, source: Account = NODE_LIGHTNING) -> Journal:
     """Credit what came to the node, and pay a debt of the person's out of it. When that was first is remembered."""
+    journal = Journal((Transfer(source, user(pubkey), amount, reason),), (await funded(bot, pubkey),))
+    return journal + plan_cleared(pubkey, await debt_of(bot.book.database, pubkey), amount)
+
+
+async def funded(bot: Bot, pubkey: str) -> Put:
+    """Return the row that remembers when this person's balance was fed first: a referrer is named soon after that."""
     now = bot.clock.now()
     known = await bot.book.row("users", pubkey)
     first = known["first_funded_at"] if known is not None else None
-    row = Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
-    journal = Journal((Transfer(source, user(pubkey), amount, reason),), (row,))
-    return journal + plan_cleared(pubkey, await debt_of(bot.book.database, pubkey), amount)
+    return Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
 
 
 async def require_no_debt(bot: Bot, pubkey: str) -> None:

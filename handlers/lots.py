@@ -16,19 +16,21 @@ import structlog
 
 from handlers.bot import Bot, check_payouts
 from wallet.accounts import owner
-from wallet.deposits import CardDeposit, plan_collected
+from wallet.deposits import plan_collected
 from wallet.ledger import Plan, Verdict
 from wallet.lots import Lot
 from wallet.maturing import COUNTER, Cover, next_advanced, next_matured
 from wallet.money import Msat, from_sat
-from wallet.purses import debt_of
+from wallet.purses import card_payment_of
 
 log = structlog.get_logger()
 
 LOTS_MAX = 100  # lots looked at for one step
 
 _GOOD = """
-SELECT lots.* FROM lots JOIN card_deposits ON card_deposits.id = lots.deposit AND card_deposits.state = 'good'
+SELECT lots.* FROM lots JOIN card_deposits ON card_deposits.id = lots.deposit AND (card_deposits.state = 'good' OR (
+    card_deposits.state = 'lost' AND card_deposits.written_off_msat = 0 AND NOT EXISTS (
+        SELECT 1 FROM accounts WHERE id = 'user/' || card_deposits.pubkey || '/owed' AND balance_msat < 0)))
 WHERE lots.amount_msat > 0 AND lots.matures_at IS NOT NULL AND lots.matures_at > :after AND lots.matures_at <= :until
 ORDER BY lots.matures_at, lots.id LIMIT :limit
 """
@@ -41,9 +43,6 @@ _TAKEN_BACK = """
 SELECT DISTINCT card_deposits.id FROM card_deposits JOIN lots ON lots.deposit = card_deposits.id
 WHERE card_deposits.state <> 'good' AND lots.amount_msat > 0 AND lots.account NOT LIKE 'hold/%'
 """
-_OF_DEPOSIT = (
-    "SELECT * FROM lots WHERE deposit = :deposit AND amount_msat > 0 AND account NOT LIKE 'hold/%' ORDER BY id"
-)
 _END = 2**62  # later than any lot matures
 
 
@@ -94,11 +93,9 @@ def _told(bot: Bot, plan: Plan) -> Plan:
 
 
 async def _decide_collected(bot: Bot, deposit_id: str) -> Plan | None:
-    row = await bot.book.row("card_deposits", deposit_id)
-    assert row is not None, f"a lot of deposit {deposit_id}, which is not there"
-    deposit = CardDeposit.of_row(row)
-    debt = await debt_of(bot.book.database, deposit.pubkey)
-    lots = [Lot.of_row(one) for one in await bot.book.database.fetch(_OF_DEPOSIT, deposit=deposit_id)]
+    found = await card_payment_of(bot.book.database, deposit_id)
+    assert found is not None, f"a lot of deposit {deposit_id}, which is not there"
+    deposit, lots, debt = found
     collected = plan_collected(deposit, lots, debt)
     if not collected.transfers:
         return None

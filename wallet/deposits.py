@@ -2,13 +2,14 @@
 
 A dispute takes what is left of that payment's card money, then what was earned from it and
 has not matured, then the payer owes the rest. Matured sats are never taken back. What a job
-was holding comes back later and pays the debt then (`plan_collected`). A dispute that is
-won gives everything back; what cannot be collected is written off.
+was holding comes back later and pays the debt then (`plan_collected`). A dispute may be about
+a part of the payment. One that is lost changes nothing more: the debt stands until it is paid
+or written off. One that is won gives everything back, also after that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wallet.accounts import CARD_LOSSES, CARD_RECEIVABLE, Account, owed, user
@@ -30,6 +31,8 @@ class CardDeposit:
     state: DepositState
     written_off_msat: Msat
     created_at: int
+    disputed_msat: Msat = NOTHING  # what the card company has taken back of it; 0 while it is good
+    disputed_at: int = 0
 
     @classmethod
     def of_row(cls, row: Mapping[str, Value]) -> CardDeposit:
@@ -37,10 +40,17 @@ class CardDeposit:
         found = cls(**{name: row[name] for name in cls.__slots__})  # type: ignore[arg-type]  # the table has these types
         return replace(found, state=DepositState(row["state"]))
 
+    def untaken_msat(self, lots: Iterable[Lot]) -> Msat:
+        """Return what was taken back of it and in no lot: what its payer has owed for it. `lots` are all of it."""
+        return Msat(self.disputed_msat - sum(lot.taken_msat for lot in lots))
+
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """What a person owes us now, and what they have ever paid on debts in sats and not been given back."""
+    """What a person owes us now, and what they have paid on debts in sats and not been given back.
+
+    For a card payment that counts from its dispute on: what they paid before was for other debts.
+    """
 
     owed_msat: Msat
     repaid_msat: Msat = NOTHING
@@ -57,6 +67,8 @@ def plan_bought(deposit: CardDeposit, debt: Debt) -> Journal:
         "amount_msat": deposit.amount_msat,
         "state": deposit.state.value,
         "written_off_msat": deposit.written_off_msat,
+        "disputed_msat": deposit.disputed_msat,
+        "disputed_at": deposit.disputed_at,
         "created_at": deposit.created_at,
     }
     bought = Transfer(CARD_RECEIVABLE, deposit.account, deposit.amount_msat, "card")
@@ -70,14 +82,17 @@ def plan_cleared(pubkey: str, debt: Debt, has_msat: Msat) -> Journal:
     return Journal(_moves(user(pubkey), owed(pubkey), Msat(min(has_msat, debt.owed_msat)), "owed"))
 
 
-def plan_disputed(deposit: CardDeposit, lots: Sequence[Lot]) -> Journal:
+def plan_disputed(deposit: CardDeposit, lots: Sequence[Lot], amount_msat: Msat | None = None, *, now: int) -> Journal:
     """Let the card company take a payment back: out of its card money, then of what matures, then as a debt.
 
-    `lots` are those of this payment on users' and companies' accounts.
+    `lots` are those of this payment on users' and companies' accounts; `amount_msat` is the
+    part of it that is disputed, all of it if None.
     """
+    disputed = deposit.amount_msat if amount_msat is None else amount_msat
+    assert 0 < disputed <= deposit.amount_msat, f"{disputed} msat disputed of {deposit.amount_msat}"
     transfers: list[Transfer] = []
-    changes: list[Change] = [_step(deposit, DepositStep.DISPUTE)]
-    left = deposit.amount_msat
+    changes: list[Change] = [_step(deposit, DepositStep.DISPUTE, disputed_msat=disputed, disputed_at=now)]
+    left = disputed
     for lot in _in_turn(lots):
         part = Msat(min(lot.amount_msat, left))
         if part:
@@ -89,17 +104,33 @@ def plan_disputed(deposit: CardDeposit, lots: Sequence[Lot]) -> Journal:
 
 
 def plan_collected(deposit: CardDeposit, lots: Sequence[Lot], debt: Debt) -> Journal:
-    """Pay the debt with money of a disputed payment that has come back since, out of a job that held it."""
+    """Pay the debt with money of a disputed payment that has come back since, out of a job that held it.
+
+    What was written off for it is made good after the debt. `lots` are those of
+    `plan_disputed`, the ones that are used up included.
+    """
     transfers: list[Transfer] = []
     changes: list[Change] = []
-    left = debt.owed_msat
+    may_take = deposit.untaken_msat(lots)
+    owing, lost = Msat(min(debt.owed_msat, may_take)), deposit.written_off_msat
+    lost = Msat(min(lost, may_take - owing))
     for lot in _in_turn(lots):
-        part = Msat(min(lot.amount_msat, left))
-        if part:
-            transfers.append(Transfer(lot.account, owed(deposit.pubkey), part, f"disputed:{deposit.id}"))
-            changes.append(_taken(lot, part))
-            left = Msat(left - part)
+        to_debt = Msat(min(lot.amount_msat, owing))
+        to_loss = Msat(min(lot.amount_msat - to_debt, lost))
+        owing, lost = Msat(owing - to_debt), Msat(lost - to_loss)
+        transfers += _moves(lot.account, owed(deposit.pubkey), to_debt, f"disputed:{deposit.id}")
+        transfers += _moves(lot.account, CARD_LOSSES, to_loss, f"disputed:{deposit.id}")
+        if to_debt or to_loss:
+            changes.append(_taken(lot, Msat(to_debt + to_loss)))
+    made_good = sum(one.amount_msat for one in transfers if one.credit == CARD_LOSSES)
+    if made_good:
+        changes.append(_written(deposit, written_off_msat=deposit.written_off_msat - made_good))
     return Journal(tuple(transfers), tuple(changes))
+
+
+def plan_dispute_lost(deposit: CardDeposit) -> Journal:
+    """Note that the card company keeps what it took back; what is owed for it stays owed."""
+    return Journal(changes=(_step(deposit, DepositStep.LOSE),))
 
 
 def plan_dispute_won(deposit: CardDeposit, lots: Sequence[Lot], debt: Debt) -> Journal:
@@ -109,8 +140,8 @@ def plan_dispute_won(deposit: CardDeposit, lots: Sequence[Lot], debt: Debt) -> J
     they paid on it in sats as sats, and the rest as card money.
     """
     transfers: list[Transfer] = []
-    changes: list[Change] = [_step(deposit, DepositStep.WIN, written_off_msat=0)]
-    left = deposit.amount_msat
+    changes: list[Change] = [_step(deposit, DepositStep.WIN, written_off_msat=0, disputed_msat=0)]
+    left = deposit.disputed_msat
     for lot in _in_turn(lots):
         if lot.taken_msat:
             transfers.append(Transfer(CARD_RECEIVABLE, lot.account, lot.taken_msat, f"won:{deposit.id}"))
@@ -132,12 +163,16 @@ def plan_dispute_won(deposit: CardDeposit, lots: Sequence[Lot], debt: Debt) -> J
     return Journal(tuple(transfers), tuple(changes))
 
 
-def plan_written_off(deposit: CardDeposit, debt: Debt) -> Journal:
-    """Give up what is still owed for a disputed payment: it is the operator's loss."""
-    loss = Msat(min(debt.owed_msat, deposit.amount_msat))
+def plan_written_off(deposit: CardDeposit, lots: Sequence[Lot], debt: Debt) -> Journal:
+    """Give up what is still owed for a disputed payment: it is the operator's loss.
+
+    No more than this payment can be owed for: a person may have other debts. `lots` are
+    all of it.
+    """
+    loss = Msat(min(debt.owed_msat, deposit.untaken_msat(lots) - deposit.written_off_msat))
     return Journal(
         _moves(CARD_LOSSES, owed(deposit.pubkey), loss, f"written off:{deposit.id}"),
-        (_step(deposit, DepositStep.WRITE_OFF, written_off_msat=loss),),
+        (_step(deposit, DepositStep.WRITE_OFF, written_off_msat=deposit.written_off_msat + loss),),
     )
 
 
@@ -163,8 +198,11 @@ def _taken(lot: Lot, amount: Msat) -> Update:
 
 
 def _step(deposit: CardDeposit, step: DepositStep, **values: int) -> Update:
-    after = {"state": DEPOSIT.after(deposit.state, step).value, **values}
-    return Update("card_deposits", deposit.id, after, expect={"version": deposit.version})
+    return _written(deposit, state=DEPOSIT.after(deposit.state, step).value, **values)
+
+
+def _written(deposit: CardDeposit, **values: str | int) -> Update:
+    return Update("card_deposits", deposit.id, values, expect={"version": deposit.version})
 
 
 def _moves(debit: Account, credit: Account, amount: Msat, reason: str) -> tuple[Transfer, ...]:

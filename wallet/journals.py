@@ -34,19 +34,51 @@ def plan_internal_payment(payer: Owner, payee: Owner, amount_msat: Msat, reason:
 
 
 def plan_bonus(to: Owner, amount_msat: Msat, reason: str) -> Journal:
-    """Give promo money: the bonus of a company's large top-up, a first job free."""
+    """Give promo money: a first job free, the bonus of a large top-up; nothing, if that is 0."""
     return _journal((PROMOTIONS, of(to, Class.PROMO), amount_msat, reason))
 
 
-def plan_card_settlement(*, gross_msat: Msat, fee_msat: Msat, bank_msat: Msat) -> Journal:
-    """Book what the card company paid out: to the bank, its fee, and what the exchange rate made of the rest."""
-    rate = gross_msat - fee_msat - bank_msat
+@dataclass(frozen=True, slots=True)
+class BulkTier:
+    """Whoever pays in at least `from_msat` at once is given so many millionths of it as bonus."""
+
+    from_msat: Msat
+    bonus_ppm: int
+
+
+def bulk_bonus(amount_msat: Msat, tiers: Sequence[BulkTier]) -> Msat:
+    """Return the bonus of a top-up: that of the highest tier it reaches, rounded down to the msat; 0 below all."""
+    reached = [tier for tier in tiers if tier.from_msat <= amount_msat]
+    best = max(reached, key=lambda tier: tier.from_msat, default=BulkTier(Msat(0), 0))
+    return Msat(amount_msat * best.bonus_ppm // 1_000_000)
+
+
+def plan_bulk_bonus(to: Owner, amount_msat: Msat, tiers: Sequence[BulkTier]) -> Journal:
+    """Give the bonus of a large top-up, as promo; to be added to the journal that credits the top-up itself."""
+    return plan_bonus(to, bulk_bonus(amount_msat, tiers), "bulk bonus")
+
+
+def plan_card_settlement(*, gross_msat: int, fee_msat: Msat, bank_msat: int) -> Journal:
+    """Book what the card company paid out: to the bank, its fee, and what the exchange rate made of the rest.
+
+    `gross_msat` is what the settled payments had bought, less what was disputed of them;
+    `bank_msat` what reached the bank, in msat at the rate of that day. Both are below zero
+    where disputes were more than payments, and the bank account was charged.
+    """
     return _journal(
         (EXPENSE_CARD, CARD_RECEIVABLE, fee_msat, "card fee"),
-        (BANK, CARD_RECEIVABLE, bank_msat, "card settlement"),
-        (EXPENSE_FX, CARD_RECEIVABLE, Msat(max(rate, 0)), "exchange loss"),
-        (CARD_RECEIVABLE, EXPENSE_FX, Msat(max(-rate, 0)), "exchange gain"),
+        *_either_way(BANK, CARD_RECEIVABLE, bank_msat, "card settlement", "card settlement"),
+        *_either_way(EXPENSE_FX, CARD_RECEIVABLE, gross_msat - fee_msat - bank_msat, "exchange loss", "exchange gain"),
     )
+
+
+def _either_way(
+    debit: Account, credit: Account, amount: int, reason: str, reason_back: str
+) -> tuple[tuple[Account, Account, Msat, str], ...]:
+    """Return the move of an amount, or of its opposite the other way."""
+    if amount < 0:
+        return ((credit, debit, Msat(-amount), reason_back),)
+    return ((debit, credit, Msat(amount), reason),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from relaybot.db.database import Database, Reader
 from wallet.accounts import CARD_RECEIVABLE, Account, Class, Owner, hold, of, owed, user
-from wallet.deposits import Debt
+from wallet.deposits import CardDeposit, Debt
 from wallet.lots import NOTHING, Escrow, Lot, Mix, Purse, card_account
 from wallet.money import Msat
 
@@ -16,9 +16,13 @@ _LOTS = "SELECT * FROM lots WHERE account = :account AND amount_msat > 0 ORDER B
 
 _REPAID = """
 SELECT COALESCE(SUM(CASE WHEN credit = :owed THEN amount_msat ELSE -amount_msat END), 0) AS repaid FROM transfers
-WHERE (credit = :owed AND debit = :sats) OR (credit = :sats AND debit = :card)
+WHERE ((credit = :owed AND debit = :sats) OR (credit = :sats AND debit = :card)) AND created_at >= :since
 """
 
+_OF_DEPOSIT = (
+    "SELECT * FROM lots WHERE deposit = :deposit AND account NOT LIKE 'hold/%'"
+    " AND (amount_msat > 0 OR taken_msat > 0) ORDER BY id"
+)
 _NO_LOTS: tuple[Lot, ...] = ()
 
 
@@ -51,11 +55,22 @@ async def lots_of(reader: Reader, account: Account) -> tuple[Lot, ...]:
     return tuple(Lot.of_row(row) for row in await reader.fetch(_LOTS, account=account))
 
 
-async def debt_of(reader: Reader, pubkey: str) -> Debt:
-    """Return what a person owes us, and what they have paid on debts in sats."""
+async def card_payment_of(database: Database, payment_id: str) -> tuple[CardDeposit, tuple[Lot, ...], Debt] | None:
+    """Return a card payment, its lots outside of escrows, and what its payer owes; None if there is none of this id."""
+    async with database.snapshot() as reader:
+        row = (await reader.rows_by_id("card_deposits", [payment_id])).get(payment_id)
+        if row is None:
+            return None
+        deposit = CardDeposit.of_row(row)
+        lots = tuple(Lot.of_row(one) for one in await reader.fetch(_OF_DEPOSIT, deposit=payment_id))
+        return deposit, lots, await debt_of(reader, deposit.pubkey, since=deposit.disputed_at)
+
+
+async def debt_of(reader: Reader, pubkey: str, *, since: int = 0) -> Debt:
+    """Return what a person owes us, and what they have paid on debts in sats, from the time `since` on."""
     balances = await _balances(reader, [owed(pubkey)])
     # What a won dispute has given back in sats comes from the card company, as nothing else does.
-    rows = await reader.fetch(_REPAID, owed=owed(pubkey), sats=user(pubkey), card=CARD_RECEIVABLE)
+    rows = await reader.fetch(_REPAID, owed=owed(pubkey), sats=user(pubkey), card=CARD_RECEIVABLE, since=since)
     return Debt(Msat(max(NOTHING, -balances.get(owed(pubkey), 0))), Msat(rows[0]["repaid"]))
 
 

@@ -83,7 +83,7 @@ class DepositState(Enum):
 
     GOOD = "good"
     DISPUTED = "disputed"  # the card company has taken it back, for now
-    LOST = "lost"  # it stays taken back: what is owed for it was written off
+    LOST = "lost"  # it stays taken back
 
 
 class DepositStep(Enum):
@@ -91,6 +91,7 @@ class DepositStep(Enum):
 
     DISPUTE = "dispute"
     WIN = "win"
+    LOSE = "lose"
     WRITE_OFF = "write_off"
 
 
@@ -195,7 +196,9 @@ DEPOSIT = Lifecycle(
     {
         (DepositState.GOOD, DepositStep.DISPUTE): DepositState.DISPUTED,
         (DepositState.DISPUTED, DepositStep.WIN): DepositState.GOOD,
+        (DepositState.DISPUTED, DepositStep.LOSE): DepositState.LOST,
         (DepositState.DISPUTED, DepositStep.WRITE_OFF): DepositState.LOST,
+        (DepositState.LOST, DepositStep.WRITE_OFF): DepositState.LOST,
         (DepositState.LOST, DepositStep.WIN): DepositState.GOOD,
     },
 )

@@ -25,6 +25,7 @@ _HELD = {
     "job": "paid by invoice, for a job",
     "card": "bought by card",
     "bonus": "bonus",
+    "bulk bonus": "bonus for a large top-up",
     "owed": "debt paid",
     "matured": "earned from card money: now sats",
     "advanced": "earned from card money: advanced",

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import backups, books, relay, service, switches, work
+from relaybot.cli import backups, books, cards, relay, service, switches, work
 from relaybot.errors import RelaybotError
 
 
@@ -54,6 +54,7 @@ def cli() -> None:
 for command in (
     *service.COMMANDS,
     *books.COMMANDS,
+    *cards.COMMANDS,
     *backups.COMMANDS,
     *relay.COMMANDS,
     *work.COMMANDS,

@@ -23,6 +23,7 @@ from relaybot.config import Config, load_config
 from relaybot.errors import Rejected
 from relaybot.keyring import SECRET_VARIABLE, Keyring, open_keyring
 from relaybot.nostr import nip19
+from wallet.money import Msat, parse_amount
 
 Result = TypeVar("Result")
 
@@ -38,6 +39,30 @@ config_option = click.option(
     help="The configuration file.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+class AmountType(click.ParamType[Msat]):
+    """A sum of money: so many sat, or with its unit (`1500 msat`); `least` msat of it."""
+
+    name = "amount"
+
+    def __init__(self, least: int = 1) -> None:
+        """Take `least` msat or more."""
+        self._least = least
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Msat:
+        """Return it in msat; click says what is wrong otherwise."""
+        text = str(value)
+        try:
+            amount = parse_amount(f"{text} sat" if text.isdecimal() else text)
+        except Rejected as refusal:
+            self.fail(refusal.reason, param, ctx)
+        if amount < self._least:
+            self.fail("that is nothing", param, ctx)
+        return amount
+
+
+AMOUNT, AMOUNT_OR_NOTHING = AmountType(), AmountType(0)
 
 
 def load(path: Path) -> Config:

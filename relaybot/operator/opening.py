@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from handlers.bot import Bot
 from relaybot.app import open_book_database
 from relaybot.clock import SystemClock
 from relaybot.config import Config
 from relaybot.errors import Rejected
-from wallet.book import Book, running
+from relaybot.keyring import Keyring
+from relaybot.workings import build_bot
+from wallet.book import Book, Decide, running
+from wallet.cln import CoreLightning
+from wallet.cln_chain import CoreLightningChain
+from wallet.ledger import Verdict
 
 Answer = dict[str, Any]
 
@@ -28,6 +35,26 @@ async def opened(config: Config) -> AsyncIterator[Book]:
             yield book
     finally:
         await database.close()
+
+
+@contextlib.asynccontextmanager
+async def opened_bot(config: Config, keyring: Keyring) -> AsyncIterator[Bot]:
+    """Open the book with all that a decision of the service's handlers needs. Rejected if there is no book."""
+    async with opened(config) as book:
+        node, chain = CoreLightning(config.lightning.socket), CoreLightningChain(config.lightning.socket)
+        try:
+            yield build_bot(config, keyring, book, node, SystemClock(), chain=chain, chance=secrets.token_bytes)
+        finally:
+            await node.close()
+            await chain.close()
+
+
+async def decide(bot: Bot, decision: Decide) -> Answer:
+    """Let the book take a decision; Rejected if it does not. Tells whether it was taken now or stood there already."""
+    answer = await bot.book.decide(decision)
+    if not answer.done:
+        raise Rejected("error", "the book did not take it", detail=answer.reason)
+    return {"done_now": answer.verdict is Verdict.APPLIED}
 
 
 async def migrate(config: Config) -> None:

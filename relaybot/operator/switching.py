@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,12 +12,10 @@ from relaybot.config import Config
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.keyring import Keyring
-from relaybot.operator.opening import Answer, opened
-from relaybot.workings import build_bot
+from relaybot.operator.opening import Answer, opened, opened_bot
 from wallet.batch_rules import STUCK_SECONDS
 from wallet.book import Book
 from wallet.cln import CoreLightning
-from wallet.cln_chain import CoreLightningChain
 from wallet.ledger import Plan
 from wallet.lightning import Lightning, PaymentState
 from wallet.payout_notices import Notice
@@ -66,18 +63,14 @@ async def resume(config: Config, scope: str) -> Answer:
 
 async def set_withdrawals(config: Config, keyring: Keyring, pubkey: str, *, open_: bool, reason: str) -> Answer:
     """Open or close every exit of one user, who is told so if they can be reached. Rejected if nobody knows them."""
-    async with opened(config) as book:
-        row = await book.row("users", pubkey)
+    async with opened_bot(config, keyring) as bot:
+        row = await bot.book.row("users", pubkey)
         if row is None:
             raise Rejected("invalid", "nobody with this key was ever here")
-        node, chain = CoreLightning(config.lightning.socket), CoreLightningChain(config.lightning.socket)
-        bot = build_bot(config, keyring, book, node, SystemClock(), chain=chain, chance=secrets.token_bytes)
-        await node.close()
-        await chain.close()
         plan = plan_withdrawals(row, state=OPEN if open_ else CLOSED, reason="" if open_ else reason)
         said = "open again" if open_ else f"closed: {reason}" if reason else "closed; ask the operator"
         told = await bot.tell(Notice(pubkey, f"Your withdrawals are {said}.", asked=False))
-        await _apply(book, Plan(plan.key, changes=(*plan.changes, *told)))
+        await _apply(bot.book, Plan(plan.key, changes=(*plan.changes, *told)))
     return {"pubkey": pubkey, "withdrawals": OPEN if open_ else CLOSED, "reason": "" if open_ else reason}
 
 

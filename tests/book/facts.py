@@ -29,14 +29,17 @@ from wallet.deposits import (
     plan_cleared,
     plan_collected,
     plan_deposit_reversed,
+    plan_dispute_lost,
     plan_dispute_won,
     plan_disputed,
     plan_written_off,
 )
 from wallet.feed import Feed, Sums, opening_journal, rule_journals
 from wallet.journals import (
+    BulkTier,
     Output,
     plan_bonus,
+    plan_bulk_bonus,
     plan_card_settlement,
     plan_internal_payment,
     plan_onchain_batch,
@@ -46,7 +49,7 @@ from wallet.lightning import Move
 from wallet.lots import Lot
 from wallet.maturing import COUNTER, Cover, next_advanced, next_matured
 from wallet.money import Msat, from_sat
-from wallet.purses import debt_of
+from wallet.purses import card_payment_of, debt_of
 from wallet.states import DepositState
 
 DAY = "2026-11-22"
@@ -85,8 +88,8 @@ class Facts:
                 return plan_bought(bought, await debt_of(self._book.database, person(name))).plan(
                     f"card/{deposit}/bought"
                 )
-            case ["dispute" | "collect" | "win" | "write-off" as what, deposit]:
-                return await self._taken_back(what, deposit, line)
+            case ["dispute" | "collect" | "win" | "lose" | "write-off" as what, deposit, *part]:
+                return await self._taken_back(what, deposit, line, _sat(part[0]) if part else None)
             case ["reverse", name, amount, "sat"]:
                 has = Msat(await self._book.balance(user(person(name))))
                 journal = plan_deposit_reversed(NODE_ONCHAIN, person(name), _sat(amount), has)
@@ -100,6 +103,10 @@ class Facts:
 
     def _simple(self, words: Sequence[str]) -> Journal:  # noqa: PLR0911  each sort of line has its own
         match words:
+            case ["bulk-top-up", name, amount, "sat", "bonus", percent, "from", least]:
+                tiers = [BulkTier(_sat(least), int(percent) * 10_000)]
+                arrived = Journal((Transfer(NODE_LIGHTNING, account(name), _sat(amount), "topup"),))
+                return arrived + plan_bulk_bonus(owner_of(name), _sat(amount), tiers)
             case ["bonus", name, amount, "sat"]:
                 return plan_bonus(owner_of(name), _sat(amount), "bonus")
             case ["pay", payer, payee, amount, "sat"]:
@@ -109,27 +116,15 @@ class Facts:
                 total = Msat(_sat(amount) + _sat(reserve))
                 return Journal((Transfer(account(name), hold(f"payout/{person(name)}/1"), total, "hold"),))
             case ["settle-card", gross, "fee", fee, "bank", bank]:
-                return plan_card_settlement(gross_msat=_sat(gross), fee_msat=_sat(fee), bank_msat=_sat(bank))
+                return plan_card_settlement(
+                    gross_msat=int(gross) * 1_000, fee_msat=_sat(fee), bank_msat=int(bank) * 1_000
+                )
             case ["fund", "node", amount, "sat"]:
                 return opening_journal(Sums(lightning=_sat(amount)))
             case ["fund", "onchain", amount, "sat"]:
                 return opening_journal(Sums(onchain=_sat(amount)))
-            case ["open-channel", amount, "fee", fee, "pushed", pushed]:
-                feed = Feed()
-                feed.add_moves([Move(1, None, Msat(0), _sat(pushed), Msat(0), "pushed")])
-                feed.add_chain_moves([_coins(-_sat(amount) - _sat(fee)), _coins(_sat(amount), "19de67ae")])
-                return _by_rule(feed)
-            case ["close-channel", amount, "fee", fee]:
-                feed = Feed()
-                feed.add_chain_moves([_coins(_sat(amount) - _sat(fee)), _coins(-_sat(amount), "19de67ae")])
-                return _by_rule(feed)
-            case ["routed", came, "on", went]:
-                feed = Feed()
-                sides = ((_sat(came), Msat(0)), (Msat(0), _sat(went)))
-                feed.add_moves([Move(2, "aa" * 32, credit, debit, Msat(0), "routed") for credit, debit in sides])
-                return _by_rule(feed)
             case _:
-                raise AssertionError(f"nobody understands: {' '.join(words)}")
+                return _by_rule(_of_node(words))
 
     async def _top_up(self, name: str, amount: Msat) -> Journal:
         arrived = Journal((Transfer(NODE_LIGHTNING, account(name), amount, "topup"),))
@@ -161,25 +156,40 @@ class Facts:
         assert plan is not None, "no lot is due and covered"
         return plan
 
-    async def _taken_back(self, what: str, deposit_id: str, line: int) -> Plan:
+    async def _taken_back(self, what: str, deposit_id: str, line: int, part: Msat | None) -> Plan:
         database = self._book.database
-        row = await self._book.row("card_deposits", deposit_id)
-        assert row is not None, f"no deposit {deposit_id}"
-        deposit = CardDeposit.of_row(row)
-        found = await database.fetch("SELECT * FROM lots WHERE deposit = :id ORDER BY id", id=deposit_id)
-        lots = [Lot.of_row(row) for row in found if not row["account"].startswith("hold/")]
-        debt = await debt_of(database, deposit.pubkey)
+        found = await card_payment_of(database, deposit_id)
+        assert found is not None, f"no deposit {deposit_id}"
+        deposit, lots, debt = found
         journal = {
-            "dispute": lambda: plan_disputed(deposit, lots),
+            "dispute": lambda: plan_disputed(deposit, lots, part, now=NOW),
             "collect": lambda: plan_collected(deposit, lots, debt),
             "win": lambda: plan_dispute_won(deposit, lots, debt),
-            "write-off": lambda: plan_written_off(deposit, debt),
+            "lose": lambda: plan_dispute_lost(deposit),
+            "write-off": lambda: plan_written_off(deposit, lots, debt),
         }[what]()
         return journal.plan(f"card/{deposit_id}/{what}/{line}")
 
 
 def _coins(amount: int, account: str = "wallet") -> ChainMove:
     return ChainMove(1, "cc" * 32, f"{'cc' * 32}:0", Msat(max(amount, 0)), Msat(max(-amount, 0)), "any", account)
+
+
+def _of_node(words: Sequence[str]) -> Feed:
+    """Return the node's own records of a line about it."""
+    feed = Feed()
+    match words:
+        case ["open-channel", amount, "fee", fee, "pushed", pushed]:
+            feed.add_moves([Move(1, None, Msat(0), _sat(pushed), Msat(0), "pushed")])
+            feed.add_chain_moves([_coins(-_sat(amount) - _sat(fee)), _coins(_sat(amount), "19de67ae")])
+        case ["close-channel", amount, "fee", fee]:
+            feed.add_chain_moves([_coins(_sat(amount) - _sat(fee)), _coins(-_sat(amount), "19de67ae")])
+        case ["routed", came, "on", went]:
+            sides = ((_sat(came), Msat(0)), (Msat(0), _sat(went)))
+            feed.add_moves([Move(2, "aa" * 32, credit, debit, Msat(0), "routed") for credit, debit in sides])
+        case _:
+            raise AssertionError(f"nobody understands: {' '.join(words)}")
+    return feed
 
 
 def _by_rule(feed: Feed) -> Journal:

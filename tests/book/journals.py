@@ -90,6 +90,7 @@ JOURNALS = {
         capture job1 alice 2000 carol 1000 dave 500 grace 300 heidi 300 platform 7900
         dispute d1
         expect bob:card 0 alice:maturing 0 carol:maturing 0 bob:owed -7900 receivable 0
+        lose d1
         top-up bob 5000 sat
         expect bob 0 bob:owed -2900
         write-off d1
@@ -112,6 +113,27 @@ JOURNALS = {
         release job1
         collect d1
         expect bob:owed 0 bob:card 0
+    """,
+    "dispute-in-part": """
+        fund node 50000 sat
+        card bob 20000 sat as d1
+        hold bob 12000 sat for job1
+        capture job1 alice 4000 platform 8000
+        dispute d1 9000
+        expect bob:card 0 alice:maturing 3000 bob:owed 0 receivable -11000
+        lose d1
+        mature
+        expect alice 3000 alice:maturing 0
+    """,
+    "dispute-written-off-while-held": """
+        card bob 12000 sat as d1
+        hold bob 12000 sat for job1
+        dispute d1
+        write-off d1
+        expect bob:owed 0 losses -12000
+        capture job1 alice 4000 platform 8000
+        collect d1
+        expect alice:maturing 0 losses -8000
     """,
     "dispute-won-late": """
         card bob 12000 sat as d1
@@ -141,9 +163,22 @@ JOURNALS = {
         expect bob 6000 bob:owed -6000
     """,
     "bonus": """
-        top-up acme 1000000 sat
-        bonus acme 50000 sat
+        bonus bob 500 sat
+        expect bob:promo 500 promotions -500
+    """,
+    "bulk": """
+        bulk-top-up acme 1000000 sat bonus 5 from 1000000
         expect acme 1000000 acme:promo 50000 promotions -50000
+        bulk-top-up acme 999999 sat bonus 5 from 1000000
+        expect acme 1999999 acme:promo 50000
+    """,
+    "card-settled-below-zero": """
+        card bob 20000 sat as d1
+        settle-card 20000 fee 650 bank 19350
+        dispute d1
+        expect receivable 20000
+        settle-card -20000 fee 1500 bank -21500
+        expect receivable 0 bank 2150 card-expense -2150 bob:card 0
     """,
     "internal-payment": """
         top-up bob 1000 sat

@@ -140,7 +140,7 @@ async def test_so_much_a_day_is_advanced(till: Till) -> None:
 async def test_a_debt_refuses_jobs_is_told_privately_and_cleared_by_the_next_top_up(till: Till) -> None:
     deposit = await buys(till, 12_000)
     job = await asks(till)
-    await booked(till.book, "card/d1/disputed", plan_disputed(deposit, await lots(till)))
+    await booked(till.book, "card/d1/disputed", plan_disputed(deposit, await lots(till), now=till.bot.clock.now()))
     refused = await _request(till)
     assert refused is not None
     feedback, message = (parse_event(str(row.values["event"])) for row in refused.changes if isinstance(row, Insert))

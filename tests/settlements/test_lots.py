@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from wallet.accounts import CAPITAL, CARD_RECEIVABLE, NODE_LIGHTNING, maturing, person, user
-from wallet.deposits import CardDeposit, Debt, plan_cleared, plan_collected, plan_disputed
+from wallet.accounts import CAPITAL, CARD_LOSSES, CARD_RECEIVABLE, NODE_LIGHTNING, maturing, person, user
+from wallet.deposits import CardDeposit, Debt, plan_cleared, plan_collected, plan_disputed, plan_written_off
 from wallet.journals import Output, plan_card_settlement, plan_internal_payment, plan_onchain_batch
-from wallet.ledger import Plan, Value
+from wallet.ledger import Plan, Update, Value
 from wallet.lots import Lot
 from wallet.maturing import Cover, next_advanced, next_matured
 from wallet.money import Msat
@@ -96,7 +96,7 @@ GOOD = CardDeposit("d1", 1, user(BOB), BOB, Msat(100), DepositState.GOOD, Msat(0
 
 def test_a_dispute_takes_card_money_before_what_was_earned_and_leaves_what_is_used_up() -> None:
     own = replace(lot(30, matures_at=None, number=2), account=user(BOB))
-    journal = plan_disputed(GOOD, [lot(50), own, lot(0, number=3)])
+    journal = plan_disputed(GOOD, [lot(50), own, lot(0, number=3)], now=5)
     assert [(one.debit, one.credit, one.amount_msat) for one in journal.transfers] == [
         (user(BOB), CARD_RECEIVABLE, 30),
         (maturing(ALICE), CARD_RECEIVABLE, 50),
@@ -105,13 +105,30 @@ def test_a_dispute_takes_card_money_before_what_was_earned_and_leaves_what_is_us
 
 
 def test_a_dispute_takes_no_more_than_was_paid() -> None:
-    journal = plan_disputed(GOOD, [lot(80), lot(80, number=2)])
+    journal = plan_disputed(GOOD, [lot(80), lot(80, number=2)], now=5)
     assert [one.amount_msat for one in journal.transfers] == [80, 20]
 
 
 def test_no_more_is_collected_than_is_owed() -> None:
-    assert [one.amount_msat for one in plan_collected(GOOD, [lot(80), lot(80)], Debt(Msat(90))).transfers] == [80, 10]
-    assert plan_collected(GOOD, [lot(80)], Debt(Msat(0))).transfers == ()
+    taken = replace(GOOD, disputed_msat=Msat(100))
+    assert [one.amount_msat for one in plan_collected(taken, [lot(80), lot(80)], Debt(Msat(90))).transfers] == [80, 10]
+    assert plan_collected(taken, [lot(80)], Debt(Msat(0))).transfers == ()
+
+
+def test_no_more_is_collected_or_written_off_than_the_payment_itself_is_owed_for() -> None:
+    deposit = replace(GOOD, state=DepositState.DISPUTED, disputed_msat=Msat(60))
+    lots = [replace(lot(80), taken_msat=Msat(45))]  # the payer owes 15 for it, and 75 for others
+    assert [one.amount_msat for one in plan_collected(deposit, lots, Debt(Msat(90))).transfers] == [15]
+    assert [one.amount_msat for one in plan_written_off(deposit, lots, Debt(Msat(90))).transfers] == [15]
+
+
+def test_what_was_written_off_is_made_good_after_the_debt() -> None:
+    deposit = replace(GOOD, state=DepositState.LOST, disputed_msat=Msat(100), written_off_msat=Msat(70))
+    journal = plan_collected(deposit, [lot(80)], Debt(Msat(30)))
+    assert [(one.credit, one.amount_msat) for one in journal.transfers] == [(f"user/{BOB}/owed", 30), (CARD_LOSSES, 50)]
+    made_good = journal.changes[-1]
+    assert isinstance(made_good, Update)
+    assert made_good.values == {"written_off_msat": 20}
 
 
 def test_a_top_up_pays_no_more_than_is_owed_and_no_more_than_it_is() -> None:
