@@ -25,6 +25,7 @@ from relaybot.web.account.desk import Desk
 from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
+from relaybot.web.cards import card_routes
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
 from relaybot.workings import build_inbox
@@ -240,7 +241,7 @@ def test_every_http_path_is_documented_and_no_other() -> None:
     site = Site(name="", about="", npub="", relay_url="", lightning="", simulated=True, agents=())
     bot = cast("Bot", SimpleNamespace(config=load_config(ROOT / "config.yaml", {})))  # routes ask no more of it
     account = account_routes(Desk.__new__(Desk))
-    app = build_app(PublishedAccounts("00" * 32), site, more=[*address_routes(bot), *account])
+    app = build_app(PublishedAccounts("00" * 32), site, more=[*address_routes(bot), *card_routes(bot, site), *account])
     served = {resource.canonical for resource in app.router.resources() if isinstance(resource, web.Resource)}
     table = PROTOCOL[PROTOCOL.index("## HTTP") :]
     rows = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
