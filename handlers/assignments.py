@@ -1,39 +1,49 @@
-"""The compute nodes' side of a job: who is asked, what they say, and the charge at the end.
+"""The compute nodes' side of a job: what they say about their assignments, and the charge at the end.
 
-An assignment is a child job request, encrypted to one node, with a lease. Only the node
-that holds the current assignment is listened to: what comes late, twice, from another key
-or for another assignment pays nobody and is noted. The result that arrives within the
-lease is stored (it is in the inbox) and captured in one Plan: shares, rest, unused hold,
-the result and `success` for the customer.
+Only the node that holds the current assignment is listened to: what comes late, twice, from
+another key or for another assignment pays nobody and is noted. The result that arrives
+within the lease is stored (it is in the inbox) and captured in one Plan: shares, rest,
+unused hold, the result and `success` for the customer. A node that fails is not paid, and
+the next one gets the job; if there is none, the customer's money goes back at once. How
+the node did is part of the same Plan.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import structlog
 
 from handlers.answers import PIECE_CHARACTERS_MAX, delivered
-from handlers.bot import Bot, check_payouts, events_owed
-from handlers.jobs import OPEN_STATES, bot_agent, cause_of, changed_job, plan_released, told_of, voice
+from handlers.assigning import tried_nodes, wanted_of
+from handlers.bot import Bot, check_payouts
+from handlers.jobs import (
+    OPEN_STATES,
+    assignment_taken_back,
+    bot_agent,
+    cause_of,
+    changed_job,
+    plan_released,
+    promised_split,
+    told_of,
+    voice,
+)
+from handlers.nodes import Record, could_do
+from handlers.roster import Roster
 from handlers.states import JobState, JobStep
+from handlers.workers import record_of
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip90
-from relaybot.nostr.encryption import NIP44, Encryption
 from relaybot.nostr.event import Event, parse_event
 from splits.compute import Part, compute
-from splits.resolved import ResolvedSplit
 from wallet.accounts import person
 from wallet.charges import Terms, plan_capture, referrers_are_paid
-from wallet.ledger import Change, Insert, Plan, Put, Values
+from wallet.ledger import Change, Plan, Put
 from wallet.lots import Escrow, Mix
-from wallet.money import Msat
 from wallet.purses import escrow_of
 
 log = structlog.get_logger()
@@ -41,66 +51,28 @@ log = structlog.get_logger()
 BATCH_MAX = 200  # jobs read at a time
 DAY = 86_400
 
-_FREE_WORKERS = """
-SELECT id, kinds, open_jobs FROM (
-    SELECT workers.*, (SELECT COUNT(*) FROM jobs WHERE jobs.worker = workers.id AND due_at IS NOT NULL) AS open_jobs
-    FROM workers WHERE announced_until > :now AND beat_until > :now AND beat_at >= :beat_at_min AND status = 'idle'
-) AS alive WHERE open_jobs < :open_jobs_max ORDER BY open_jobs, assigned_at, id
-"""
 
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """A job, and its current assignment."""
 
-@dataclass(slots=True)
-class FreeWorker:
-    """A node that may be given a job now."""
-
-    pubkey: str
-    kinds: frozenset[int]
-    open_jobs: int
-
-
-async def assign_held(bot: Bot) -> bool:
-    """Give each held job to a free node, oldest job first; tell whether more may be waiting."""
-    free, last = await _free_workers(bot), ("", -1)
-    while free:
-        held = await _held_after(bot, *last)
-        found = [
-            await bot.stumbles.past("assign", job["id"], partial(_assignment, bot, job, free), otherwise=None)
-            for job in held
-        ]
-        plans = [plan for plan in found if plan is not None]
-        await asyncio.gather(*(bot.book.apply(plan) for plan in plans))
-        if len(held) < BATCH_MAX:
-            break
-        last = held[-1]["id"], held[-1]["created_at"]
-    return False
-
-
-async def _held_after(bot: Bot, job_id: str, created_at: int) -> Sequence[Row]:
-    """Return the held jobs that come after this one: those that no free node can do hide none behind them."""
-    return await bot.book.database.fetch(
-        "SELECT * FROM jobs WHERE state = 'held' AND (created_at, id) > (:created_at, :id)"
-        " ORDER BY created_at, id LIMIT :limit",
-        created_at=created_at,
-        id=job_id,
-        limit=BATCH_MAX,
-    )
+    job: Row
+    assignment: Row
 
 
 async def on_feedback(bot: Bot, event: Event) -> Decision:
-    """Take a node's 7000 on its assignment: `processing` claims it, `partial` is passed on, `error` ends the job."""
-    job = await _leased_job(bot, event)
-    if isinstance(job, str):
-        return job
-    said = nip90.parse_feedback(event, bot.service)
+    """Take a node's 7000 on its assignment: `processing` claims it, `partial` is passed on, `error` gives it up."""
+    lease = await _lease_of(bot, event)
+    if isinstance(lease, str):
+        return lease
+    job, said = lease.job, nip90.parse_feedback(event, bot.service)
     if said.status == "error":
         reason = f"the compute node failed: {said.text[:200] or 'no reason given'}"
         log.info("node_failed", job=job["id"], worker=event.pubkey)
-        return await plan_released(bot, job, reason)
+        return await _plan_failed(bot, job, reason)
     if said.status == "processing" and JobState(job["state"]) is JobState.ASSIGNED:
-        lease = await bot.book.row("assignments", job["assignment"])
-        assert lease is not None, f"job {job['id']} names an assignment that is not there"
         changes: tuple[Change, ...] = (
-            changed_job(bot, job, JobStep.CLAIM, due_at=lease["lease_until"]),
+            changed_job(bot, job, JobStep.CLAIM, due_at=lease.assignment["lease_until"]),
             *told_of(bot, job, "processing", "a compute node has begun"),
         )
         return Plan(f"{cause_of(job['id'])}/claim/{job['attempt']}", changes=changes)
@@ -111,9 +83,10 @@ async def on_feedback(bot: Bot, event: Event) -> Decision:
 
 async def on_result(bot: Bot, event: Event) -> Decision:
     """Take a node's result (6000 to 6999): within its lease it is captured, else it pays nobody."""
-    job = await _leased_job(bot, event)
-    if isinstance(job, str):
-        return job
+    lease = await _lease_of(bot, event)
+    if isinstance(lease, str):
+        return lease
+    job = lease.job
     request = parse_event(job["request"])
     # NIP-90: the result's kind is the request's plus 1000.
     if event.kind != request.kind + nip90.RESULT_OFFSET:
@@ -122,10 +95,10 @@ async def on_result(bot: Bot, event: Event) -> Decision:
     if escrow.held.total != job["price_msat"]:  # the job has ended since its row was read: decide on what is there now
         return await on_result(bot, event)
     try:
-        return await _plan_captured(bot, job, event.pubkey, _usable_result(bot, event), escrow)
+        return await _plan_captured(bot, lease, _usable_result(bot, event), escrow)
     except Rejected as refusal:  # the node's error: it is not paid, and the customer is not charged
         log.warning("result_refused", job=job["id"], worker=event.pubkey, reason=refusal.reason)
-        return await plan_released(bot, job, f"the compute node's result cannot be used: {refusal.reason}")
+        return await _plan_failed(bot, job, f"the compute node's result cannot be used: {refusal.reason}")
 
 
 def _usable_result(bot: Bot, event: Event) -> nip90.Result:
@@ -135,7 +108,8 @@ def _usable_result(bot: Bot, event: Event) -> nip90.Result:
     return result
 
 
-async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result, escrow: Escrow) -> Plan:
+async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: Escrow) -> Plan:
+    job, worker = lease.job, lease.assignment["worker"]
     now, cause = bot.clock.now(), cause_of(job["id"])
     request = parse_event(job["request"])
     if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
@@ -155,6 +129,7 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result, 
             due_at=None,
         ),
         *answers,
+        *await _measured(bot, worker, lambda record: record.after_success(now - lease.assignment["created_at"], now)),
         *check_payouts([part.to for part in parts if part.to is not None], now),
     ]
     terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=frozenset({job["customer"]}))
@@ -162,7 +137,7 @@ async def _plan_captured(bot: Bot, job: Row, worker: str, result: nip90.Result, 
 
 
 async def _parts(bot: Bot, job: Row, worker: str, result: nip90.Result, held: Mix) -> Sequence[Part]:
-    split = await _promised_split(bot, job)
+    split = await promised_split(bot, job)
     users = await bot.book.database.rows_by_id("users", {job["customer"], worker, *split.people()})
     referrers = {pubkey: row["referrer"] for pubkey, row in users.items() if row["referrer"] is not None}
 
@@ -181,17 +156,50 @@ async def _parts(bot: Bot, job: Row, worker: str, result: nip90.Result, held: Mi
     return found if referrers_are_paid(held, found) else parts({})
 
 
-async def _promised_split(bot: Bot, job: Row) -> ResolvedSplit:
-    """Return the split that was promised when the job was taken."""
+async def _plan_failed(bot: Bot, job: Row, reason: str) -> Plan:
+    """Return the Plan that follows a node's failure: the next node gets the job, or the money goes back."""
+    if job["attempt"] < bot.config.jobs.attempts_max and await _another_could(bot, job):
+        return await _plan_lost(bot, job)
+    return await _with_failure(bot, job, await plan_released(bot, job, reason))
+
+
+async def _plan_lost(bot: Bot, job: Row) -> Plan:
+    """Return the Plan that takes a job from its node: it waits for the next one."""
+    due_at = bot.clock.now() + bot.config.jobs.queue_seconds
+    lost = changed_job(bot, job, JobStep.LOSE, assignment="", worker="", due_at=due_at)
+    key = f"{cause_of(job['id'])}/lose/{job['attempt']}"
+    return await _with_failure(bot, job, Plan(key, changes=(lost, *assignment_taken_back(bot, job))))
+
+
+async def _with_failure(bot: Bot, job: Row, plan: Plan) -> Plan:
+    now = bot.clock.now()
+    measured = await _measured(bot, job["worker"], lambda record: record.after_failure(now))
+    return replace(plan, changes=(*plan.changes, *measured))
+
+
+async def _another_could(bot: Bot, job: Row) -> bool:
+    """Tell whether a node that is there, and has not had the job, could do it."""
     agent = bot_agent(bot, job)
-    if agent is not None and agent.split_hash == job["split"]:
-        return agent.split
-    row = await bot.book.row("splits", job["split"])
-    assert row is not None, f"job {job['id']} names a split that is not there"
-    return ResolvedSplit.from_json(row["body"])
+    if agent is None:
+        return False
+    try:
+        asked = nip90.parse_job_request(parse_event(job["request"]), agent.keypair)
+    except Rejected:
+        return False
+    split = await promised_split(bot, job)
+    wanted = wanted_of(job, asked, worker_msat=split.worker_part_max(), tried=await tried_nodes(bot, job))
+    return could_do(await Roster(bot).look(), wanted, bot.node_rules)
 
 
-async def _leased_job(bot: Bot, event: Event) -> Row | str:
+async def _measured(bot: Bot, worker: str, measure: Callable[[Record], Record]) -> tuple[Change, ...]:
+    """Return the change of a node's record. It guards nothing: of two measures at once one may be lost."""
+    row = await bot.book.row("workers", worker)
+    if row is None:
+        return ()
+    return (Put("workers", worker, {**asdict(measure(record_of(row))), "changed_at": bot.clock.now()}),)
+
+
+async def _lease_of(bot: Bot, event: Event) -> _Lease | str:
     """Return the job whose current assignment this event answers, or a note why it answers none."""
     named = [tag[1] for tag in event.tags_named("e") if len(tag) > 1]
     for assignment in (await bot.book.database.rows_by_id("assignments", named)).values():
@@ -202,7 +210,7 @@ async def _leased_job(bot: Bot, event: Event) -> Row | str:
             if event.kind != nip90.FEEDBACK_KIND:  # a claim may well come after its result
                 log.warning("not_the_lease_holder", job=job["id"], worker=event.pubkey, reason=problem)
             return f"pays nobody: {problem}"
-        return job
+        return _Lease(job, assignment)
     return "answers no assignment of ours"
 
 
@@ -216,79 +224,6 @@ def _lease_problem(bot: Bot, event: Event, assignment: Row, job: Row) -> str | N
     return None
 
 
-async def _free_workers(bot: Bot) -> list[FreeWorker]:
-    now, workers = bot.clock.now(), bot.config.workers
-    rows = await bot.book.database.fetch(
-        _FREE_WORKERS,
-        now=now,
-        beat_at_min=now - workers.heartbeat_seconds_max,
-        open_jobs_max=workers.open_jobs_max,
-    )
-    return [FreeWorker(row["id"], frozenset(json.loads(row["kinds"])), row["open_jobs"]) for row in rows]
-
-
-async def _assignment(bot: Bot, job: Row, free: list[FreeWorker]) -> Plan | None:
-    """Return the Plan that gives a job to the first free node of its kind that has not had it, if there is one.
-
-    `free` is kept in turn: the node goes to the end, or leaves when it has all it may have.
-    """
-    tried: set[str] = set()
-    if job["attempt"]:
-        rows = await bot.book.database.fetch("SELECT worker FROM assignments WHERE job = :job", job=job["id"])
-        tried = {row["worker"] for row in rows}
-    request, agent = parse_event(job["request"]), bot_agent(bot, job)
-    worker = next((one for one in free if request.kind in one.kinds and one.pubkey not in tried), None)
-    if worker is None:
-        return None
-    if agent is None:
-        return await plan_released(bot, job, "this agent is no longer offered")
-    try:
-        asked = nip90.parse_job_request(request, agent.keypair)
-    except Rejected as refusal:  # the agent was given another key
-        return await plan_released(bot, job, f"the request cannot be read any more: {refusal.reason}")
-    free.remove(worker)
-    worker.open_jobs += 1
-    if worker.open_jobs < bot.config.workers.open_jobs_max:
-        free.append(worker)
-    return _plan_assigned(bot, job, asked, worker.pubkey, await _promised_split(bot, job))
-
-
-def _plan_assigned(bot: Bot, job: Row, asked: nip90.JobRequest, worker: str, split: ResolvedSplit) -> Plan:
-    now, number = bot.clock.now(), job["attempt"] + 1
-    lease_until = now + bot.config.jobs.lease_seconds
-    child = _child_request(bot, asked, worker, lease_until, bid_msat=split.worker_part_max())
-    assignment: Values = {
-        "job": job["id"],
-        "number": number,
-        "worker": worker,
-        "lease_until": lease_until,
-        "created_at": now,
-    }
-    claim_by = min(now + bot.config.jobs.claim_seconds, lease_until)
-    changes: tuple[Change, ...] = (
-        changed_job(bot, job, JobStep.ASSIGN, attempt=number, assignment=child.id, worker=worker, due_at=claim_by),
-        Insert("assignments", child.id, assignment),
-        Put("workers", worker, {"assigned_at": now}),
-        *events_owed(now, child),
-    )
-    return Plan(f"{cause_of(job['id'])}/assign/{number}", changes=changes)
-
-
-def _child_request(bot: Bot, asked: nip90.JobRequest, worker: str, lease_until: int, *, bid_msat: Msat) -> Event:
-    """Return the assignment: the customer's inputs, encrypted to one node."""
-    return nip90.build_job_request(
-        bot.service,
-        kind=asked.kind,
-        inputs=asked.inputs,
-        params=asked.params,
-        bid_msat=bid_msat,
-        provider=worker,
-        encrypt=Encryption(NIP44, bot.chance(32)),
-        expiration=lease_until,
-        now=bot.clock.now(),
-    )
-
-
 async def on_due(bot: Bot, job: Row) -> Plan:
     """Return what follows when the time of a job's state has run out."""
     match JobState(job["state"]):
@@ -298,10 +233,9 @@ async def on_due(bot: Bot, job: Row) -> Plan:
             return await plan_released(bot, job, "no compute node was free in time")
         case JobState.ASSIGNED | JobState.WORKING:
             if job["attempt"] >= bot.config.jobs.attempts_max:
-                return await plan_released(bot, job, "no compute node delivered in time")
-            due_at = bot.clock.now() + bot.config.jobs.queue_seconds
-            lost = changed_job(bot, job, JobStep.LOSE, assignment="", worker="", due_at=due_at)
-            return Plan(f"{cause_of(job['id'])}/lose/{job['attempt']}", changes=(lost,))
+                released = await plan_released(bot, job, "no compute node delivered in time")
+                return await _with_failure(bot, job, released)
+            return await _plan_lost(bot, job)
         case JobState.RECEIVED | JobState.DELIVERED | JobState.CAPTURED | JobState.RELEASED as state:
             raise Rejected("error", "a finished job has nothing due", state=state.value)
 

@@ -1,6 +1,6 @@
 """What every handler works with: the keys, the agents, the book, the node, the clock.
 
-It is made once, by `relaybot.workings`, and handed to each handler; it holds no state of its own.
+It is made once, by `relaybot.workings`, and handed to each handler; what it remembers may be forgotten.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from handlers.nodes import Rules
 from relaybot.alarms import Alarms
 from relaybot.clock import Clock
 from relaybot.config import Config
@@ -17,6 +18,7 @@ from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
+from relaybot.settings.sections import Workers
 from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
 from wallet.batch_rules import BatchRules
@@ -51,6 +53,14 @@ class Agent:
     split_hash: str
 
 
+@dataclass(slots=True)
+class Queue:
+    """How many jobs waited for a node, in the second in which they were last counted."""
+
+    held: int = 0
+    counted_at: int = -1
+
+
 @dataclass(frozen=True, slots=True)
 class CardDesk:
     """Where cards are taken: the card company, the secret its webhooks are signed with, and which money counts."""
@@ -80,6 +90,7 @@ class Bot:
     stumbles: Stumbles
     alarms: Alarms = field(default_factory=Alarms)
     cards: CardDesk | None = None
+    queue: Queue = field(default_factory=Queue)
     rates: Rates = field(default_factory=NoRates)
 
     @property
@@ -126,6 +137,11 @@ class Bot:
         if not notice.asked and await self.book.row("dm_relays", notice.pubkey) is None:
             return ()
         return (self.message(notice.pubkey, notice.text),)
+
+    @property
+    def node_rules(self) -> Rules:
+        """The rules by which compute nodes get jobs, as `workers:` in the configuration says."""
+        return node_rules(self.config.workers, self.workers_allowed)
 
     @property
     def payout_rules(self) -> PayoutRules:
@@ -178,6 +194,17 @@ class Bot:
 
     def _some_time_before(self, now: int) -> int:
         return now - int.from_bytes(self.chance(4), "big") % TWO_DAYS
+
+
+def node_rules(settings: Workers, allowed: frozenset[str]) -> Rules:
+    """Return the rules by which compute nodes get jobs."""
+    return Rules(
+        admission=settings.admission,
+        allowed=allowed,
+        open_jobs_max=settings.open_jobs_max,
+        probation_jobs=settings.probation_jobs,
+        probation_price_msat=settings.probation_price,
+    )
 
 
 def bucket_of(now: int, seconds: int) -> int:

@@ -32,6 +32,7 @@ from relaybot.inbox import Decision, handled
 from relaybot.nostr import nip90
 from relaybot.nostr.event import HEX32_LENGTH, Event, encode_event, is_hex, parse_event
 from relaybot.nostr.keys import KeyPair
+from splits.resolved import ResolvedSplit
 from wallet.accounts import person
 from wallet.charges import plan_hold, plan_release
 from wallet.ledger import Change, Insert, Journal, Plan, Put, Update, Values, Verdict
@@ -55,7 +56,7 @@ async def on_request(bot: Bot, event: Event) -> Decision:
         return "a request to somebody else"
     try:
         request = _accepted(bot, agent, event)
-        await _check_open_jobs(bot, request.customer)
+        await _check_room(bot, request.customer)
         price = agent.split.price_max if request.bid_msat is None else min(agent.split.price_max, request.bid_msat)
         purse = await purse_of(bot.book.database, person(request.customer))
         if purse.owed_msat:
@@ -105,17 +106,22 @@ async def _decide_cancelled(bot: Bot, request_id: str, customer: str) -> Plan | 
 
 async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
     """Return the Plan that ends `job` without a charge: escrow back, and a 7000 `error` that says why."""
-    now = bot.clock.now()
     escrow = await escrow_of(bot.book.database, cause_of(job["id"]), person(job["customer"]))
     changes: list[Change] = [
         changed_job(bot, job, JobStep.RELEASE, reason=reason, due_at=None),
         *told_of(bot, job, "error", reason),
     ]
-    if job["assignment"]:  # the node may stop: the assignment is taken back (NIP-09)
-        tags = [["e", job["assignment"]], ["k", str(parse_event(job["request"]).kind)]]
-        # The reason may be the node's own words about an encrypted job: it is for the customer only.
-        changes += events_owed(now, bot.service.sign(kind=5, content="", tags=tags, created_at=now))
+    changes += assignment_taken_back(bot, job)
     return plan_release(escrow).plan(f"{cause_of(job['id'])}/release", *changes)
+
+
+def assignment_taken_back(bot: Bot, job: Row) -> tuple[Insert, ...]:
+    """Return what is owed to take the job's assignment back, if it has one (NIP-09): its node may stop."""
+    if not job["assignment"]:
+        return ()
+    now, tags = bot.clock.now(), [["e", job["assignment"]], ["k", str(parse_event(job["request"]).kind)]]
+    # The reason may be the node's own words about an encrypted job: it is for the customer only.
+    return events_owed(now, bot.service.sign(kind=5, content="", tags=tags, created_at=now))
 
 
 def changed_job(bot: Bot, job: Row, *steps: JobStep | str, **values: str | int | None) -> Update:
@@ -145,6 +151,16 @@ def voice(bot: Bot, job: Row) -> KeyPair:
 def bot_agent(bot: Bot, job: Row) -> Agent | None:
     """Return the agent that `job` was asked of, or None if it has left the configuration."""
     return next((agent for agent in bot.agents.values() if agent.id == job["agent"]), None)
+
+
+async def promised_split(bot: Bot, job: Row) -> ResolvedSplit:
+    """Return the split that was promised when the job was taken."""
+    agent = bot_agent(bot, job)
+    if agent is not None and agent.split_hash == job["split"]:
+        return agent.split
+    row = await bot.book.row("splits", job["split"])
+    assert row is not None, f"job {job['id']} names a split that is not there"
+    return ResolvedSplit.from_json(row["body"])
 
 
 def held_job_changes(bot: Bot, job: Row) -> tuple[Change, ...]:
@@ -199,13 +215,27 @@ def _check_params(agent: Agent, request: nip90.JobRequest) -> None:
             raise Rejected("invalid", f"param: {name} has another value than {agent.name} takes", allowed=allowed)
 
 
-async def _check_open_jobs(bot: Bot, customer: str) -> None:
+async def _check_room(bot: Bot, customer: str) -> None:
+    """Raise Rejected if the customer has enough open jobs, or so many wait that another would wait in vain."""
+    await _check_queue(bot)
     allowed = bot.config.jobs.open_per_customer_max
     rows = await bot.book.database.fetch(
         "SELECT COUNT(*) AS open FROM jobs WHERE customer = :customer AND due_at IS NOT NULL", customer=customer
     )
     if rows[0]["open"] >= allowed:
         raise Rejected("rate-limited", "too many open jobs; wait for one to end", allowed=allowed)
+
+
+async def _check_queue(bot: Bot) -> None:
+    now, allowed = bot.clock.now(), bot.config.jobs.queue_max
+    if bot.queue.counted_at != now:  # counting thousands for each request would cost more than the request
+        rows = await bot.book.database.fetch(
+            "SELECT COUNT(*) AS held FROM (SELECT 1 FROM jobs WHERE state = 'held' LIMIT :limit) AS waiting",
+            limit=allowed,
+        )
+        bot.queue.counted_at, bot.queue.held = now, rows[0]["held"]
+    if bot.queue.held >= allowed:
+        raise Rejected("rate-limited", "the queue is full: too many jobs wait for a node; try again later")
 
 
 def _plan_hold_at_once(bot: Bot, agent: Agent, event: Event, held: Journal) -> Plan:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from relaybot.figures import Figure
+
 log = structlog.get_logger()
 
 
@@ -26,6 +28,7 @@ class Alarms:
 
     def __init__(self) -> None:
         self._standing: dict[str, _Alarm] = {}
+        self.figures: dict[str, list[Figure]] = {}  # what whoever looks has found, by name, for the monitoring
 
     @property
     def standing(self) -> Mapping[str, str]:
@@ -36,6 +39,12 @@ class Alarms:
     def is_stopped(self) -> bool:
         """Tell whether a part of the service stands still."""
         return any(alarm.stops for alarm in self._standing.values())
+
+    def note(self, *figures: Figure) -> None:
+        """Keep what was found at a look, in place of what the last one found under the same names."""
+        self.figures |= {one.name: [] for one in figures}
+        for one in figures:
+            self.figures[one.name].append(one)
 
     def report(self, name: str, problem: str | None, *, stops: bool = True) -> None:
         """Raise the alarm `name` because of `problem`; None clears it. What it is about `stops`, or goes on."""

@@ -11,16 +11,15 @@ import contextlib
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
 import structlog
 
 from handlers import announcements
-from handlers.bot import Bot, CardDesk
+from handlers.bot import Bot
 from relaybot import visits
-from relaybot.cardsim.server import CardCompany
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
 from relaybot.connection import RelayConnection
@@ -28,7 +27,7 @@ from relaybot.db.database import SharedDatabase
 from relaybot.db.migrations import load_migrations
 from relaybot.db.postgres import open_postgres
 from relaybot.db.sqlite import open_sqlite
-from relaybot.desk import card_desk
+from relaybot.desk import open_cards
 from relaybot.errors import BadConfig, Rejected
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring
@@ -57,6 +56,7 @@ from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.cards import card_routes
+from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
 from relaybot.web.site import AgentCard, Site
@@ -118,13 +118,22 @@ async def serve(
         stack.push_async_callback(process.leave)
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
-        book = Book(database, clock)
+        book, latencies = Book(database, clock), Latencies()
         cards = await stack.enter_async_context(open_cards(config, clock, probe))
-        bot = build_bot(config, keyring, book, lightning, clock, chain=chain, chance=secrets.token_bytes, cards=cards)
+        bot = build_bot(
+            config,
+            keyring,
+            book,
+            latencies.timed(lightning),
+            clock,
+            chain=latencies.timed(chain),
+            chance=secrets.token_bytes,
+            cards=cards,
+        )
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
-            await _run(config, bot, keyring, share, ready=ready, probe=probe)
+            await _run(config, bot, keyring, share, Metrics(bot, latencies), ready=ready, probe=probe)
             committing.cancel()
 
 
@@ -154,26 +163,9 @@ async def open_node(config: Config, clock: Clock, probe: Probe = no_probe) -> As
         yield (node, chain) if probe is no_probe else (probed(node, probe), probed(chain, probe))
 
 
-@contextlib.asynccontextmanager
-async def open_cards(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[CardDesk | None]:
-    """Connect to the card company; start the simulated one inside this process if the config says so."""
-    settings = config.card
-    async with contextlib.AsyncExitStack() as stack:
-        if settings.provider == "simulated" and settings.embedded:
-            company = CardCompany(
-                settings.data, webhook_url=f"{config.web_url}/card/webhook", port=settings.simulator_port, clock=clock
-            )
-            stack.push_async_callback(company.close)
-            await company.start()
-        desk = card_desk(config)
-        if desk is not None:
-            stack.push_async_callback(desk.provider.close)
-            if probe is not no_probe:
-                desk = replace(desk, provider=probed(desk.provider, probe))
-        yield desk
-
-
-async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, ready: Ready, probe: Probe) -> None:
+async def _run(
+    config: Config, bot: Bot, keyring: Keyring, share: Share, metrics: Metrics, *, ready: Ready, probe: Probe
+) -> None:
     inbox = build_inbox(bot, share.process if Role.BOT in share.roles else ALONE)
     is_ready = asyncio.Event()
 
@@ -192,6 +184,7 @@ async def _run(config: Config, bot: Bot, keyring: Keyring, share: Share, *, read
                 keyring,
                 inbox,
                 stack,
+                metrics=metrics,
                 is_ready=is_fit,
                 probe=probe,
             )
@@ -239,6 +232,7 @@ async def _open_relay(
     inbox: Inbox,
     stack: contextlib.AsyncExitStack,
     *,
+    metrics: Metrics,
     is_ready: Callable[[], bool],
     probe: Probe,
 ) -> _OwnRelay:
@@ -253,8 +247,13 @@ async def _open_relay(
     routes = [*address_routes(bot), *card_routes(bot, site)]
     if site.account:
         routes += account_routes(_desk(bot, site, keyring, inbox, hub))
+    if config.web.metrics_token is not None:
+        routes += metrics_routes(metrics, config.web.metrics_token.get_secret_value())
     pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
+    if pages is not None:
+        pages.middlewares.insert(0, metrics.latencies.measure)
     server = RelayServer(hub, settings, pages)
+    metrics.of_relay = partial(relay_figures, hub, server)
     host, port = await _listen(server, config)
     stack.push_async_callback(_in_time, server.close)
     upkeep = Upkeep(store, _retention(config), bot.clock)

@@ -117,7 +117,8 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadConfigs([BadConfig(str(path), type(error).__name__, "a file that can be read, in UTF-8")]) from None
+        found = "no such file" if isinstance(error, FileNotFoundError) else type(error).__name__
+        raise BadConfigs([BadConfig(str(path), found, "a file that can be read, in UTF-8")]) from None
     try:
         data = parse_yaml(text, name=str(path))
     except BadConfig as problem:
@@ -153,6 +154,17 @@ def _read(given: dict[str, object], surroundings: Surroundings) -> tuple[Config 
         more = _read(right, surroundings)[1] if len(right) < len(given) else []
         return None, problems_of(error, Config) + more
     return config, list(_contradictions(config))
+
+
+def cautions(config: Config) -> Iterator[str]:
+    """Yield, in words, what is allowed and still hardly meant."""
+    if config.agents and config.workers.admission == "closed" and not config.workers.allowed:
+        yield "workers.allowed: no node is admitted, so every job waits and is given back; name one, or admit more"
+    used = {skill_id for one in config.agents.values() for skill_id in one.skills}
+    used |= {skill_id for one in config.skills.values() for skill_id in one.skills}
+    for skill_id in config.skills:
+        if skill_id not in used:
+            yield f"skills.{skill_id}: no agent uses it"
 
 
 def _contradictions(config: Config) -> Iterator[BadConfig]:

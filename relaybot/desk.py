@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from handlers.bot import CardDesk
-from relaybot.cardsim.server import SECRET_KEY, WEBHOOK_SECRET
+from relaybot.cardsim.server import SECRET_KEY, WEBHOOK_SECRET, CardCompany
+from relaybot.clock import Clock
 from relaybot.config import Config
 from relaybot.errors import BadConfig
+from relaybot.probe import Probe, no_probe, probed
 from wallet.stripe import Stripe
 
 STRIPE_URL, STRIPE_PAGES = "https://api.stripe.com", "https://checkout.stripe.com"
+
+
+@contextlib.asynccontextmanager
+async def open_cards(config: Config, clock: Clock, probe: Probe = no_probe) -> AsyncIterator[CardDesk | None]:
+    """Connect to the card company; start the simulated one inside this process if the config says so."""
+    settings, webhook_url = config.card, f"{config.web_url}/card/webhook"
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.provider == "simulated" and settings.embedded:
+            company = CardCompany(settings.data, webhook_url=webhook_url, port=settings.simulator_port, clock=clock)
+            stack.push_async_callback(company.close)
+            await company.start()
+        desk = card_desk(config)
+        if desk is not None:
+            stack.push_async_callback(desk.provider.close)
+            if probe is not no_probe:
+                desk = replace(desk, provider=probed(desk.provider, probe))
+        yield desk
 
 
 def card_desk(config: Config) -> CardDesk | None:

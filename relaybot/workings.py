@@ -14,7 +14,8 @@ from enum import Enum
 from functools import partial
 
 from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
-from handlers.assignments import assign_held, release_due
+from handlers.assigning import Assigning
+from handlers.assignments import release_due
 from handlers.bot import Agent, Bot, CardDesk, Chance
 from handlers.card_payments import CardPayments
 from handlers.deposits import Deposits
@@ -182,7 +183,7 @@ def standing_tasks(
             "notices": singly("notices", partial(tell_due, bot)),
             "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
             "visits": singly("visits", courtesies.step, "visits", seconds=5),
-            "assign": singly("assign", partial(assign_held, bot), "jobs", "workers"),
+            "assign": singly("assign", Assigning(bot).step, "jobs", "workers"),
             "deadlines": singly("deadlines", partial(release_due, bot)),
         }
     if Role.MONEY in roles:

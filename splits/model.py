@@ -14,7 +14,17 @@ from datetime import date
 from types import MappingProxyType
 from typing import Annotated, Literal, NewType, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from relaybot.errors import Rejected
@@ -31,6 +41,7 @@ Role = Literal["compute", "model", "data", "algorithm", "api", "app", "educator"
 
 _PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,4}))?\s*%", re.ASCII)
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_SKILL = re.compile(r"[a-z0-9][a-z0-9-]{0,63}(\.([0-9a-f]{16}|operator))?", re.ASCII)  # whose: `market.py`
 _PER = re.compile(r"([1-9]\d{0,11}) ([a-z][a-z0-9_]{0,31})", re.ASCII)
 
 T = TypeVar("T")
@@ -81,21 +92,45 @@ def _id(value: object) -> object:
     return value
 
 
+def _skill(value: object) -> object:
+    if not isinstance(value, str) or not _SKILL.fullmatch(value):
+        raise _refused(
+            "up to 64 small letters, digits and hyphens, such as resolve-github-pr, and whose it is after a dot"
+        )
+    return value
+
+
 def _some(values: tuple[T, ...]) -> tuple[T, ...]:
     if not values:
         raise _refused("at least one")
     return values
 
 
-Amount = Annotated[Msat, BeforeValidator(_amount)]
-Percent = Annotated[Millionths, BeforeValidator(_percent)]
-Metered = Annotated[Per, BeforeValidator(_per)]
-Id = Annotated[str, BeforeValidator(_id)]
+def _as_text(pattern: str, example: str) -> WithJsonSchema:
+    """Say in JSON Schema what a validator above reads; nothing that fits it is misread."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": [example]})
+
+
+AMOUNT = _as_text(r"([0-9]{1,3}(,[0-9]{3}){1,6}|[0-9]{1,19}) ?(msat|sats?|btc)", "12000 sat")
+Amount = Annotated[Msat, BeforeValidator(_amount), AMOUNT]
+Percent = Annotated[Millionths, BeforeValidator(_percent), _as_text(r"[0-9]{1,3}(\.[0-9]{1,4})? ?%", "2.5%")]
+Metered = Annotated[Per, BeforeValidator(_per), _as_text(_PER.pattern, "1000 tokens")]
+Id = Annotated[str, BeforeValidator(_id), _as_text(_ID.pattern, "resolve-github-pr")]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=100)]  # who it is, `resolve.py` finds out
 Words = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Text = Annotated[str, StringConstraints(max_length=2_000)]  # a paragraph; it is published with each announcement
 Table = Annotated[Mapping[Id, T], AfterValidator(MappingProxyType)]
 JobKind = Annotated[int, Field(ge=5000, le=5999)]  # NIP-90: job requests
+
+
+def _one_of(*keys: str) -> dict[str, JsonValue]:
+    """Say in JSON Schema that exactly one of these keys is there."""
+    return {"oneOf": [{"required": [key]} for key in keys]}
+
+
+def _together(*keys: str) -> dict[str, JsonValue]:
+    """Say in JSON Schema that where one of these keys is, all are."""
+    return {"dependentRequired": {key: [other for other in keys if other != key] for key in keys}}
 
 
 class Written(BaseModel, strict=True, extra="forbid", frozen=True):
@@ -104,6 +139,8 @@ class Written(BaseModel, strict=True, extra="forbid", frozen=True):
 
 class PriceModel(Written):
     """`12000 sat`, or a base and so much per unit used, up to a limit."""
+
+    model_config = ConfigDict(json_schema_extra=_together("per", "amount", "at_most"))
 
     base: Amount
     per: Metered | None = None
@@ -132,6 +169,13 @@ def _price(value: object) -> object:
 class ShareModel(Written):
     """One share: who gets it, or how it is split further, and how large it is."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [_one_of("to", "split"), _one_of("amount", "percent", "percent_of_rest")],
+            "dependentRequired": {"per": ["amount", "at_most"]},
+        }
+    )
+
     to: Person | None = None
     split: SplitModel | None = None
     amount: Amount | None = None
@@ -159,7 +203,8 @@ class ShareModel(Written):
 
 
 Shares = Annotated[tuple[ShareModel, ...], Field(max_length=LISTED_MAX)]
-Skills = Annotated[tuple[Id, ...], Field(max_length=LISTED_MAX)]
+SkillId = Annotated[str, BeforeValidator(_skill), _as_text(_SKILL.pattern, "resolve-github-pr")]
+Skills = Annotated[tuple[SkillId, ...], Field(max_length=LISTED_MAX)]
 
 
 class SplitModel(Written):

@@ -18,7 +18,7 @@ from relaybot.errors import BadConfig, RelaybotError
 
 FOUND_LETTERS_MAX = 80  # enough to recognise a value; a whole file pasted into one is not repeated
 
-_SECRET_NAME = re.compile(r"secret|nsec|password|mnemonic|private", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"secret|nsec|password|token|mnemonic|private", re.IGNORECASE)
 _NSEC = re.compile(r"nsec1\w*", re.IGNORECASE)
 _LONG_HEX = re.compile(r"\b([0-9a-fA-F]{8})[0-9a-fA-F]{24,}\b")  # a key: nobody can tell a public from a secret one
 _PREAMBLE = re.compile(r"^(?:Input|String|Tuple) should (?:be |have )?(.*?)(?: after validation, not \w+)?$")

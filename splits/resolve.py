@@ -43,6 +43,15 @@ def resolve_agent(
     return split
 
 
+def resolve_skill(skill_id: str, skills: Mapping[str, SkillModel], people: Mapping[str, str]) -> Pot:
+    """Return the shares of one of `skills` and of all that it uses, by no price; BadConfigs with every problem."""
+    resolution = _Resolution(skills, people)
+    pot = resolution.skill(skill_id)
+    if resolution.problems:
+        raise BadConfigs(resolution.problems)
+    return pot
+
+
 def resolve_all(
     agents: Mapping[str, AgentModel], skills: Mapping[str, SkillModel], people: Mapping[str, str]
 ) -> dict[str, ResolvedSplit]:
@@ -51,7 +60,7 @@ def resolve_all(
     splits = {agent_id: resolution.agent(f"agents.{agent_id}", agent) for agent_id, agent in agents.items()}
     for skill_id in skills:
         if skill_id not in resolution.used:
-            resolution.unused_skill(skill_id)
+            resolution.skill(skill_id)
     if resolution.problems:
         raise BadConfigs(resolution.problems)
     return splits
@@ -85,12 +94,12 @@ class _Resolution:
         pot = self._pot(path, entries, price.base_msat, agent.payer_referrer or NOTHING, rest=rest, role=_role(rest))
         return ResolvedSplit(price, pot)
 
-    def unused_skill(self, skill_id: str) -> None:
-        """Check a skill without an agent; whether its amounts fit a price shows when it has one."""
+    def skill(self, skill_id: str) -> Pot:
+        """Unfold a skill without an agent; whether its amounts fit a price shows when it has one."""
         path = f"skills.{skill_id}"
         self.used.add(skill_id)
         entries = self._limited(path, self._entries(path, path, self.skills[skill_id], (skill_id,)))
-        self._pot(path, entries, MAX_MSAT, NOTHING, rest=PLATFORM, role="platform")
+        return self._pot(path, entries, MAX_MSAT, NOTHING, rest=PLATFORM, role="platform")
 
     def _entries(
         self, path: str, written: str, source: AgentModel | SkillModel, trail: tuple[str, ...]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from splits.compute import compute
-from splits.model import WHOLE, Millionths
+from splits.compute import Part, compute
+from splits.model import WHOLE, WORKER, Millionths
 from splits.resolved import Pot, ResolvedSplit
 
-_SOMEBODY = "somebody"  # whoever does the work, or has referred somebody
+SOMEBODY = "somebody's referrer"
 _ENDLESS = 10**12  # of a unit: enough for every metered part to be at its limit
 
 
@@ -19,21 +19,25 @@ def parts_by_role(split: ResolvedSplit, *, now: int) -> dict[str, Millionths]:
     Somebody does the work, everybody was referred, and everything metered is at its limit;
     where nobody referred anybody, that part is the rest's. What flooring leaves is nobody's.
     """
-    charge = split.price_max
-    parts = compute(
-        split,
-        charge_msat=charge,
-        worker=_SOMEBODY,
-        referrers=dict.fromkeys((*split.people(), _SOMEBODY), _SOMEBODY),
-        payer_referrer=_SOMEBODY,
-        usage=dict.fromkeys(_units(split), _ENDLESS),
-        now=now,
-    )
+    charge, parts = split.price_max, parts_at_most(split, now=now)
     amounts: Counter[str] = Counter()
     for part in parts:
         amounts[part.role] += part.amount_msat
     found = ((role, Millionths(msat * WHOLE // charge)) for role, msat in amounts.most_common())
     return {role: part for role, part in found if part}
+
+
+def parts_at_most(split: ResolvedSplit, *, now: int) -> tuple[Part, ...]:
+    """Return the parts of the highest price; `$worker` does the work, and everybody was referred by SOMEBODY."""
+    return compute(
+        split,
+        charge_msat=split.price_max,
+        worker=WORKER,
+        referrers=dict.fromkeys((*split.people(), WORKER), SOMEBODY),
+        payer_referrer=SOMEBODY,
+        usage=dict.fromkeys(_units(split), _ENDLESS),
+        now=now,
+    )
 
 
 def format_percent(part: Millionths) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from splits.resolved import Pot, ResolvedSplit, Rule, Share
 from wallet.money import format_sat
 
+REST = "the rest, which all other parts left"
+
 _MILLIONTHS_PER_PERCENT = 10_000
 
 
@@ -14,18 +16,19 @@ def rule_in_words(split: ResolvedSplit, path: str) -> str:
     """Say by what rule the part at `path` is paid; the path alone if the split has none there."""
     for pot in _pots(split.pot):
         if path == f"{pot.path}.rest":
-            return "the rest, which all other parts left"
+            return REST
         if path == f"{pot.path}.payer_referrer":
             return f"{format_sat(pot.payer_referrer_msat)} for whoever referred the customer"
         for share in pot.shares:
             if path == f"{share.path}.referrer":
                 return f"{format_sat(share.referrer_msat)} for whoever referred that contributor"
             if path == share.path:
-                return _share(share)
+                return share_in_words(share)
     return path
 
 
-def _share(share: Share) -> str:
+def share_in_words(share: Share) -> str:
+    """Say by what rule one share is paid."""
     most = f", at most {format_sat(share.at_most_msat)}" if share.at_most_msat is not None else ""
     return _size(share) + most
 

@@ -21,11 +21,13 @@ from relaybot.cli import cli
 from relaybot.clock import SetClock
 from relaybot.config import Config, load_config
 from relaybot.db.database import Database
+from relaybot.figures import NAMES
 from relaybot.web.account.desk import Desk
 from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
 from relaybot.web.cards import card_routes
+from relaybot.web.metrics import PREFIX, Metrics, metrics_routes
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
 from relaybot.workings import build_inbox
@@ -241,7 +243,10 @@ def test_every_http_path_is_documented_and_no_other() -> None:
     site = Site(name="", about="", npub="", relay_url="", lightning="", simulated=True, agents=())
     bot = cast("Bot", SimpleNamespace(config=load_config(ROOT / "config.yaml", {})))  # routes ask no more of it
     account = account_routes(Desk.__new__(Desk))
-    app = build_app(PublishedAccounts("00" * 32), site, more=[*address_routes(bot), *card_routes(bot, site), *account])
+    metrics = metrics_routes(cast("Metrics", None), "")
+    app = build_app(
+        PublishedAccounts("00" * 32), site, more=[*address_routes(bot), *card_routes(bot, site), *account, *metrics]
+    )
     served = {resource.canonical for resource in app.router.resources() if isinstance(resource, web.Resource)}
     table = PROTOCOL[PROTOCOL.index("## HTTP") :]
     rows = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
@@ -306,6 +311,15 @@ def warnings_and_errors() -> set[str]:
 def test_every_warning_and_error_of_the_log_is_explained_and_no_other() -> None:
     table = OPERATIONS[OPERATIONS.index("## Logs and health") : OPERATIONS.index("## Alarms")]
     assert set(first_cells(table)) == warnings_and_errors()
+
+
+def test_every_figure_of_the_monitoring_is_explained_as_it_explains_itself() -> None:
+    table = OPERATIONS[OPERATIONS.index("## Metrics") : OPERATIONS.index("## When the books differ")]
+    explained = dict(re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", table, re.MULTILINE))
+    timed = {f"{PREFIX}{name}" for name in ("http_seconds", "node_seconds")}
+    assert {name: said for name, said in explained.items() if name not in timed} == {
+        f"{PREFIX}{name}": said for name, (_, said) in NAMES.items()
+    }
 
 
 # ---- the ledger

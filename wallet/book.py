@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 from relaybot.clock import Clock
 from relaybot.db.database import Database, Found, Reader, Row, Write
 from relaybot.errors import Unavailable
 from wallet.accounts import Account
 from wallet.entries import Numbers, looks_of, state_of, writes_of
-from wallet.ledger import Answer, Plan, Verdict, judge
+from wallet.ledger import Answer, Expect, Insert, Plan, Verdict, judge
 
 BATCH_MAX = 512  # Plans per commit: more would only make the first of them wait
 DECISIONS_MAX = 5  # how often a decision is made again because a guarded row has moved
@@ -37,6 +37,7 @@ class Book:
         self._arrived = asyncio.Event()
         self._watchers: dict[str, list[asyncio.Event]] = defaultdict(list)
         self._numbers = Numbers()
+        self.written: Counter[tuple[str, str]] = Counter()  # rows this process wrote: table, and the state they got
 
     async def apply(self, plan: Plan) -> Answer:
         """Apply `plan` whole and durably, or say why not. Unavailable: the database refused, nothing changed."""
@@ -92,6 +93,7 @@ class Book:
             for (_, done), answer in zip(batch, commit.answers, strict=True):
                 if not done.done():
                     done.set_result(answer)
+            self.written.update(_written(batch, commit.answers))
             for table in sorted(commit.changed):  # one order, whatever a set makes of it
                 for event in self._watchers[table]:
                     event.set()
@@ -113,6 +115,16 @@ class Book:
         """Return one row of the work, or None."""
         rows = await self.database.fetch(f"SELECT * FROM {table} WHERE id = :id", id=row_id)  # noqa: S608  our own table names
         return rows[0] if rows else None
+
+
+def _written(batch: Sequence[Waiting], answers: Sequence[Answer]) -> Iterator[tuple[str, str]]:
+    """Yield the table of each row that was written, and its new state; `new` or `changed` if it was given none."""
+    for (plan, _), answer in zip(batch, answers, strict=True):
+        if answer.verdict is Verdict.APPLIED:
+            for change in plan.changes:
+                if not isinstance(change, Expect):
+                    state = change.values.get("state")
+                    yield change.table, str(state or ("new" if isinstance(change, Insert) else "changed"))
 
 
 async def _finished(commit: asyncio.Future[None]) -> None:

@@ -31,6 +31,7 @@ from wallet.cln_answers import (
     ListSendPays,
     MadeOffer,
     PaidInvoice,
+    PeerChannel,
     XpayAnswer,
     attempts_from_parts,
     bolt12_invoice,
@@ -302,9 +303,15 @@ class CoreLightning:
 
     async def spendable_msat(self) -> Msat:
         """Return what all usable channels with a connected peer can send now."""
+        return Msat(sum(each.spendable_msat for each in await self._usable_channels()))
+
+    async def receivable_msat(self) -> Msat:
+        """Return what all usable channels with a connected peer can receive now."""
+        return Msat(sum(each.receivable_msat for each in await self._usable_channels()))
+
+    async def _usable_channels(self) -> list[PeerChannel]:
         answer = await self._read("listpeerchannels", {}, ListPeerChannels)
-        usable = (each for each in answer.channels if each.peer_connected and each.state in _SENDING_STATES)
-        return Msat(sum(each.spendable_msat for each in usable))
+        return [each for each in answer.channels if each.peer_connected and each.state in _SENDING_STATES]
 
     async def moves(self, *, after_index: int, limit: int) -> list[Move]:
         """Return up to `limit` channel movements above `after_index`: one row per HTLC part."""

@@ -168,6 +168,7 @@ class PeerChannel(msgspec.Struct):
     inflight: list[Inflight] = []
     peer_connected: bool = False
     spendable_msat: AnyMsat = 0
+    receivable_msat: AnyMsat = 0
     htlcs: list[Htlc] = []
 
 

@@ -143,13 +143,15 @@ def differences(feed: Feed, booked: Mapping[str, Sums]) -> tuple[Difference, ...
     return tuple(found)
 
 
+def sum_of(found: Sequence[Difference]) -> Sums:
+    """Return how much more the node has than the book on all of these together."""
+    lefts = [one.node.less(one.book) for one in found]
+    return Sums(sum(left.lightning for left in lefts), sum(left.onchain for left in lefts))
+
+
 def who_has_more(found: Sequence[Difference]) -> str:
     """Return in words which side has how much more, and on what."""
-    total = Sums()
-    for one in found:
-        left = one.node.less(one.book)
-        total.lightning += left.lightning
-        total.onchain += left.onchain
+    total = sum_of(found)
     sides = [
         f"{where} the node has {format_sat(Msat(abs(msat)))} {'more' if msat > 0 else 'less'} than the book"
         for where, msat in (("in channels", total.lightning), ("in coins", total.onchain))

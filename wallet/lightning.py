@@ -184,6 +184,10 @@ class Lightning(Protocol):
         """Return what all connected channels together can send now."""
         ...
 
+    async def receivable_msat(self) -> Msat:
+        """Return what all connected channels together can receive now."""
+        ...
+
     async def moves(self, *, after_index: int, limit: int) -> list[Move]:
         """Return up to `limit` channel movements with an index above `after_index`, oldest first."""
         ...

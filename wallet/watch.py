@@ -20,9 +20,11 @@ import structlog
 from relaybot.alarms import Alarms
 from relaybot.clock import Clock
 from relaybot.db.database import Row
+from relaybot.figures import gauge
 from wallet.book import Book
 from wallet.chain import Chain, OutputState
-from wallet.feed import Difference, who_has_more
+from wallet.feed import Difference, sum_of, who_has_more
+from wallet.figures import stuck_payments
 from wallet.ledger import Plan
 from wallet.lightning import Lightning
 from wallet.money import Msat, format_sat
@@ -39,10 +41,6 @@ DIFFER, LIQUIDITY, HOT_WALLET, STUCK = "books_differ", "liquidity_low", "hot_wal
 _WAITING = """
 SELECT COALESCE(SUM(amount_msat + reserve_msat), 0) AS msat FROM payouts
 WHERE next_at IS NOT NULL AND rail = 'lightning' AND state IN ('open', 'waiting')
-"""
-_STUCK = """
-SELECT COUNT(*) AS n FROM payouts JOIN attempts ON attempts.id = payouts.attempt
-WHERE payouts.next_at IS NOT NULL AND attempts.state = 'sent' AND attempts.sent_at <= :before
 """
 
 
@@ -87,6 +85,13 @@ class Watch:
         await book_by_rule(self._book, self._lightning, self._chain)
         async with self._book.database.snapshot() as reader:
             found = (await compare(reader, self._lightning, self._chain)).differences
+        left = sum_of(found)
+        self._alarms.note(
+            gauge("books_looked_at", began),
+            gauge("books_differ", len(found)),
+            gauge("books_differ_msat", left.lightning, where="lightning"),
+            gauge("books_differ_msat", left.onchain, where="onchain"),
+        )
         await self._follow(found)
         await self._look_at_funds()
         self._looked_at = self._clock.now()
@@ -107,13 +112,14 @@ class Watch:
     async def _look_at_funds(self) -> None:
         now, spendable = self._clock.now(), await self._lightning.spendable_msat()
         waiting = (await self._book.database.fetch(_WAITING))[0]["msat"]
+        self._alarms.note(gauge("payouts_waiting_msat", int(waiting)))
         few = f"payouts of {format_sat(waiting)} wait, and the channels can send {format_sat(spendable)}"
         self._alarms.report(LIQUIDITY, few if spendable < waiting else None, stops=False)
         coins = sum(one.amount_msat for one in await self._chain.outputs() if one.state is OutputState.CONFIRMED)
         full = f"the node holds more than {format_sat(self._hot_wallet_msat_max)}: move some to where no service runs"
         is_full = spendable + coins > self._hot_wallet_msat_max
         self._alarms.report(HOT_WALLET, full if is_full else None, stops=False)
-        stuck = (await self._book.database.fetch(_STUCK, before=now - self._stuck_seconds))[0]["n"]
+        stuck = await stuck_payments(self._book.database, before=now - self._stuck_seconds)
         unknown = f"the end of {stuck} payments is not known for too long: relaybot payouts list --stuck"
         self._alarms.report(STUCK, unknown if stuck else None, stops=False)
 

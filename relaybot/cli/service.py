@@ -8,6 +8,7 @@ import random
 import secrets
 import shlex
 import sys
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from relaybot.cli.shell import (
     show,
 )
 from relaybot.clock import SystemClock
-from relaybot.config import load_config
+from relaybot.config import cautions, load_config
 from relaybot.demo.play import DemoOptions, play
 from relaybot.demo.work import resolve_issue
 from relaybot.keyring import read_key
@@ -203,12 +204,19 @@ def config_group() -> None:
 @config_group.command("check")
 @config_option
 def config_check(config_path: Path) -> None:
-    """Read the configuration and say everything that is wrong with it.
+    """Read the configuration and say everything that is wrong with it, and what is right and hardly meant.
 
     Example: relaybot config check --config config.yaml
     """
     config = load_config(config_path, os.environ)
-    click.echo(f"{config_path}: good; {len(config.agents)} agents, {len(config.people)} people")
+    for caution in cautions(config):
+        click.echo(f"relaybot: caution: {caution}", err=True)
+    agents, people = _counted(config.agents, "agent", "agents"), _counted(config.people, "person", "people")
+    click.echo(f"{config_path}: good; {agents}, {people}")
+
+
+def _counted(things: Sized, one: str, several: str) -> str:
+    return f"{len(things)} {one if len(things) == 1 else several}"
 
 
 COMMANDS = (run, demo, node, worker, keys, migrate, config_group)

@@ -1,4 +1,4 @@
-"""The commands about the work under way: jobs and payouts."""
+"""The commands about the work under way: jobs, compute nodes, payouts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, show
-from relaybot.operator import listing, refunding, switching
+from handlers.nodes import Said
+from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, read_npub, show
+from relaybot.operator import listing, nodes, refunding, switching
 
 
 @click.group()
@@ -38,6 +39,50 @@ def jobs_refund(job_id: str, config_path: Path, *, as_json: bool) -> None:
     """
     config = load(config_path)
     show(finish(refunding.refund_job(config, keyring_of(config), job_id)), "refund", as_json=as_json)
+
+
+@click.group()
+def workers() -> None:
+    """See the compute nodes, and decide which of them may work."""
+
+
+@workers.command("list")
+@click.option("--waiting", is_flag=True, help="Only those that wait for your word.")
+@click.option("--limit", default=50, show_default=True)
+@config_option
+@json_option
+def workers_list(limit: int, config_path: Path, *, waiting: bool, as_json: bool) -> None:
+    """List the nodes that were heard of last: whether they may work, are there, and how they did.
+
+    Example: relaybot workers list --waiting
+    """
+    show(finish(nodes.list_nodes(load(config_path), limit, waiting=waiting)), "workers", as_json=as_json)
+
+
+@workers.command("approve")
+@click.argument("npub")
+@config_option
+@json_option
+def workers_approve(npub: str, config_path: Path, *, as_json: bool) -> None:
+    """Let a node work, from now on, without a restart. It reads the inputs of customers.
+
+    Example: relaybot workers approve npub1…
+    """
+    config, pubkey = load(config_path), read_npub(npub, "NPUB")
+    show(finish(nodes.speak(config, keyring_of(config), pubkey, Said.APPROVED)), "worker", as_json=as_json)
+
+
+@workers.command("refuse")
+@click.argument("npub")
+@config_option
+@json_option
+def workers_refuse(npub: str, config_path: Path, *, as_json: bool) -> None:
+    """Give a node no more jobs, from now on, also one in workers.allowed. What it has begun is paid.
+
+    Example: relaybot workers refuse npub1…
+    """
+    config, pubkey = load(config_path), read_npub(npub, "NPUB")
+    show(finish(nodes.speak(config, keyring_of(config), pubkey, Said.REFUSED)), "worker", as_json=as_json)
 
 
 @click.group()
@@ -100,4 +145,4 @@ def payouts_give_up(payout_id: str, config_path: Path, *, checked: bool, as_json
     show(finish(switching.give_up(load(config_path), payout_id, checked=checked)), "payout", as_json=as_json)
 
 
-COMMANDS = (jobs, payouts)
+COMMANDS = (jobs, workers, payouts)

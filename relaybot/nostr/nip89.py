@@ -1,8 +1,9 @@
 """NIP-89 announcements (31990) of agents and of compute nodes, and the nodes' heartbeats (11998).
 
 An agent says its name, its price and the kinds of jobs it takes. A compute node says which
-service it works for and which kinds it does; its heartbeat says that it is there, and idle or
-busy. Whether a node is admitted or alive is not decided here.
+service it works for, which kinds it does and, if it likes, its models, the least it works for,
+its encryption and how many jobs it does at once; its heartbeat says that it is there, and idle
+or busy. Whether a node is admitted or alive is not decided here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Literal, get_args
 import msgspec
 
 from relaybot.errors import Rejected
+from relaybot.nostr import encryption
+from relaybot.nostr.encryption import Scheme
 from relaybot.nostr.event import HEX32_LENGTH, KIND_MAX, Event, is_hex
 from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.nip40 import parse_expiration
@@ -25,9 +28,16 @@ ANNOUNCEMENT_KIND = 31990
 HEARTBEAT_KIND = 11998
 WORKER_TOPIC = "workerbee"
 HEARTBEAT_LIFETIME_SECONDS_MIN = 900  # three beats of 300 s: two may be lost
+MODELS_MAX = 100
+MODEL_CHARACTERS_MAX = 100
+CONCURRENCY_MAX = 10_000
+NOTHING = Msat(0)
 KINDS_MAX = 100  # an announcement names the kinds of one program, and is matched against every job
 
 WorkerStatus = Literal["idle", "busy"]
+
+# As NIP-47 writes them, in one tag with a blank between.
+_SCHEMES: Mapping[str, Scheme] = MappingProxyType({"nip44_v2": encryption.NIP44, "nip04": encryption.NIP04})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,19 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
+class Capability:
+    """What a compute node can do, beside its kinds.
+
+    No model: any. `least_msat` is what a job must pay the node at least. `concurrency` 0: not said.
+    """
+
+    models: frozenset[str] = frozenset()
+    least_msat: Msat = NOTHING
+    schemes: frozenset[Scheme] = frozenset({encryption.NIP44})
+    concurrency: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerAnnouncement:
     """What a compute node announces to the service with the pubkey `service`."""
 
@@ -54,6 +77,7 @@ class WorkerAnnouncement:
     name: str
     about: str
     expiration: int
+    capability: Capability = Capability()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +142,7 @@ def build_worker_announcement(
     name: str,
     about: str,
     expiration: int,
+    capability: Capability = Capability(),
     now: int,
 ) -> Event:
     """Return the announcement of a compute node; it stands until the second `expiration`."""
@@ -126,6 +151,7 @@ def build_worker_announcement(
         ("t", WORKER_TOPIC),
         ("p", service),
         *_kind_tags(kinds),
+        *_capability_tags(capability),
         ("expiration", str(expiration)),
     ]
     return keypair.sign(kind=ANNOUNCEMENT_KIND, content=_metadata(name, about), tags=tags, created_at=now)
@@ -145,6 +171,7 @@ def parse_worker_announcement(event: Event) -> WorkerAnnouncement:
         name=name,
         about=about,
         expiration=_expiration(event),
+        capability=_capability(event),
     )
 
 
@@ -181,6 +208,45 @@ def _kinds(event: Event) -> frozenset[int]:
     if not all(_is_kind(text) for text in texts):
         raise Rejected("invalid", "k: not a kind")
     return frozenset(map(int, texts))
+
+
+def _capability_tags(able: Capability) -> list[tuple[str, ...]]:
+    """Return the tags of what differs from a node that says nothing."""
+    tags: list[tuple[str, ...]] = [("model", model) for model in sorted(able.models)]
+    if able.least_msat:
+        tags.append(("price", str(able.least_msat), "msat"))
+    if able.schemes != Capability().schemes:
+        tags.append(("encryption", " ".join(name for name, scheme in _SCHEMES.items() if scheme in able.schemes)))
+    if able.concurrency:
+        tags.append(("concurrency", str(able.concurrency)))
+    return tags
+
+
+def _capability(event: Event) -> Capability:
+    models = [tag[1] if len(tag) > 1 else "" for tag in event.tags_named("model")]
+    if len(models) > MODELS_MAX or any(not 0 < len(model) <= MODEL_CHARACTERS_MAX for model in models):
+        raise Rejected("invalid", "model: too many, or a name that is empty or too long")
+    price, schemes, concurrency = event.tag("price"), event.tag("encryption"), event.tag("concurrency")
+    if concurrency is not None and not _is_count(concurrency):
+        raise Rejected("invalid", "concurrency: not a number of jobs", allowed=f"1 to {CONCURRENCY_MAX}")
+    return Capability(
+        models=frozenset(models),
+        least_msat=NOTHING if price is None else parse_msat(price),
+        schemes=Capability().schemes if schemes is None else _schemes(schemes),
+        concurrency=0 if concurrency is None else int(concurrency),
+    )
+
+
+def _schemes(text: str) -> frozenset[Scheme]:
+    found = frozenset(_SCHEMES[name] for name in text.split() if name in _SCHEMES)
+    if not found:
+        raise Rejected("invalid", "encryption: none that we know", allowed=" ".join(_SCHEMES))
+    return found
+
+
+def _is_count(text: str) -> bool:
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(CONCURRENCY_MAX))
+    return digits and 1 <= int(text) <= CONCURRENCY_MAX
 
 
 def _is_kind(text: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class Hub:
         self._ephemeral: dict[str, None] = {}  # ids, oldest first
         self._checkers = ThreadPoolExecutor(CHECKERS, thread_name_prefix="relay-check")
         self._tasks: set[asyncio.Task[None]] = set()
+        self.answered: Counter[str] = Counter()  # events, by `ok` or the prefix of what was said instead
         self._feeding: dict[Feed, asyncio.Task[None]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -127,6 +129,7 @@ class Hub:
         if rejected is None and facts.origin:
             rejected = self._too_fast(event, facts)
         if rejected is not None:
+            self.answered[rejected.prefix] += 1
             answer(Ok(event.id, False, str(rejected)))
         elif event.kind in self.limits.kinds_of_members and facts is not INSIDE:
             self._spawn(self._submit_of_member(raw, event, facts, answer))
@@ -233,6 +236,8 @@ class Hub:
         if not self._offers:
             self._idle.set()
         first, *again = offer.answers
+        self.answered[message.partition(":")[0] or "ok"] += 1
+        self.answered["duplicate"] += len(again)
         first(Ok(event_id, accepted, message))
         for answer in again:
             answer(Ok(event_id, *(_KNOWN if accepted else (accepted, message))))

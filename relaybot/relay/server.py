@@ -49,6 +49,11 @@ class RelayServer:
         self._listening: asyncio.Server | None = None
         self._checks: asyncio.TimerHandle | None = None
 
+    @property
+    def connections_open(self) -> int:
+        """Return how many connections are open."""
+        return len(self._connections.open) if self._connections is not None else 0
+
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; return the address, with the port the system chose if `port` is 0."""
         await self._http.setup()

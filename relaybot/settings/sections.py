@@ -26,6 +26,7 @@ from relaybot.settings.values import (
     Port,
     Price,
     Seconds,
+    Token,
     WebUrl,
 )
 from splits.model import AgentModel, Amount, Millionths, Percent, Text, Words, Written
@@ -55,6 +56,7 @@ class Web(Written):
 
     enabled: bool = True
     domain: HostName | None = None  # without it nobody is found as <name>@<domain>
+    metrics_token: Token | None = None  # without it there is no /metrics: its figures are nobody else's business
     url: Origin | None = None  # where browsers find the pages; derived from relay.url if it is not said
     account: bool = True  # pages and an API for one's own account
     session_seconds: Annotated[int, Field(ge=60, le=604_800)] = 7_200  # a browser left alone does not stay open
@@ -137,15 +139,19 @@ class Jobs(Written):
     input_bytes_max: Count = 32_768  # of a request's event: encrypted again for a node it fits into 65,536
     result_bytes_max: Count = 32_768  # of a result's content, for the same reason
     open_per_customer_max: Count = 20  # one customer does not fill the queue
+    queue_max: Count = 10_000  # paid jobs that wait for a node; further requests are told to come back later
 
 
 class Workers(Written):
     """Which compute nodes get jobs."""
 
-    admission: Literal["closed", "open"] = "closed"  # a stranger's node reads its customers' inputs
+    admission: Literal["closed", "approved", "open"] = "closed"  # a stranger's node reads its customers' inputs
     allowed: Annotated[tuple[Contributor, ...], Field(max_length=10_000)] = ()
+    strangers_max: Count = 1_000  # nodes nobody vouches for that are kept at once: keys cost nothing
+    probation_jobs: Annotated[int, Field(ge=0, le=1_000)] = 5  # of a node nobody vouches for: as many must succeed
+    probation_price: Amount = from_sat(1_000)  # and cost no more than this
     heartbeat_seconds_max: Annotated[int, Field(ge=300, le=86_400)] = 900  # it beats every 300: two may be lost
-    open_jobs_max: Count = 1  # jobs one node has at once; most have one graphics card
+    open_jobs_max: Count = 4  # jobs one node has at once; fewer if it announces a lower concurrency
 
 
 class Payouts(Written):

@@ -30,6 +30,7 @@ CONFIRMATIONS_MAX = 100  # deeper nothing is watched
 YEAR_SECONDS = 366 * 86_400
 
 _KINDS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{20,200}", re.ASCII)
 _POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -168,6 +169,13 @@ def _addresses(value: object) -> Network:
         raise refused("an address or a range of them, such as 10.0.0.0/8 or fd00::1") from None
 
 
+def _token(value: object) -> SecretStr:
+    """Return what is sent as `Authorization: Bearer …` (RFC 6750, section 2.1)."""
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise refused("20 to 200 letters, digits or -._~+/")
+    return SecretStr(value)
+
+
 def _ladder(value: object) -> object:
     """Read `[[0, 1], [1000000 sat, 3]]`: from which sum on how many confirmations."""
     steps = [_step(step) for step in value] if isinstance(value, list | tuple) else []
@@ -204,6 +212,7 @@ KindRange = Annotated[range, PlainValidator(_kinds)]
 AddressRange = Annotated[Network, PlainValidator(_addresses)]
 Origin = Annotated[str, AfterValidator(_url("http", "https"))]
 PercentFromZero = Annotated[Millionths, PlainValidator(_percent_from_zero)]
+Token = Annotated[SecretStr, PlainValidator(_token)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 Currency = Annotated[str, PlainValidator(_currency)]
 Price = Annotated[tuple[str, int], PlainValidator(_price)]  # currency, and smallest units for one bitcoin

@@ -17,6 +17,7 @@ from relaybot.web.home import home_page
 from relaybot.web.html import el
 from relaybot.web.layout import MARK, page, security_headers
 from relaybot.web.published import PublishedAccounts
+from relaybot.web.schema import schema_routes
 from relaybot.web.site import Site
 
 PAGE_SECONDS = 60  # a new day appears at most this late in a cache
@@ -63,6 +64,7 @@ def build_app(
             web.get("/accounts", days),
             web.get("/accounts/{day}", day),
             web.get("/agents", agents),
+            *schema_routes(),
             web.get("/icon.svg", _icon),
             web.get("/healthz", _healthz),
             web.get("/readyz", readyz),

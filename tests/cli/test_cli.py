@@ -177,7 +177,7 @@ async def test_accounts_publish_refuses_a_day_that_is_not_over() -> None:
 async def test_migrate_and_config_check_say_that_all_is_well() -> None:
     async with world() as w:
         assert "up to date" in (await invoke(w, "migrate")).output
-        assert "good; 1 agents, 5 people" in (await invoke(w, "config", "check")).output
+        assert "good; 1 agent, 5 people" in (await invoke(w, "config", "check")).output
 
 
 async def test_the_default_configuration_runs_as_it_is() -> None:
@@ -228,6 +228,19 @@ def test_a_bad_configuration_ends_with_path_value_and_what_is_allowed(
     assert "jobs.ttl_seconds" in said
     assert "soon" in said
     assert "nonsense" in said
+
+
+def test_config_check_warns_of_agents_that_nobody_works_for_and_of_skills_that_nobody_uses(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "agents: {a: {name: A, kinds: [5050], price: 1 sat}}\nskills: {spare: {name: Spare}}\nworkers: {allowed: []}\n"
+    )
+    result = CliRunner().invoke(cli, ["config", "check", "--config", str(config)])
+    assert result.exit_code == 0
+    assert "workers.allowed: no node is admitted" in result.stderr
+    assert "skills.spare: no agent uses it" in result.stderr
+    config.write_text("agents: {a: {name: A, kinds: [5050], price: 1 sat, skills: [lost]}}\n")
+    assert "agents.a.skills[0]" in str(CliRunner().invoke(cli, ["config", "check", "--config", str(config)]).exception)
 
 
 def test_an_unknown_command_is_a_usage_error(

@@ -119,3 +119,15 @@ def test_brackets_that_do_not_close_are_refused_and_not_repeated() -> None:
     path, found, _ = refusal(RELAYBOT_RELAYS="[ws://secret")
     assert path == "RELAYBOT_RELAYS:1"
     assert "secret" not in str(found)
+
+
+def test_a_token_that_could_be_guessed_is_refused_and_no_token_is_ever_shown() -> None:
+    path, found, allowed = refusal(RELAYBOT_WEB__METRICS_TOKEN="hunter2")
+    assert path == "web.metrics_token"
+    assert "hunter2" not in str(found)
+    assert allowed.startswith("20 to 200 letters, digits or -._~+/")
+    for wrong in ("a" * 19, "a" * 201, "a token with spaces in it", "ä" * 20, 12345678901234567890):
+        assert refusal({"web": {"metrics_token": wrong}})[2] in allowed
+    token = parse({"web": {"metrics_token": "Zk3vQ8w1XyT5mB7nR2pL"}}).web.metrics_token
+    assert token is not None
+    assert (token.get_secret_value(), "Zk3v" in repr(token)) == ("Zk3vQ8w1XyT5mB7nR2pL", False)

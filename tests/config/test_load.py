@@ -252,7 +252,7 @@ def test_a_file_that_is_no_yaml_is_told_with_its_line(tmp_path: Path, text: str 
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadConfigs, match=r"nowhere\.yaml: found 'FileNotFoundError'"):
+    with pytest.raises(BadConfigs, match=r"nowhere\.yaml: found 'no such file'"):
         load_config(tmp_path / "nowhere.yaml", {})
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from handlers import announcements, assignments
+from handlers.assigning import Assigning
 from handlers.bot import Bot
 from handlers.settlements import Settlements
 from relaybot.accounting.closing import Rules
@@ -312,7 +313,7 @@ class _Story:
         self.told.journals[journal], self.told.balances[journal] = rows, left
 
     async def _assignment(self) -> Event:
-        await assignments.assign_held(self._bot)
+        await Assigning(self._bot).step()
         return (await self._said())["5050"]
 
     async def _deliver(

@@ -30,6 +30,7 @@ _SAYERS = {
     "_refused": 0,
     "_problem": 2,
     "plan_released": 2,
+    "_plan_failed": 2,
     "_failure": 1,
     "_stop": 1,
     "_wait": 1,
@@ -45,7 +46,7 @@ _SAYERS = {
 }
 _WORDS = {"reason", "said"}  # keywords that hold a reason
 _RELAY_ANSWER = re.compile(r"(?:duplicate|invalid|blocked|error): ")
-_NOTES = {"Decision", "str | None", "Row | str"}  # what is returned where something is not done, with a note why
+_NOTES = {"Decision", "str | None", "_Lease | str"}  # what is returned where something is not done, with a note why
 _NOTED = (
     "handlers/",
     "wallet/payouts.py",

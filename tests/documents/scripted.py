@@ -97,6 +97,9 @@ class ScriptedNode:
     async def spendable_msat(self) -> Msat:
         return Msat(1_000_000_000)
 
+    async def receivable_msat(self) -> Msat:
+        return Msat(1_000_000_000)
+
     async def moves(self, *, after_index: int, limit: int) -> list[Move]:
         del after_index, limit
         return []

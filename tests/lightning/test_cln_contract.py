@@ -315,10 +315,11 @@ async def test_a_payment_that_is_too_dear_is_not_sent(lab: Lab, node: CoreLightn
     assert await received(lab, bolt11) == 0
 
 
-async def test_what_a_disconnected_node_can_send_is_nothing(nodes: Nodes, node: CoreLightning) -> None:
+async def test_what_a_disconnected_node_can_send_and_receive_is_nothing(nodes: Nodes, node: CoreLightning) -> None:
     assert await node.spendable_msat() > 0
+    assert await node.receivable_msat() > 0
     await nodes.disconnect(OURS)
-    assert await node.spendable_msat() == 0
+    assert (await node.spendable_msat(), await node.receivable_msat()) == (0, 0)
 
 
 async def test_a_payment_of_a_disconnected_node_is_unknown_and_leaves_no_record(lab: Lab, node: CoreLightning) -> None:

@@ -195,6 +195,7 @@ async def test_recorded_channels_give_what_can_be_spent_and_the_hashes_in_flight
     node = connect(data_dir / "scripted")
     assert await node.htlc_hashes() == {htlc["payment_hash"], "22" * 32}
     assert await node.spendable_msat() == with_htlc[0]["spendable_msat"]
+    assert await node.receivable_msat() == with_htlc[0]["receivable_msat"]
 
 
 async def test_channels_with_a_peer_offline_cannot_spend(scripted: Script, connect: Connect, data_dir: Path) -> None:
@@ -259,6 +260,7 @@ async def test_nonsense_from_the_node_is_unavailable_and_of_a_payment_unknown(
         node.payment(ANY_HASH),
         node.htlc_hashes(),
         node.spendable_msat(),
+        node.receivable_msat(),
         node.moves(after_index=0, limit=1),
     ]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)

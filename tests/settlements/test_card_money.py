@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from handlers import assignments, jobs
+from handlers.assigning import Assigning
 from handlers.bot import Bot
 from handlers.lots import follow_lots
 from handlers.money_commands import balance_text, history_text, statement_text
@@ -63,7 +64,7 @@ async def delivered(till: Till, job_id: str) -> None:
         "assigned_at": 0,
     }
     await till.book.apply(Plan(f"test/{job_id}", changes=(Insert("workers", CAROL.pubkey, beat),)))
-    await assignments.assign_held(till.bot)
+    await Assigning(till.bot).step()
     job = await till.book.row("jobs", job_id)
     assert job is not None
     rows = await till.book.database.rows_by_id("outbox", [job["assignment"]])
@@ -80,7 +81,8 @@ def paying_carol(till: Till, **card: int) -> Till:
     path = till.bot.config.service.data_dir
     config = parse_config({"agents": {"autodev": agent}, "card": card}, config_dir=path)
     [(pubkey, old)] = till.bot.agents.items()
-    bot = replace(till.bot, config=config, agents={pubkey: replace(old, split=config.splits["autodev"])})
+    agents = {pubkey: replace(old, split=config.splits["autodev"])}
+    bot = replace(till.bot, config=config, agents=agents, workers_allowed=frozenset({CAROL.pubkey}))
     return Till(bot, till.network, till.committing)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from handlers import assignments, jobs, workers
+from handlers.assigning import Assigning
 from handlers.bot import Bot
 from relaybot.clock import SetClock
 from relaybot.db.database import Row
@@ -77,7 +78,7 @@ async def assigned(bot: Bot) -> Event:
     await decided(bot, await workers.on_heartbeat(bot, beat))
     asked = bob.sign(kind=METER_KIND, content="", tags=[["i", "x", "text"]], created_at=now)
     await decided(bot, await jobs.on_request(bot, asked))
-    await assignments.assign_held(bot)
+    await Assigning(bot).step()
     rows = await bot.book.database.fetch("SELECT event FROM outbox")
     events = [parse_event(row["event"]) for row in rows]
     return next(event for event in events if event.kind == METER_KIND)

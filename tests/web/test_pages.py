@@ -13,6 +13,7 @@ import pytest
 from relaybot.nostr.flow_of_funds import CELLS
 from relaybot.nostr.nip19 import decode_nevent, encode_npub
 from relaybot.web.published import PublishedAccounts
+from splits.schema import schema_of, whole_schema
 from tests.web.conftest import (
     AGENT,
     AUTODEV,
@@ -311,3 +312,13 @@ async def test_the_agents_page_says_who_earns_what_of_a_thousand_sats(serve: Ser
     page = await read(await serve(accounts_of(), site_with(agents=(agent,))), "/agents")
     assert "The platform638.3 sat" in page.words
     assert "Models25 sat" in page.words
+
+
+async def test_the_schema_of_skills_and_agents_is_published(serve: Serve) -> None:
+    client = await serve(accounts_of())
+    whole, skill = await client.get("/schema"), await client.get("/schema/skill")
+    assert (whole.status, whole.content_type) == (200, "application/schema+json")
+    assert whole.headers["Access-Control-Allow-Origin"] == "*"
+    assert await whole.json(content_type=None) == whole_schema()
+    assert await skill.json(content_type=None) == schema_of("skill")
+    assert (await client.get("/schema/nothing")).status == 404
