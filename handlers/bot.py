@@ -18,6 +18,7 @@ from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
+from relaybot.relay.rates import Rate
 from relaybot.settings.sections import Workers
 from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
@@ -92,6 +93,7 @@ class Bot:
     cards: CardDesk | None = None
     queue: Queue = field(default_factory=Queue)
     rates: Rates = field(default_factory=NoRates)
+    wallet_rate: Rate = field(default_factory=lambda: Rate(0))  # how often a connected app may ask
 
     @property
     def own_relays(self) -> frozenset[str]:

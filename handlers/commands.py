@@ -188,7 +188,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             payout,
         ),
         "connect": Command(
-            "connect [<name> [<sats>/day]]", "let an app use your balance (wallet connect), within a budget", connect
+            "connect [<name> [<sats>/day | week | month] [for <n> days] [only read,receive,pay]]",
+            "let an app use your balance (wallet connect), within a budget",
+            connect,
         ),
         "disconnect": Command("disconnect <name>", "end that", disconnect),
         "login": Command("login", "a link that shows you your account in a browser, once", login),

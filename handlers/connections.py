@@ -8,6 +8,9 @@ is told that it has no wallet any more.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from handlers.bot import Bot, events_owed, written
 from handlers.conversation import Asked, Reply
@@ -24,25 +27,60 @@ CONNECTIONS_MAX = 20  # open ones of one user
 SECRET_BYTES = 32
 DAY = 86_400
 PERIODS = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY}
+DAYS_MAX = 3_650  # of a connection that ends by itself
+PERMISSIONS = {
+    "read": frozenset({"lookup_invoice", "list_transactions", "get_balance"}),
+    "receive": frozenset({"make_invoice", "lookup_invoice"}),
+    "pay": frozenset({"pay_invoice"}),
+}
+NO_LIMIT = "with no limit of its own"
 
 _NAME = re.compile(r"[\w][\w .-]{0,39}")
 _BUDGET = re.compile(r"([\d,]{1,20})(?:/(day|week|month))?", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an app may do: spend so much in a period (None: anything), until then (None: for good), by these methods."""
+
+    budget_msat: Msat | None = None
+    period: int = DAY
+    expires_at: int | None = None
+    methods: tuple[str, ...] = ()  # none: all of them
+
+
 async def connect(bot: Bot, asked: Asked) -> Reply:
-    """`connect`, `connect <name> [<sats>[/day|week|month]]`."""
-    match asked.words:
+    """`connect`, `connect <name> [<sats>[/day|week|month]] [for <n> days] [only read,receive,pay]`."""
+    if not asked.words:
+        return Reply(_listed(await open_connections(bot, asked.sender), bot.clock.now()))
+    name, *words = asked.words
+    return await _connect(bot, asked, name, _terms(Terms(), words, bot.clock.now()))
+
+
+def _terms(terms: Terms, words: Sequence[str], now: int) -> Terms:
+    """Read what stands behind a connection's name, piece by piece."""
+    match words:
         case []:
-            return Reply(_listed(await open_connections(bot, asked.sender), bot.clock.now()))
-        case [name]:
-            return await _connect(bot, asked, name, None, DAY)
-        case [name, budget]:
-            return await _connect(bot, asked, name, *_budget(budget))
-        case _:
-            raise Rejected("invalid", "a name is one word here, and the budget another")
+            return terms
+        case ["for", number, "day" | "days", *rest] if number.isascii() and number.isdigit():
+            if not 1 <= int(number[:6]) <= DAYS_MAX:
+                raise Rejected("invalid", f"a connection lasts 1 to {DAYS_MAX} days, or for good")
+            return _terms(replace(terms, expires_at=now + int(number) * DAY), rest, now)
+        case ["only", what, *rest]:
+            parts = what.split(",")
+            if not set(parts) <= PERMISSIONS.keys():
+                raise Rejected("invalid", f"only {', '.join(PERMISSIONS)}, or several of them with commas")
+            allowed = frozenset({"get_info"}).union(*(PERMISSIONS[part] for part in parts))
+            methods = tuple(method for method in nip47.METHODS if method in allowed)
+            return _terms(replace(terms, methods=methods), rest, now)
+        case [budget, *rest]:
+            most, period = _budget(budget)
+            return _terms(replace(terms, budget_msat=most, period=period), rest, now)
+        case _:  # pragma: no cover  (words are what they are)
+            raise AssertionError("a list begins with something")
 
 
-async def _connect(bot: Bot, asked: Asked, name: str, budget: Msat | None, period: int) -> Reply:
+async def _connect(bot: Bot, asked: Asked, name: str, terms: Terms) -> Reply:
     if not _NAME.fullmatch(name):
         raise Rejected("invalid", "a connection's name is up to 40 letters and digits")
     known = await open_connections(bot, asked.sender)
@@ -57,27 +95,27 @@ async def _connect(bot: Bot, asked: Asked, name: str, budget: Msat | None, perio
         "owner": asked.sender,
         "name": name,
         "service": ours.pubkey,
-        "budget_msat": budget,
-        "period": period,
+        "budget_msat": terms.budget_msat,
+        "period": terms.period,
         "spent_msat": 0,
         "spent_since": now,
-        "expires_at": None,
+        "expires_at": terms.expires_at,
+        "methods": " ".join(terms.methods),
         "state": "open",
         "created_at": now,
     }
     counter = await bot.book.row("cursors", f"connections/{asked.sender}")  # two at once are counted one by one
     counted = written("cursors", f"connections/{asked.sender}", counter, {"value": now})
-    info = nip47.build_info(ours, nip47.METHODS, now=now)
+    info = nip47.build_info(ours, terms.methods or nip47.METHODS, now=now)
     uri = nip47.connection_uri(
         ours.pubkey,
         relays=[bot.config.relay.public_url],
         secret=secret.hex(),
         lud16=await _lud16(bot, asked.sender),
     )
-    limit = (
-        f"at most {format_sat(budget)} a {_period_name(period)}" if budget is not None else "with no limit of its own"
+    text = (
+        f"{name} may use your balance, {_in_words(terms)}. Paste this into the app, and show it to nobody else:\n{uri}"
     )
-    text = f"{name} may use your balance, {limit}. Paste this into the app, and show it to nobody else:\n{uri}"
     return Reply(text, (Insert("connections", client, values), counted, *events_owed(now, info)))
 
 
@@ -109,15 +147,40 @@ def spent(connection: Row, now: int) -> tuple[int, int]:
     return 0, now - (now - since) % period
 
 
+def allowed_methods(connection: Row) -> tuple[str, ...]:
+    """Return what an app may ask, in the order of `nip47.METHODS`."""
+    return tuple(connection["methods"].split()) or nip47.METHODS
+
+
+def _in_words(terms: Terms) -> str:
+    most = terms.budget_msat
+    words = [f"at most {format_sat(most)} a {_period_name(terms.period)}" if most is not None else NO_LIMIT]
+    words += [f"until {_day(terms.expires_at)}"] if terms.expires_at is not None else []
+    words += [f"for {', '.join(terms.methods)} only"] if terms.methods else []
+    return ", ".join(words)
+
+
+def _day(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def _listed(rows: list[Row], now: int) -> str:
     if not rows:
         return "No app is connected. connect <name> [<sats>/day] makes a connection."
-    return "\n".join(f"{row['name']}: {_used(row, now)}" for row in rows)
+    return "\n".join(f"{row['name']}: {', '.join(_facts(row, now))}" for row in rows)
+
+
+def _facts(row: Row, now: int) -> Iterator[str]:
+    yield _used(row, now)
+    if row["expires_at"] is not None:
+        yield f"{'over since' if row['expires_at'] < now else 'until'} {_day(row['expires_at'])}"
+    if row["methods"]:
+        yield f"for {row['methods'].replace(' ', ', ')} only"
 
 
 def _used(row: Row, now: int) -> str:
     if row["budget_msat"] is None:
-        return "no limit of its own"
+        return NO_LIMIT
     used, _ = spent(row, now)
     return f"{format_sat(used)} of {format_sat(row['budget_msat'])} used this {_period_name(row['period'])}"
 
@@ -139,10 +202,13 @@ async def _lud16(bot: Bot, pubkey: str) -> str | None:
 
 
 async def notifications(bot: Bot, owner: str, name: str, transaction: nip47.Transaction) -> list[Change]:
-    """Return the rows that tell every connected app of a user what happened to the balance."""
+    """Return the rows that tell the connected apps of a user what happened to the balance: those that may know."""
     now = bot.clock.now()
     changes: list[Change] = []
     for connection in await open_connections(bot, owner):
+        is_over = (connection["expires_at"] or now) < now
+        if is_over or name not in nip47.notifications_of(allowed_methods(connection)):
+            continue
         keypair = bot.wallet_key(connection["id"])
         nonces = (bot.chance(32), bot.chance(32))
         events = nip47.build_notifications(keypair, connection["id"], name, transaction, nonces=nonces, now=now)

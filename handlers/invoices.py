@@ -34,7 +34,7 @@ def proof_of(bot: Bot, *, label: str, payment_hash: str) -> str:
     return preimage.hex() if hashlib.sha256(preimage).hexdigest() == payment_hash else ""
 
 
-def new_invoice(invoice: Invoice, *, purpose: str, owner: str, job: str, now: int) -> Insert:
+def new_invoice(invoice: Invoice, *, purpose: str, owner: str, job: str, now: int, description: str = "") -> Insert:
     """Return the row of an invoice that credits `owner` when it is paid."""
     values: Values = {
         "purpose": purpose,
@@ -46,5 +46,6 @@ def new_invoice(invoice: Invoice, *, purpose: str, owner: str, job: str, now: in
         "received_msat": 0,
         "expires_at": invoice.expires_at,
         "created_at": now,
+        "description": description,
     }
     return Insert("invoices", invoice.label, values)

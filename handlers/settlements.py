@@ -30,7 +30,7 @@ from relaybot.nostr import nip47
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.internal import check_internal, plan_internal
-from wallet.ledger import Change, Journal, Plan, Transfer, Update, Values
+from wallet.ledger import Change, Journal, Plan, Transfer, Update, Value, Values
 from wallet.lightning import Settlement
 from wallet.money import Msat, format_sat
 from wallet.purses import debt_of
@@ -110,7 +110,7 @@ async def _plan_arrived(bot: Bot, settlement: Settlement) -> Journal:
     return Journal((Transfer(NODE_LIGHTNING, CAPITAL, settlement.amount_msat, "unknown invoice"),))
 
 
-async def plan_settled(bot: Bot, settlement: Settlement, invoice: Row, **more: int | None) -> Journal:
+async def plan_settled(bot: Bot, settlement: Settlement, invoice: Row, **more: Value) -> Journal:
     """Return what a paid invoice of ours moves and changes, whatever it was made for.
 
     `more` are further columns of the invoice's row, whose version is guarded.
@@ -140,6 +140,7 @@ async def _told_apps(bot: Bot, settlement: Settlement, invoice: Row) -> tuple[Ch
         settlement.amount_msat,
         invoice["created_at"],
         invoice=invoice["bolt11"],
+        description=invoice["description"] or None,
         preimage=settlement.preimage or None,
         expires_at=invoice["expires_at"],
         settled_at=settlement.paid_at,
@@ -175,6 +176,8 @@ async def _plan_topped_up(bot: Bot, owner: str, amount: Msat, purpose: str) -> J
 class InternalPayment:
     """What is paid, and what it moves and changes: a part of the payer's own Plan."""
 
+    bolt11: str
+    payment_hash: str
     amount_msat: Msat
     preimage: str  # as hex; '' if only the node knows it
     journal: Journal
@@ -201,8 +204,8 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
         raise Rejected("invalid", "this gift is to yourself")
     proof = proof_of(bot, label=invoice["id"], payment_hash=invoice["payment_hash"])
     settlement = Settlement(invoice["id"], invoice["payment_hash"], amount, 0, now, preimage=proof)
-    settled = await plan_settled(bot, settlement, invoice, cancel_at=now)
-    return InternalPayment(amount, proof, plan_internal(settled, payer))
+    settled = await plan_settled(bot, settlement, invoice, cancel_at=now, payer=payer)
+    return InternalPayment(invoice["bolt11"], invoice["payment_hash"], amount, proof, plan_internal(settled, payer))
 
 
 async def _own_invoice(bot: Bot, bolt11: str) -> Row | None:

@@ -3,7 +3,8 @@
 A request is handled once by its event id, whatever a relay replays. What is asked to be paid
 is held in the same Plan that marks the request as done, against the connection's budget too;
 the app hears the end when the payment has one, for a payment that is pending has not failed.
-An invoice that was paid before is not paid again: its preimage is told.
+An invoice that was paid before is not paid again: its preimage is told. Who asks for one that
+is on its way waits for the same end.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any
 import structlog
 
 from handlers.bot import Bot, events_owed
-from handlers.connections import notifications, spent
+from handlers.connections import allowed_methods, notifications, spent
 from handlers.conversation import Asked
 from handlers.invoices import make_invoice, new_invoice
 from handlers.settlements import InternalPayment
+from handlers.transactions import find_transaction, list_transactions
 from handlers.withdrawals import pay_inside, withdraw
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -28,14 +30,20 @@ from relaybot.nostr.event import Event, encode_event, parse_event
 from relaybot.nostr.nip47 import Code, Failure
 from wallet.accounts import user
 from wallet.bolt11_invoice import parse_bolt11
-from wallet.ledger import Change, Insert, Plan, Update, Value
+from wallet.ledger import Change, Insert, Plan, Update
+from wallet.lightning import DecodedInvoice
 from wallet.money import MSAT_PER_SAT, Msat
 
 log = structlog.get_logger()
 
 BATCH_MAX = 100  # payments whose end is told in one round
 NETWORKS = {"bitcoin": "mainnet"}  # NIP-47's words; the others are called alike
-CODES = {"restricted": Code.RESTRICTED, "rate-limited": Code.RATE_LIMITED}  # by NIP-01's prefix; else OTHER
+CODES = {"restricted": Code.RESTRICTED, "blocked": Code.RESTRICTED, "rate-limited": Code.RATE_LIMITED}  # by prefix
+SAID = {  # by the beginning of the reason, before the prefix counts
+    "you have ": Code.INSUFFICIENT_BALANCE,
+    "your balance is ": Code.INSUFFICIENT_BALANCE,
+    "a day's limit ": Code.QUOTA_EXCEEDED,
+}
 
 Outcome = Mapping[str, Any] | Failure
 
@@ -55,10 +63,10 @@ async def on_request(bot: Bot, event: Event) -> Decision:
     now = bot.clock.now()
     if request.expiration is not None and request.expiration < now:  # NIP-47: it is ignored
         return "the request has expired"
-    if connection["state"] != "open" or (connection["expires_at"] or now) < now:
-        return _answer(bot, connection, request, Failure(Code.UNAUTHORIZED, "this connection is closed"))
-    if isinstance(request.command, Failure):
-        return _answer(bot, connection, request, request.command)
+    refused = _refused(bot, connection, request, now)
+    if refused is not None:
+        return _answer(bot, connection, request, refused)
+    assert not isinstance(request.command, Failure), "what is not understood was refused"
     if isinstance(request.command, nip47.PayInvoice):
         return await _pay(bot, connection, request, request.command, event)
     try:
@@ -66,6 +74,19 @@ async def on_request(bot: Bot, event: Event) -> Decision:
     except Rejected as refusal:
         outcome, changes = _failure(refusal), ()
     return _answer(bot, connection, request, outcome, *changes)
+
+
+def _refused(bot: Bot, connection: Row, request: nip47.Request, now: int) -> Failure | None:
+    """Return why this app may not ask this now, or why it is not understood; None if it is to be done."""
+    if connection["state"] != "open" or (connection["expires_at"] or now) < now:
+        return Failure(Code.UNAUTHORIZED, "this connection is closed")
+    if not bot.wallet_rate.take(connection["id"], now):
+        return Failure(Code.RATE_LIMITED, "too many requests: wait some seconds")
+    if isinstance(request.command, Failure):
+        return request.command
+    if request.method not in allowed_methods(connection):
+        return Failure(Code.RESTRICTED, f"this connection may not {request.method}")
+    return None
 
 
 def _answer(bot: Bot, connection: Row, request: nip47.Request, outcome: Outcome, *changes: Change) -> Plan:
@@ -80,20 +101,19 @@ def _told(bot: Bot, connection: Row, request: nip47.Request, outcome: Outcome) -
 
 def _failure(refusal: Rejected) -> Failure:
     """Return a refusal in NIP-47's words; its reason is for the app's user."""
-    code = Code.INSUFFICIENT_BALANCE if "can be sent" in refusal.reason else CODES.get(refusal.prefix, Code.OTHER)
+    said = (code for begin, code in SAID.items() if refusal.reason.startswith(begin))
+    code = next(said, CODES.get(refusal.prefix, Code.OTHER))
     return Failure(code, str(refusal).removeprefix(f"{refusal.prefix}: "))
 
 
-# ---- what is answered at once
-
-
 async def _do(bot: Bot, connection: Row, command: nip47.Command, event_id: str) -> tuple[Outcome, tuple[Change, ...]]:
+    """Do what is answered at once."""
     owner = connection["owner"]
     match command:
         case nip47.GetBalance():
             return {"balance": await bot.book.balance(user(owner))}, ()
         case nip47.GetInfo():
-            return await _info(bot), ()
+            return await _info(bot, connection), ()
         case nip47.MakeInvoice():
             return await _make_invoice(bot, owner, command, event_id)
         case nip47.LookupInvoice():
@@ -108,8 +128,8 @@ async def _do(bot: Bot, connection: Row, command: nip47.Command, event_id: str) 
             raise AssertionError("a payment is answered when it has ended")
 
 
-async def _info(bot: Bot) -> Mapping[str, Any]:
-    node = await bot.lightning.info()
+async def _info(bot: Bot, connection: Row) -> Mapping[str, Any]:
+    node, methods = await bot.lightning.info(), allowed_methods(connection)
     return {
         "alias": bot.config.service.name,
         "color": "#f7931a",
@@ -117,8 +137,8 @@ async def _info(bot: Bot) -> Mapping[str, Any]:
         "network": NETWORKS.get(node.network, node.network),
         "block_height": node.block_height,
         "block_hash": "",
-        "methods": list(nip47.METHODS),
-        "notifications": list(nip47.NOTIFICATIONS),
+        "methods": list(methods),
+        "notifications": list(nip47.notifications_of(methods)),
     }
 
 
@@ -150,7 +170,9 @@ async def _make_invoice(
         description=command.description,
         expires_at=invoice.expires_at,
     )
-    return nip47.shown(made), (new_invoice(invoice, purpose="topup", owner=owner, job="", now=now),)
+    said = command.description or ""
+    row = new_invoice(invoice, purpose="topup", owner=owner, job="", now=now, description=said)
+    return nip47.shown(made), (row,)
 
 
 def _hash_of(command: nip47.LookupInvoice) -> str:
@@ -161,19 +183,16 @@ def _hash_of(command: nip47.LookupInvoice) -> str:
     return parse_bolt11(command.invoice).payment_hash
 
 
-# ---- what is paid
-
-
 async def _pay(bot: Bot, connection: Row, request: nip47.Request, command: nip47.PayInvoice, event: Event) -> Plan:
     owner = connection["owner"]
     try:
-        known = await find_transaction(bot, owner, parse_bolt11(command.invoice).payment_hash, type_="outgoing")
-        if known is not None and known.state == "settled":  # the same invoice twice pays once
-            return _answer(bot, connection, request, _paid(known))
+        before = await _asked_before(bot, connection, request, parse_bolt11(command.invoice), event)
+        if before is not None:
+            return before
         amount = None if command.amount is None else Msat(command.amount)
         inside = await pay_inside(bot, owner, command.invoice, amount)
         if inside is not None:
-            return _paid_inside(bot, connection, request, inside)
+            return await _paid_inside(bot, connection, request, inside)
         words = (*_sats(command.amount), command.invoice)
         withdrawal = await withdraw(bot, Asked(owner, event.id, event.created_at, words))
         budgeted = Msat(sum(transfer.amount_msat for transfer in withdrawal.transfers))  # amount and fee reserve
@@ -182,27 +201,67 @@ async def _pay(bot: Bot, connection: Row, request: nip47.Request, command: nip47
         return _answer(bot, connection, request, _failure(refusal))
     if isinstance(counted, Failure):
         return _answer(bot, connection, request, counted)
-    payment = Insert(
-        "wallet_payments",
-        event.id,
-        {
-            "connection": connection["id"],
-            "request": encode_event(event),
-            "budgeted_msat": budgeted,
-            "answered_at": None,
-            "created_at": bot.clock.now(),
-        },
+    awaited = _awaited(bot, connection, event, event.id, budgeted)
+    return Plan(f"nwc/{event.id}", withdrawal.transfers, (*withdrawal.changes, awaited, counted))
+
+
+async def _asked_before(
+    bot: Bot, connection: Row, request: nip47.Request, invoice: DecodedInvoice, event: Event
+) -> Plan | None:
+    """Return what follows if the user has paid this invoice, or tried to: the same invoice twice pays once."""
+    known = await find_transaction(bot, connection["owner"], invoice.payment_hash, type_="outgoing")
+    if known is not None and known.state == "settled":
+        return _answer(bot, connection, request, _paid(known))
+    if known is not None and known.state == "failed":
+        return _answer(bot, connection, request, Failure(Code.PAYMENT_FAILED, "it failed: ask for a new invoice"))
+    payout = await _on_its_way(bot, connection["owner"], invoice.bolt11)
+    if payout is None:
+        return None
+    return Plan(f"nwc/{event.id}", changes=(_awaited(bot, connection, event, payout, Msat(0)),))
+
+
+async def _on_its_way(bot: Bot, owner: str, bolt11: str) -> str | None:
+    """Return the payout that pays this invoice now, whoever asked for it; None if there is none."""
+    rows = await bot.book.database.fetch(
+        "SELECT id FROM payouts WHERE pubkey = :owner AND target = :bolt11 AND next_at IS NOT NULL",
+        owner=owner,
+        bolt11=bolt11,
     )
-    return Plan(f"nwc/{event.id}", withdrawal.transfers, (*withdrawal.changes, payment, counted))
+    return rows[0]["id"] if rows else None
 
 
-def _paid_inside(bot: Bot, connection: Row, request: nip47.Request, payment: InternalPayment) -> Plan:
+def _awaited(bot: Bot, connection: Row, event: Event, payout: str, budgeted: Msat) -> Insert:
+    """Return the row by which an app that asked is told the end of a payout."""
+    values = {
+        "connection": connection["id"],
+        "request": encode_event(event),
+        "payout": payout,
+        "budgeted_msat": budgeted,
+        "answered_at": None,
+        "created_at": bot.clock.now(),
+    }
+    return Insert("wallet_payments", event.id, values)
+
+
+async def _paid_inside(bot: Bot, connection: Row, request: nip47.Request, payment: InternalPayment) -> Plan:
     """Pay an invoice of ours inside the book, and say so at once."""
-    counted = _budgeted(connection, payment.amount_msat, bot.clock.now())
+    now = bot.clock.now()
+    counted = _budgeted(connection, payment.amount_msat, now)
     if isinstance(counted, Failure):
         return _answer(bot, connection, request, counted)
-    told = _told(bot, connection, request, {"preimage": payment.preimage, "fees_paid": 0})
-    return payment.journal.plan(f"nwc/{request.event_id}", counted, *told)
+    sent = nip47.Transaction(
+        "outgoing",
+        "settled",
+        payment.payment_hash,
+        payment.amount_msat,
+        now,
+        invoice=payment.bolt11,
+        preimage=payment.preimage or None,
+        settled_at=now,
+    )
+    told = _told(bot, connection, request, _paid(sent))
+    heard = await notifications(bot, connection["owner"], "payment_sent", sent)
+    return payment.journal.plan(f"nwc/{request.event_id}", counted, *told, *heard)
 
 
 def _sats(amount_msat: int | None) -> tuple[str, ...]:
@@ -226,7 +285,7 @@ async def tell_ends(bot: Bot) -> bool:
     """Tell each app the end of the payments it asked for; tell whether there are more."""
     rows = await bot.book.database.fetch(
         "SELECT wallet_payments.*, payouts.state AS payout_state, payouts.amount_msat, payouts.fee_msat,"
-        " payouts.attempt, payouts.reason FROM wallet_payments JOIN payouts ON payouts.id = wallet_payments.id"
+        " payouts.attempt, payouts.reason FROM wallet_payments JOIN payouts ON payouts.id = wallet_payments.payout"
         " WHERE answered_at IS NULL AND payouts.state IN ('paid', 'stopped')"
         " ORDER BY wallet_payments.created_at LIMIT :limit",
         limit=BATCH_MAX,
@@ -250,15 +309,16 @@ async def _decide_end(bot: Bot, row: Row) -> Plan | None:
     now = bot.clock.now()
     request = nip47.parse_request(parse_event(row["request"]), bot.wallet_key(connection["id"]))
     used = Msat(row["amount_msat"] + row["fee_msat"]) if row["payout_state"] == "paid" else Msat(0)
+    began = payment["payout"] == row["id"]  # this request, not a second one for the same invoice
     changes: list[Change] = [
         Update("wallet_payments", row["id"], {"answered_at": now}, expect={"version": payment["version"]}),
-        _unbudgeted(connection, payment, used, now),
+        *([_unbudgeted(connection, payment, used, now)] if began else []),
     ]
     if row["payout_state"] == "paid":
         found = await find_transaction(bot, connection["owner"], row["attempt"], type_="outgoing")
         assert found is not None, f"payment {row['id']} left no attempt"
         changes += _told(bot, connection, request, _paid(found))
-        changes += await notifications(bot, connection["owner"], "payment_sent", found)
+        changes += await notifications(bot, connection["owner"], "payment_sent", found) if began else []
     else:
         changes += _told(bot, connection, request, Failure(Code.PAYMENT_FAILED, row["reason"]))
     return Plan(f"nwc/{row['id']}/end", changes=tuple(changes))
@@ -275,85 +335,3 @@ def _unbudgeted(connection: Row, payment: Row, used: Msat, now: int) -> Update:
 
 def _paid(found: nip47.Transaction) -> Mapping[str, Any]:
     return {"preimage": found.preimage or "", "fees_paid": found.fees_msat}
-
-
-# ---- transactions
-
-_INCOMING = (
-    "SELECT payment_hash, bolt11, amount_msat, received_msat, preimage, expires_at, created_at,"
-    " settled_at FROM invoices"
-    " WHERE owner = :owner"
-)
-_OUTGOING = (
-    "SELECT attempts.id AS payment_hash, attempts.bolt11, attempts.preimage, attempts.state, payouts.state AS payout,"
-    " payouts.amount_msat, payouts.fee_msat, payouts.created_at, payouts.updated_at FROM payouts"
-    " JOIN attempts ON attempts.id = payouts.attempt WHERE payouts.pubkey = :owner"
-)
-
-
-async def find_transaction(
-    bot: Bot, owner: str, payment_hash: str, *, type_: str | None = None
-) -> nip47.Transaction | None:
-    """Return the user's invoice or payment with this hash, or None."""
-    now = bot.clock.now()
-    if type_ != "outgoing":
-        rows = await bot.book.database.fetch(f"{_INCOMING} AND payment_hash = :hash", owner=owner, hash=payment_hash)
-        for row in rows:
-            return _incoming(row, now)
-    rows = await bot.book.database.fetch(f"{_OUTGOING} AND attempts.id = :hash", owner=owner, hash=payment_hash)
-    for row in rows:
-        return _outgoing(row)
-    return None
-
-
-async def list_transactions(bot: Bot, owner: str, wanted: nip47.ListTransactions) -> list[nip47.Transaction]:
-    """Return a page of the user's invoices and payments, newest first."""
-    now = bot.clock.now()
-    values: dict[str, Value] = {
-        "owner": owner,
-        "since": wanted.since,
-        "until": now if wanted.until is None else wanted.until,
-        "limit": wanted.offset + min(wanted.limit, nip47.LISTED_MAX),
-    }
-    span = "{table}.created_at >= :since AND {table}.created_at <= :until"
-    found: list[nip47.Transaction] = []
-    if wanted.type != "outgoing":
-        paid = "" if wanted.unpaid else " AND received_msat > 0"
-        sql = f"{_INCOMING} AND {span.format(table='invoices')}{paid} ORDER BY created_at DESC LIMIT :limit"
-        found += [_incoming(row, now) for row in await bot.book.database.fetch(sql, **values)]
-    if wanted.type != "incoming":
-        paid = "" if wanted.unpaid else " AND payouts.state = 'paid'"
-        sql = f"{_OUTGOING} AND {span.format(table='payouts')}{paid} ORDER BY payouts.created_at DESC LIMIT :limit"
-        found += [_outgoing(row) for row in await bot.book.database.fetch(sql, **values)]
-    found.sort(key=lambda one: one.created_at, reverse=True)
-    return found[wanted.offset : wanted.offset + min(wanted.limit, nip47.LISTED_MAX)]
-
-
-def _incoming(row: Row, now: int) -> nip47.Transaction:
-    settled = row["received_msat"] > 0
-    return nip47.Transaction(
-        "incoming",
-        "settled" if settled else "expired" if row["expires_at"] <= now else "pending",
-        row["payment_hash"],
-        row["received_msat"] or row["amount_msat"],
-        row["created_at"],
-        invoice=row["bolt11"],
-        preimage=row["preimage"] or None,
-        expires_at=row["expires_at"],
-        settled_at=row["settled_at"] if settled else None,
-    )
-
-
-def _outgoing(row: Row) -> nip47.Transaction:
-    state = {"paid": "settled", "stopped": "failed"}.get(row["payout"], "pending")
-    return nip47.Transaction(
-        "outgoing",
-        state,  # type: ignore[arg-type]  # one of three of its words
-        row["payment_hash"],
-        row["amount_msat"],
-        row["created_at"],
-        invoice=row["bolt11"],
-        preimage=row["preimage"] or None,
-        fees_msat=row["fee_msat"],
-        settled_at=row["updated_at"] if row["payout"] == "paid" else None,
-    )

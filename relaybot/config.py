@@ -37,6 +37,7 @@ from relaybot.settings.sections import (
     RateSettings,
     Referrals,
     Service,
+    WalletConnect,
     Web,
     Workers,
     Zaps,
@@ -87,6 +88,7 @@ class Config(Written):
     rates: RateSettings
     referrals: Referrals
     dm: DirectMessages
+    nwc: WalletConnect
     accounting: Accounting
     limits: Limits
     log: Log

@@ -36,6 +36,7 @@ from relaybot.loops import Step, Stumbles, repeat
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import Outbox, Publish
 from relaybot.processes import ALONE, Process
+from relaybot.relay.rates import Rate
 from relaybot.visits import Visits
 from splits.resolved import split_hash
 from wallet.batches import Batches, Quotes
@@ -115,6 +116,7 @@ def build_bot(
         stumbles=stumbles or Stumbles(clock),
         rates=rates_of(config.rates, clock),
         cards=cards,
+        wallet_rate=Rate(config.nwc.requests_per_minute),
     )
 
 

@@ -7,7 +7,7 @@ scheme that the request names. What a method does is not decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -35,7 +35,10 @@ LISTED_MAX = 20  # NIP-47: transactions of one page
 EXPIRY_SECONDS_MAX = 30 * 86_400  # of an invoice; the node keeps it as long
 
 ENCRYPTIONS: Mapping[str, Scheme] = {"nip44_v2": NIP44, "nip04": NIP04}
-NOTIFICATIONS = ("payment_received", "payment_sent")
+NOTIFICATIONS = {  # each for who may do one of these anyway
+    "payment_received": frozenset({"make_invoice", "list_transactions"}),
+    "payment_sent": frozenset({"pay_invoice", "list_transactions"}),
+}
 
 Amount = Annotated[int, msgspec.Meta(ge=1, le=MAX_MSAT)]  # msat
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -151,9 +154,6 @@ class Transaction:
     settled_at: int | None = None
 
 
-# ---- what the service reads
-
-
 def parse_request(event: Event, keypair: KeyPair) -> Request:
     """Read a request to the connection whose key is `keypair`.
 
@@ -195,13 +195,17 @@ def _command(text: str) -> tuple[str, Command | Failure]:
         return method, Failure(Code.OTHER, f"params: {str(error)[:200]}")
 
 
-# ---- what the service says
+def notifications_of(methods: Collection[str]) -> tuple[str, ...]:
+    """Return of what an app that may do this is told unasked."""
+    return tuple(name for name, those in NOTIFICATIONS.items() if not those.isdisjoint(methods))
 
 
-def build_info(keypair: KeyPair, methods: Iterable[str], *, now: int) -> Event:
+def build_info(keypair: KeyPair, methods: Collection[str], *, now: int) -> Event:
     """Return the info event of one connection: what it may do, and how it may be spoken to."""
-    tags = [("encryption", " ".join(ENCRYPTIONS)), ("notifications", " ".join(NOTIFICATIONS))]
-    content = " ".join((*methods, "notifications"))
+    notifications = notifications_of(methods)
+    tags = [("encryption", " ".join(ENCRYPTIONS))]
+    tags += [("notifications", " ".join(notifications))] if notifications else []
+    content = " ".join((*methods, *(("notifications",) if notifications else ())))
     return keypair.sign(kind=INFO_KIND, content=content, tags=tags, created_at=now)
 
 

@@ -230,6 +230,12 @@ class DirectMessages(Written):
     confirm_above: Amount = from_sat(100_000)  # a withdrawal by message that needs a second word
 
 
+class WalletConnect(Written):
+    """Apps that use a balance by wallet connect (NIP-47)."""
+
+    requests_per_minute: Annotated[int, Field(ge=0, le=100_000)] = 120  # of one app; 0: any number
+
+
 class Accounting(Written):
     """What of the flow of funds is published, and how coarse."""
 

@@ -32,6 +32,7 @@ _SAYERS = {
     "plan_released": 2,
     "_plan_failed": 2,
     "_failure": 1,
+    "Failure": 1,
     "_stop": 1,
     "_wait": 1,
     "_pause": 1,

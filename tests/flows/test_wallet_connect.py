@@ -133,7 +133,7 @@ async def test_an_app_is_paid_and_told_so() -> None:
         listed = await app.list_transactions(
             ListTransactionsRequest(_from=None, until=None, limit=None, offset=None, unpaid=None, transaction_type=None)
         )
-        assert [one.amount for one in listed] == [21_000, 10_000_000]
+        assert sorted(one.amount for one in listed) == [21_000, 10_000_000]
 
 
 async def test_the_same_invoice_twice_pays_once() -> None:
@@ -259,13 +259,72 @@ async def test_withdrawals_that_are_closed_close_the_wallet_too() -> None:
             assert said["error"]["code"] == "RESTRICTED"
 
 
+async def test_a_connection_does_what_it_may_until_its_time_is_over() -> None:
+    async with connected() as (w, _):
+        bob = await w.join("bob")
+        uri = await connect_app(w, "for 2 days only receive", name="till")
+        listed = await bob.ask(w.bot, "connect")
+        assert "till: with no limit of its own, until 20" in listed
+        assert "for make_invoice, lookup_invoice, get_info only" in listed
+        async with client_of(w, uri) as client:
+            info = (await client.call("get_info"))["result"]
+            assert info["methods"] == ["make_invoice", "lookup_invoice", "get_info"]
+            assert info["notifications"] == ["payment_received"]
+            for method in ("get_balance", "list_transactions"):
+                assert (await client.call(method))["error"]["code"] == "RESTRICTED"
+            bolt11 = w.network.people.invoice("alice", from_sat(1))
+            assert (await client.call("pay_invoice", invoice=bolt11))["error"]["code"] == "RESTRICTED"
+            w.clock.advance(2 * 86_400 + 1)
+            assert (await client.call("get_info"))["error"]["code"] == "UNAUTHORIZED"
+        assert "over since" in await bob.ask(w.bot, "Connect")
+
+
+async def test_a_budget_is_whole_again_when_its_period_is_over() -> None:
+    async with connected("1010/day") as (w, uri), client_of(w, uri) as client:
+        for code in (None, "QUOTA_EXCEEDED"):
+            said = await client.call("pay_invoice", invoice=w.network.people.invoice("alice", from_sat(1_000)))
+            assert (said["error"] or {"code": None})["code"] == code
+        await w.tamper("UPDATE connections SET spent_since = spent_since - 86400")
+        invoice = w.network.people.invoice("alice", from_sat(1_000))
+        assert (await client.call("pay_invoice", invoice=invoice))["error"] is None
+
+
+async def test_an_app_that_asks_too_fast_is_told_to_wait() -> None:
+    async with world(nwc={"requests_per_minute": 2}) as w:
+        uri = await connect_app(w)
+        async with client_of(w, uri) as client:
+            codes = [((await client.call("get_balance"))["error"] or {"code": None})["code"] for _ in range(3)]
+            assert codes == [None, None, "RATE_LIMITED"]
+            w.clock.advance(60)
+            assert (await client.call("get_balance"))["error"] is None
+
+
+async def test_whoever_asks_again_for_a_payment_under_way_waits_for_the_same_end() -> None:
+    async with connected("5000/day") as (w, uri), client_of(w, uri) as client:
+        w.network.scripts.add(Script(outcome=Outcome.HOLD))
+        bolt11 = w.network.people.invoice("alice", from_sat(1_000))
+        requests = [client.request("pay_invoice", invoice=bolt11.upper() if n else bolt11) for n in range(2)]
+        for request in requests:
+            await client.send(request)
+            await w.handled(request)
+        assert len(await w.rows("SELECT id FROM payouts")) == 1
+        stopped = Update("payouts", requests[0].id, {"state": "stopped", "reason": "no route"}, expect={})
+        async with w.database() as database, running(Book(database, SystemClock())) as book:
+            assert (await book.apply(Plan("test/stopped", changes=(stopped,)))).done
+        ends = [(await client.read(23195))["error"]["code"] for _ in requests]
+        assert ends == ["PAYMENT_FAILED", "PAYMENT_FAILED"]
+        assert (await client.call("pay_invoice", invoice=bolt11))["error"]["code"] == "PAYMENT_FAILED"
+
+
 async def test_names_of_connections_are_ones_own_and_words() -> None:
     async with connected() as (w, _):
         bob = await w.join("bob")
         assert "you have a connection of this name" in await bob.ask(w.bot, "connect zapper 5/day")
         assert "letters and digits" in await bob.ask(w.bot, "connect <script>")
         assert "a budget is sats and a period" in await bob.ask(w.bot, "connect other 5/year")
-        assert "another" in await bob.ask(w.bot, "connect a b c")
+        assert "a budget is sats and a period" in await bob.ask(w.bot, "connect other for ever")
+        assert "1 to 3650 days" in await bob.ask(w.bot, "connect other for 3651 days")
+        assert "only read, receive, pay" in await bob.ask(w.bot, "connect other only read,write")
         assert "say which connection" in await bob.ask(w.bot, "disconnect")
 
 

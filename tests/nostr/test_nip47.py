@@ -142,10 +142,17 @@ def test_a_failure_is_told_with_its_code() -> None:
 
 
 def test_the_info_event_says_what_may_be_asked_and_how() -> None:
-    event = nip47.build_info(SERVICE, ["get_balance", "get_info"], now=NOW)
-    assert (event.kind, event.content) == (13194, "get_balance get_info notifications")
+    event = nip47.build_info(SERVICE, ["list_transactions", "get_info"], now=NOW)
+    assert (event.kind, event.content) == (13194, "list_transactions get_info notifications")
     assert event.tag("encryption") == "nip44_v2 nip04"
     assert event.tag("notifications") == "payment_received payment_sent"
+
+
+def test_of_payments_are_told_those_who_may_know() -> None:
+    event = nip47.build_info(SERVICE, ["pay_invoice"], now=NOW)
+    assert (event.content, event.tag("notifications")) == ("pay_invoice notifications", "payment_sent")
+    event = nip47.build_info(SERVICE, ["get_info"], now=NOW)
+    assert (event.content, event.tag("notifications")) == ("get_info", None)
 
 
 def test_a_notification_goes_out_in_both_schemes() -> None:
