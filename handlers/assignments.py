@@ -33,6 +33,7 @@ from handlers.jobs import (
 from handlers.nodes import Record, could_do
 from handlers.roster import Roster
 from handlers.states import JobState, JobStep
+from handlers.wishes import zap_tags
 from handlers.workers import record_of
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -116,7 +117,9 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
     parts = await _parts(bot, job, worker, result, escrow.held)
     charged = sum(part.amount_msat for part in parts)
-    result_id, answers = delivered(bot, voice(bot, job), request, result.content)
+    speaker = voice(bot, job)
+    tags = await zap_tags(bot, speaker.pubkey, request, parts)
+    result_id, answers = delivered(bot, speaker, request, result.content, tags)
     changes: list[Change] = [
         changed_job(
             bot,

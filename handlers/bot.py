@@ -223,6 +223,8 @@ def new_user(now: int) -> Values:
         "withdrawals": "open",
         "payouts": 0,
         "payout_check_at": None,
+        "notices": "on",
+        "zaps": "off",
         "created_at": now,
     }
 

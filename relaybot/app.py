@@ -19,6 +19,7 @@ import structlog
 
 from handlers import announcements
 from handlers.bot import Bot
+from handlers.names import check_names
 from relaybot import visits
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
@@ -130,6 +131,7 @@ async def serve(
             chance=secrets.token_bytes,
             cards=cards,
         )
+        await check_names(bot)
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")

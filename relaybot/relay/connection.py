@@ -23,7 +23,7 @@ from relaybot.nostr.filters import Filter
 from relaybot.nostr.messages import Ok, build_challenge, build_closed, build_ok
 from relaybot.nostr.nip42 import check_auth
 from relaybot.relay.answers import Counting, Subscription
-from relaybot.relay.connections import Connections
+from relaybot.relay.connections import BUSY, TOO_LARGE, Connections
 from relaybot.relay.frames import event_frames, text_frame
 from relaybot.relay.nip11 import RELAY_PATH
 from relaybot.relay.policies import ConnectionFacts
@@ -48,8 +48,6 @@ AUTH_REQUIRED = "auth-required:"
 CHALLENGE_BYTES = 16  # NIP-42: nobody may guess it
 ROOM_BYTES = 262_144  # unsent bytes above which stored events wait for the reader
 TOGETHER_BYTES_MAX = 65_536  # of stored events that are written together with what comes after them
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -204,13 +202,13 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self, head: bytearray) -> None:
         end = head.find(HEAD_END) + len(HEAD_END)
-        if end >= len(HEAD_END):
+        if len(HEAD_END) <= end <= self._all.limits.request_bytes_max:
             self._head = None
             proxies = self._all.limits.trusted_proxies
             if proxies and is_trusted(self._facts.address, proxies):
                 self._is_from(forwarded_address(bytes(head[:end]), self._facts.address, proxies))
             if self._all.too_many(self._facts.origin):
-                self._turn_away(_BUSY)
+                self._turn_away(BUSY)
             elif asks_for_websocket(bytes(head[:end]), RELAY_PATH):
                 self._websocket = Websocket(bytes(head[:end]), self._all.limits.message_bytes_max)
                 if self._all.limits.auth_required:
@@ -220,7 +218,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._hand_over(bytes(head))
         elif len(head) > self._all.limits.request_bytes_max:
-            self._turn_away(_TOO_LARGE)
+            self._turn_away(TOO_LARGE)
 
     def _turn_away(self, response: bytes) -> None:
         self._head = None
