@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from handlers.nodes import Rules
 from relaybot.alarms import Alarms
@@ -50,6 +51,7 @@ class Agent:
     kinds: frozenset[int]
     params: Mapping[str, ParamModel]  # by name
     takes_open_requests: bool
+    result_schema: Mapping[str, Any] | None  # JSON Schema that a result must fit
     split: ResolvedSplit
     split_hash: str
 
