@@ -25,6 +25,7 @@ from relaybot.settings.sections import (
     Accounting,
     AgentSettings,
     Card,
+    Companies,
     DirectMessages,
     Jobs,
     Keys,
@@ -62,6 +63,7 @@ _ORDERED = (
     ("card", "topup_max", "user_day_max", format_sat),
     ("card", "user_day_max", "day_max", format_sat),
     ("limits", "topup_max", "balance_max", format_sat),
+    ("companies", "topup_max", "balance_max", format_sat),
 )
 
 
@@ -87,6 +89,7 @@ class Config(Written):
     outgoing: Outgoing
     rates: RateSettings
     referrals: Referrals
+    companies: Companies
     dm: DirectMessages
     nwc: WalletConnect
     accounting: Accounting
