@@ -29,6 +29,7 @@ from relaybot.web.api.door import Tokens
 from relaybot.web.api.openapi import openapi_route
 from relaybot.web.api.routes import api_routes
 from relaybot.web.app import build_app
+from relaybot.web.cards import card_routes
 from relaybot.web.metrics import PREFIX, Metrics, metrics_routes
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
@@ -248,7 +249,7 @@ def test_every_http_path_is_documented_and_no_other() -> None:
     desk = Desk.__new__(Desk)
     metrics = metrics_routes(cast("Metrics", None), "")
     own = [*withdraw_routes(bot), *api_routes(desk, Tokens(SetClock(0))), openapi_route()]
-    more = [*address_routes(bot), *account_routes(desk), *own, *metrics]
+    more = [*address_routes(bot), *card_routes(bot, site), *account_routes(desk), *own, *metrics]
     app = build_app(PublishedAccounts("00" * 32), site, more=more)
     served = {resource.canonical for resource in app.router.resources() if isinstance(resource, web.Resource)}
     table = PROTOCOL[PROTOCOL.index("## HTTP") :]

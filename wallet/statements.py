@@ -19,7 +19,7 @@ HISTORY_MAX = 1_000  # entries of one answer
 
 HELD = """
 SELECT 'job' AS what, id, price_msat AS amount_msat, state, created_at FROM jobs
-WHERE customer = :pubkey AND due_at IS NOT NULL AND state <> 'awaiting_payment'
+WHERE customer = :pubkey AND due_at IS NOT NULL AND state IN ('held', 'assigned', 'working') AND company = ''
 UNION ALL
 SELECT 'payout', id, amount_msat + reserve_msat, state, created_at FROM payouts
 WHERE pubkey = :pubkey AND next_at IS NOT NULL
