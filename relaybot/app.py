@@ -33,7 +33,6 @@ from relaybot.errors import BadConfig, Rejected
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring
 from relaybot.loops import repeat
-from relaybot.nostr import nip19
 from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.flow_of_funds import KIND as SUMMARY_KIND
@@ -53,24 +52,22 @@ from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
 from relaybot.web.account.desk import Desk, origins_of
-from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
+from relaybot.web.api.door import Tokens
 from relaybot.web.app import build_app
 from relaybot.web.cards import card_routes
 from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
-from relaybot.web.site import AgentCard, Site
-from relaybot.web.withdraw_links import withdraw_routes
+from relaybot.web.self_service import self_service_routes
+from relaybot.web.site import Site, site_of
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
-from splits.shown import parts_by_role
 from wallet.book import Book
 from wallet.chain import Chain
 from wallet.cln import CoreLightning
 from wallet.cln_chain import CoreLightningChain
 from wallet.lightning import Lightning
 from wallet.lnurl import Fetcher
-from wallet.money import format_sat
 
 log = structlog.get_logger()
 
@@ -246,12 +243,12 @@ async def _open_relay(
     reader = Reader(bot, inbox, store)
     hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
-    site = _site(config, bot)
+    site = site_of(config, bot)
     routes = [*address_routes(bot), *card_routes(bot, site)]
     if site.account:
         desk = _desk(bot, site, keyring, inbox, hub)
         stack.callback(desk.live.closing.set)
-        routes += [*account_routes(desk), *withdraw_routes(bot)]
+        routes += self_service_routes(desk, Tokens(bot.clock))
     if config.web.metrics_token is not None:
         routes += metrics_routes(metrics, config.web.metrics_token.get_secret_value())
     pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
@@ -369,29 +366,3 @@ def _retention(config: Config) -> list[Retention]:
         Retention(rule.kinds, rule.days * DAY_SECONDS if rule.days is not None else None, rule.events_max)
         for rule in config.relay.retention
     ]
-
-
-def _site(config: Config, bot: Bot) -> Site:
-    simulated = config.lightning.backend == "simulated"
-    cards = tuple(
-        AgentCard(
-            id=agent.id,
-            name=agent.name,
-            about=agent.about,
-            price=format_sat(agent.split.price_max),
-            kinds=tuple(sorted(agent.kinds)),
-            npub=nip19.encode_npub(pubkey),
-            parts=tuple(parts_by_role(agent.split, now=bot.clock.now()).items()),
-        )
-        for pubkey, agent in bot.agents.items()
-    )
-    return Site(
-        name=config.service.name,
-        about=config.service.about,
-        npub=nip19.encode_npub(bot.service.pubkey),
-        relay_url=config.relay.public_url,
-        lightning="simulated: no real money moves" if simulated else "Core Lightning",
-        simulated=simulated,
-        agents=cards,
-        account=config.web.account,
-    )
