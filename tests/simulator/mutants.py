@@ -89,9 +89,12 @@ def tried(mutant: Mutant, seeds: int) -> Trial:
         plant(mutant, root)
         command = [sys.executable, "-W", "ignore", "-m", "tests.simulator", "--seeds", f"0:{seeds}", "--briefly"]
         env = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
-            command, cwd=root, env=env, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, cwd=root, env=env, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return Trial(mutant, None, f"not found within {SECONDS_MAX} s: too few seeds were played")
     if done.returncode == 0:
         return Trial(mutant, None, "")
     found = re.search(r"^seed (\d+): (.*)$", done.stdout, re.MULTILINE)
