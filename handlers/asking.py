@@ -67,8 +67,11 @@ async def job(bot: Bot, asked: Asked) -> Reply:
 
 
 def _named(bot: Bot, word: str) -> Agent:
-    for agent in bot.agents.values():
-        if word.lower() in {agent.id.lower(), agent.name.lower()}:
+    """Return who is meant: an id before a name, config.yaml's names before those that authors chose."""
+    word = word.lower()
+    known = sorted(bot.agents.values(), key=lambda agent: (agent.id != word, agent.author != ""))
+    for agent in known:
+        if word in {agent.id, agent.name.lower(), agent.id.partition(".")[0]}:
             return agent
     raise Rejected("invalid", "no agent of that name; agents lists them", found=word[:40])
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import backups, books, cards, relay, service, switches, work
+from relaybot.cli import backups, books, cards, market, relay, service, switches, work
 from relaybot.errors import RelaybotError
 
 
@@ -59,5 +59,6 @@ for command in (
     *relay.COMMANDS,
     *work.COMMANDS,
     *switches.COMMANDS,
+    *market.COMMANDS,
 ):
     cli.add_command(command)
