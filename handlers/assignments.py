@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -33,13 +34,16 @@ from handlers.jobs import (
 from handlers.nodes import Record, could_do
 from handlers.roster import Roster
 from handlers.states import JobState, JobStep
+from handlers.wishes import zap_tags
 from handlers.workers import record_of
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip90
 from relaybot.nostr.event import Event, parse_event
+from relaybot.nostr.strict_json import parse_json
 from splits.compute import Part, compute
+from splits.shape import fault_of
 from wallet.accounts import person
 from wallet.charges import Terms, plan_capture, referrers_are_paid
 from wallet.ledger import Change, Plan, Put
@@ -95,17 +99,29 @@ async def on_result(bot: Bot, event: Event) -> Decision:
     if escrow.held.total != job["price_msat"]:  # the job has ended since its row was read: decide on what is there now
         return await on_result(bot, event)
     try:
-        return await _plan_captured(bot, lease, _usable_result(bot, event), escrow)
+        return await _plan_captured(bot, lease, _usable_result(bot, job, event), escrow)
     except Rejected as refusal:  # the node's error: it is not paid, and the customer is not charged
         log.warning("result_refused", job=job["id"], worker=event.pubkey, reason=refusal.reason)
         return await _plan_failed(bot, job, f"the compute node's result cannot be used: {refusal.reason}")
 
 
-def _usable_result(bot: Bot, event: Event) -> nip90.Result:
+def _usable_result(bot: Bot, job: Row, event: Event) -> nip90.Result:
     result, allowed = nip90.parse_result(event, bot.service), bot.config.jobs.result_bytes_max
     if len(result.content.encode()) > allowed:
         raise Rejected("invalid", "it is too large", allowed=f"{allowed} bytes")
+    agent = bot_agent(bot, job)
+    if agent is not None and agent.result_schema is not None:
+        _check_shape(agent.result_schema, result.content)
     return result
+
+
+def _check_shape(schema: Mapping[str, Any], content: str) -> None:
+    try:
+        fault = fault_of(schema, parse_json(content))
+    except Rejected:
+        fault = "$: not JSON"
+    if fault is not None:
+        raise Rejected("invalid", f"it does not fit the agent's schema, {fault}")
 
 
 async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: Escrow) -> Plan:
@@ -116,7 +132,9 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
     parts = await _parts(bot, job, worker, result, escrow.held)
     charged = sum(part.amount_msat for part in parts)
-    result_id, answers = delivered(bot, voice(bot, job), request, result.content)
+    speaker = voice(bot, job)
+    tags = await zap_tags(bot, speaker.pubkey, request, parts)
+    result_id, answers = delivered(bot, speaker, request, result.content, tags)
     changes: list[Change] = [
         changed_job(
             bot,

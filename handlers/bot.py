@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from handlers.nodes import Rules
 from relaybot.alarms import Alarms
@@ -49,6 +50,7 @@ class Agent:
     kinds: frozenset[int]
     params: Mapping[str, ParamModel]  # by name
     takes_open_requests: bool
+    result_schema: Mapping[str, Any] | None  # JSON Schema that a result must fit
     split: ResolvedSplit
     split_hash: str
     author: str = ""  # hex pubkey of who registered it; '': it stands in config.yaml
@@ -244,6 +246,8 @@ def new_user(now: int) -> Values:
         "withdrawals": "open",
         "payouts": 0,
         "payout_check_at": None,
+        "notices": "on",
+        "zaps": "off",
         "created_at": now,
     }
 

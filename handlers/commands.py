@@ -24,6 +24,7 @@ from handlers.shares import share
 from handlers.strangers import heard
 from handlers.targets import payout
 from handlers.topups import topup
+from handlers.wishes import notices, zaps
 from handlers.withdrawals import withdraw
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
@@ -191,6 +192,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "what others' skills and agents give you; say no, or agree to less",
             share,
         ),
+        "notices": Command("notices [on | off]", "whether you are told of what you are given", notices),
+        "zaps": Command("zaps [on | off]", "whether public results name you, so that people can zap you", zaps),
         "connect": Command(
             "connect [<name> [<sats>/day | week | month] [for <n> days] [only read,receive,pay]]",
             "let an app use your balance (wallet connect), within a budget",

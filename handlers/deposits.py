@@ -17,14 +17,15 @@ before that, blocks are only missing and nothing is reversed.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import structlog
 
 from handlers.bot import Bot, written
 from handlers.credits import plan_fed
+from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import NODE_ONCHAIN, owed, user
 from wallet.book import Decide
@@ -34,6 +35,8 @@ from wallet.ledger import Change, Insert, Plan, Update, Values, Verdict
 from wallet.money import Msat, format_sat
 from wallet.onchain import (
     Deposit,
+    Received,
+    confirmations,
     next_step,
     plan_fee,
     plan_kept,
@@ -87,17 +90,20 @@ class Deposits:
         addresses = await database.rows_by_id("addresses", {output.address for output in outputs})
         ours = [output for output in outputs if output.address in addresses]
         known = await database.rows_by_id("deposits", [output.outpoint for output in ours])
-        sums: Counter[int | str] = Counter()  # of what falls together if the chain takes a block back
+        heights = {
+            output.outpoint: _height_of(output, known.get(output.outpoint), tip)
+            for output in ours
+            if output.state is not OutputState.UNCONFIRMED
+        }
+        needs = confirmations(_received(ours, heights, known), tip=tip, rules=self._rules)
         for output in ours:
-            sums[_block_of(output)] += output.amount_msat
-        for output in ours:
-            row = known.get(output.outpoint)
+            row, height = known.get(output.outpoint), heights.get(output.outpoint)
             if row is not None and row["state"] == CoinState.BURIED.value:
                 continue
-            if row is None and output.state is OutputState.UNCONFIRMED:
+            if row is None and height is None:
                 continue  # it was never in the chain while we looked
-            needs = self._rules.needed(sums[_block_of(output)])
-            await self._bring_forward(partial(self._decide, output, needs=needs, tip=tip, is_whole=is_whole))
+            count = needs[height] if height is not None else 0
+            await self._bring_forward(partial(self._decide, output, needs=count, tip=tip, is_whole=is_whole))
         await self._report_forgotten({output.outpoint for output in outputs})
 
     async def _bring_forward(self, decide: Decide) -> None:
@@ -123,7 +129,8 @@ class Deposits:
             return await self._plan_seen(output, needs=needs, tip=tip)
         deposit = Deposit.of_row(row)
         in_chain = output.state is not OutputState.UNCONFIRMED
-        if output.height is not None and (output.height != deposit.height or needs > deposit.needs):
+        needs_more = deposit.state is CoinState.PENDING and needs > deposit.needs
+        if output.height is not None and (output.height != deposit.height or needs_more):
             values: Values = {"height": output.height, "needs": max(needs, deposit.needs)}
             return Plan(f"{deposit.cause}/moved/{deposit.version}", changes=(self._changed(deposit, **values),))
         step = next_step(deposit, in_chain=in_chain, tip=tip, is_whole=is_whole, rules=self._rules)
@@ -280,6 +287,22 @@ async def arriving(bot: Bot, owner: str) -> list[str]:
     ]
 
 
-def _block_of(output: Output) -> int | str:
-    """Return the height of an output's block, or its transaction while it is in none."""
-    return output.txid if output.height is None else output.height
+def _height_of(output: Output, row: Row | None, tip: int) -> int:
+    """Return the block of an output that is in the chain; spent before we saw it, it counts from now."""
+    if output.height is not None:
+        return output.height
+    return int(row["height"]) if row is not None else tip
+
+
+def _received(
+    outputs: Sequence[Output], heights: Mapping[str, int], known: Mapping[str, Row]
+) -> defaultdict[int, Received]:
+    """Return what each block pays our users; what falls, if the chain takes it back."""
+    blocks: defaultdict[int, Received] = defaultdict(Received)
+    for output in outputs:
+        if output.outpoint in heights:
+            received, row = blocks[heights[output.outpoint]], known.get(output.outpoint)
+            received.msat += output.amount_msat
+            if row is not None and row["state"] == CoinState.CREDITED.value:
+                received.credited_msat += output.amount_msat
+    return blocks

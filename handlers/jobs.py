@@ -119,7 +119,8 @@ def assignment_taken_back(bot: Bot, job: Row) -> tuple[Insert, ...]:
     """Return what is owed to take the job's assignment back, if it has one (NIP-09): its node may stop."""
     if not job["assignment"]:
         return ()
-    now, tags = bot.clock.now(), [["e", job["assignment"]], ["k", str(parse_event(job["request"]).kind)]]
+    now, kind = bot.clock.now(), parse_event(job["request"]).kind
+    tags = [["e", job["assignment"]], ["k", str(kind)], ["p", job["worker"]]]
     # The reason may be the node's own words about an encrypted job: it is for the customer only.
     return events_owed(now, bot.service.sign(kind=5, content="", tags=tags, created_at=now))
 

@@ -110,6 +110,7 @@ class Market:
             keypair=self._key_of(f"agent/{full}"),
             kinds=frozenset(model.kinds),
             params=model.params,
+            result_schema=model.result_schema,
             takes_open_requests=model.open,
             split=split,
             split_hash=split_hash(split),

@@ -20,6 +20,7 @@ import structlog
 from handlers import announcements
 from handlers.bot import Bot
 from handlers.market import Market
+from handlers.names import check_names
 from relaybot import visits
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
@@ -126,6 +127,7 @@ async def serve(
             chain=latencies.timed(chain),
             chance=secrets.token_bytes,
         )
+        await check_names(bot)
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")

@@ -94,6 +94,7 @@ def build_bot(
             kinds=frozenset(model.kinds),
             params=model.params,
             takes_open_requests=model.open,
+            result_schema=model.result_schema,
             split=split,
             split_hash=split_hash(split),
         )

@@ -54,7 +54,7 @@ from wallet.money import Msat
 
 _UNKNOWN_COMMAND = -32601
 _BAD_PARAMETERS = -32602
-_DUPLICATE_LABEL = 900
+_DUPLICATE_LABEL, _DUPLICATE_PREIMAGE = 900, 901
 _TIMED_OUT = 904
 _NO_SUCH_INVOICE = frozenset({905, 906})  # unknown, or no longer unpaid
 
@@ -158,7 +158,8 @@ class CoreLightning:
         try:
             made = await self._read("invoice", params, CreatedInvoice, asks=True)
         except NodeError as error:
-            if error.code == _DUPLICATE_LABEL:  # the label is the idempotency key
+            # The label is the idempotency key. With a preimage of ours the node complains of that first.
+            if error.code in {_DUPLICATE_LABEL, _DUPLICATE_PREIMAGE}:
                 return await self._invoice_made_before(label, amount_msat)
             if error.code == _BAD_PARAMETERS:
                 raise Rejected("invalid", "the node refuses this amount, label or description") from None

@@ -13,6 +13,7 @@ import structlog
 
 from relaybot.clock import Clock
 from relaybot.db.database import Row
+from wallet.accounts import NODE_LIGHTNING
 from wallet.book import Book
 from wallet.lightning import Lightning
 from wallet.money import Msat
@@ -23,14 +24,29 @@ from wallet.switches import RECONCILIATION, RESTORE
 
 log = structlog.get_logger()
 
-# Batches of transactions on the chain count from when they are gathered.
-_ON_THE_CHAIN = (
-    "SELECT COALESCE(SUM(amount_msat), 0) AS amount_msat FROM payouts"
-    " WHERE next_at IS NOT NULL AND rail = 'onchain' AND state = 'paying'"
-)
-_PAID_SINCE = (
-    "SELECT COALESCE(SUM(paid_msat), 0) AS paid_msat FROM payouts WHERE state = 'paid' AND updated_at > :since"
-)
+# What has left in 24 hours, and what is about to: prepared, or sent and its end not known.
+_GONE = """
+SELECT pubkey, paid_msat AS msat FROM payouts WHERE state = 'paid' AND updated_at > :since
+UNION ALL SELECT pubkey, amount_msat FROM payouts WHERE next_at IS NOT NULL AND state = 'paying'
+"""
+_GONE_OF_ALL = f"SELECT COALESCE(SUM(msat), 0) AS msat FROM ({_GONE}) AS gone"  # noqa: S608  our own words
+# Of each user only what is more than the same user brought to the node meanwhile: by invoices, as the node said, and on
+# the chain. What was paid inside the book came from another user, and does not count.
+_LOST_BY_ALL = f"""
+SELECT COALESCE(SUM(CASE WHEN brought_msat < msat THEN msat - brought_msat ELSE 0 END), 0) AS msat FROM (
+    SELECT msat, (
+        SELECT COALESCE(SUM(entries.amount_msat), 0) FROM invoices
+        JOIN plans ON plans.id = 'invoice/' || invoices.payment_hash || '/settled'
+        JOIN entries ON entries.plan = plans.number
+        JOIN accounts ON accounts.number = entries.debit AND accounts.id = :lightning
+        WHERE invoices.owner = gone.pubkey AND invoices.created_at > :since
+    ) + (
+        SELECT COALESCE(SUM(deposits.amount_msat), 0) FROM deposits
+        WHERE deposits.owner = gone.pubkey AND deposits.created_at > :since AND state IN ('credited', 'buried')
+    ) AS brought_msat
+    FROM (SELECT pubkey, SUM(msat) AS msat FROM ({_GONE}) AS each_one GROUP BY pubkey) AS gone
+) AS net
+"""  # noqa: S608  our own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +55,7 @@ class _Room:
 
     second: int
     spendable_msat: int
-    paid_msat: int  # in the 24 hours before
+    lost_msat: int  # what left in the 24 hours before; of it, if it would be too much, what those paid did not bring
 
 
 class Obstacles:
@@ -82,27 +98,31 @@ class Obstacles:
 
     async def lacks(self, payout: Row) -> str | None:
         """Return what of ours is missing: outbound liquidity, or room within the day's limit for all users."""
+        amount, reserve = payout["amount_msat"], payout["reserve_msat"]
         if self._room.second != self._clock.now():  # asked once a second: it is no guard, the node has the last word
-            self._room = await self._look()
-        if self._room.spendable_msat < payout["amount_msat"] + payout["reserve_msat"]:
-            log.warning("liquidity_low", payout=payout["id"], spendable_msat=self._room.spendable_msat)
+            spendable = await self._lightning.spendable_msat()
+            self._room = _Room(self._clock.now(), spendable, await self._lost_msat(amount))
+        room = self._room
+        if room.spendable_msat < amount + reserve:
+            log.warning("liquidity_low", payout=payout["id"], spendable_msat=room.spendable_msat)
             return "no outbound liquidity: it goes on when there is some"
-        if self._room.paid_msat + payout["amount_msat"] > self._rules.day_msat_max:
-            log.warning("day_limit_reached", payout=payout["id"], paid_msat=self._room.paid_msat)
+        if room.lost_msat + amount > self._rules.day_msat_max:
+            log.warning("day_limit_reached", payout=payout["id"], lost_msat=room.lost_msat)
             return "the day's limit of all payouts is reached: it goes on later"
+        self._room = _Room(room.second, room.spendable_msat - amount - reserve, room.lost_msat + amount)
         return None
 
     async def room_today(self) -> Msat:
         """Return what may go out yet within the day's limit for all users."""
-        return Msat(max(0, self._rules.day_msat_max - await self._paid_msat()))
+        return Msat(max(0, self._rules.day_msat_max - await self._lost_msat(self._rules.day_msat_max)))
 
-    async def _look(self) -> _Room:
-        return _Room(self._clock.now(), await self._lightning.spendable_msat(), await self._paid_msat())
-
-    async def _paid_msat(self) -> int:
-        paid = await self._book.database.fetch(_PAID_SINCE, since=self._clock.now() - DAY_SECONDS)
-        on_their_way = await self._book.database.fetch(_ON_THE_CHAIN)
-        return int(paid[0]["paid_msat"]) + int(on_their_way[0]["amount_msat"])
+    async def _lost_msat(self, wanted_msat: int) -> int:
+        """Return what left in 24 hours; what the same users brought counts as soon as `wanted_msat` more need it to."""
+        since = self._clock.now() - DAY_SECONDS
+        gone = int((await self._book.database.fetch(_GONE_OF_ALL, since=since))[0]["msat"])
+        if gone + wanted_msat <= self._rules.day_msat_max:
+            return gone
+        return int((await self._book.database.fetch(_LOST_BY_ALL, since=since, lightning=NODE_LIGHTNING))[0]["msat"])
 
 
 def closed_words(reason: str) -> str:

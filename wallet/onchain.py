@@ -1,8 +1,9 @@
 """Deposits on the chain: when one counts, what it moves, and what happens if the chain takes it back. Pure.
 
 A deposit is one output that pays an address of one of our users. It is credited when it lies
-deep enough for what its whole transaction pays us, so that nobody gets the few confirmations
-of many small outputs for a large sum. It is watched until nothing can undo it any more:
+deep enough for all that would fall with it: what its block pays us, and what younger and
+older blocks have brought that one reorganisation could take back with it. So nobody gets the
+few confirmations of many small outputs for a large sum. It is watched until nothing can undo it any more:
 if the chain is as long as it was and the deposit is in no block of it, the credit is
 reversed; what is spent already is owed. Should it come back, it counts again.
 """
@@ -29,8 +30,43 @@ class DepositRules:
     watch_blocks: int  # so deep nothing is undone any more
 
     def needed(self, sum_msat: int) -> int:
-        """Return how many confirmations a block that pays us `sum_msat` needs."""
+        """Return how many confirmations `sum_msat` alone needs."""
         return max(count for least, count in self.confirmations if sum_msat >= least)
+
+    @property
+    def deepest(self) -> int:
+        """Return how many confirmations are enough for any sum."""
+        return self.confirmations[-1][1]
+
+
+@dataclass(slots=True)
+class Received:
+    """What one block pays to our users, and how much of it is credited already."""
+
+    msat: int = 0
+    credited_msat: int = 0
+
+
+def confirmations(blocks: Mapping[int, Received], *, tip: int, rules: DepositRules) -> dict[int, int]:
+    """Return how many confirmations each block, by its height, needs before what it pays is credited.
+
+    A reorganisation of fewer blocks than a sum needs must never be able to take that sum back.
+    So whatever is credited, or is about to be, and lies less deep than a step's count must stay
+    below that step's sum; the older comes first.
+    """
+    counts: dict[int, int] = {}
+    shallow = {height for height in blocks if tip - height + 1 < rules.deepest}
+    at_risk = {height: blocks[height].credited_msat for height in shallow}
+    for height in sorted(blocks):
+        others = [(at, msat) for at, msat in at_risk.items() if at != height]
+        counts[height] = max(
+            count
+            for least, count in rules.confirmations
+            if blocks[height].msat + sum(msat for at, msat in others if tip - at + 1 < count) >= least
+        )
+        if height in shallow and tip - height + 1 >= counts[height]:
+            at_risk[height] = blocks[height].msat
+    return counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import backups, books, cards, market, relay, service, switches, work
+from relaybot.cli import backups, books, cards, market, relay, service, switches, work, worker
 from relaybot.errors import RelaybotError
 
 
@@ -53,6 +53,7 @@ def cli() -> None:
 
 for command in (
     *service.COMMANDS,
+    *worker.COMMANDS,
     *books.COMMANDS,
     *cards.COMMANDS,
     *backups.COMMANDS,

@@ -81,10 +81,10 @@ class Invoices:
             expiry_seconds=asked.expiry_seconds,
         )
         with self._store.transaction():
+            if self.by_hash(text.payment_hash) is not None:  # a real node looks at it before the label
+                raise Fault(901, "preimage already used")
             if self.find(asked.label) is not None:
                 raise Fault(900, f"Duplicate label '{asked.label}'")
-            if self.by_hash(text.payment_hash) is not None:
-                raise Fault(901, "preimage already used")
             self._keep(asked, text, build_bolt11(text, secret=self._secret), preimage)
         self._changes.ring()
         made = self.find(asked.label)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import secrets
 
 import pytest
 
 from relaybot.demo.people import until
-from relaybot.errors import Rejected
+from relaybot.errors import Rejected, Unavailable
 from relaybot.simulator.scripts import Ending, Outcome
 from tests.lightning.conftest import Connect
 from tests.lightning.lab import FEE_BASE_MSAT, FEE_PPM, Lab, Nodes
@@ -32,8 +33,15 @@ def node(nodes: Nodes, connect: Connect) -> CoreLightning:
     return connect(nodes.sockets[OURS])
 
 
-async def made(node: CoreLightning, label: str = "top-up/1", amount_msat: Msat | None = SAT_12000) -> Invoice:
-    return await node.create_invoice(label=label, amount_msat=amount_msat, description="A job", expiry_seconds=600)
+async def made(
+    node: CoreLightning,
+    label: str = "top-up/1",
+    amount_msat: Msat | None = SAT_12000,
+    preimage: str | None = None,
+) -> Invoice:
+    return await node.create_invoice(
+        label=label, amount_msat=amount_msat, description="A job", expiry_seconds=600, preimage=preimage
+    )
 
 
 async def asked_of(lab: Lab) -> tuple[str, str]:
@@ -95,6 +103,16 @@ async def test_the_label_is_the_idempotency_key(node: CoreLightning) -> None:
     first = await made(node)
     assert await made(node) == first
     assert await node.find_invoice("top-up/1") == first
+
+
+async def test_the_label_is_the_idempotency_key_of_an_invoice_whose_secret_is_ours(node: CoreLightning) -> None:
+    secret = secrets.token_hex(32)
+    first = await made(node, preimage=secret)
+    assert await made(node, preimage=secret) == first
+    with pytest.raises(Rejected, match="another amount"):
+        await made(node, preimage=secret, amount_msat=Msat(1_000))
+    with pytest.raises(Unavailable):  # the same secret under another label is nobody's doing
+        await made(node, preimage=secret, label="top-up/2")
 
 
 async def test_a_label_that_stands_for_another_amount_is_refused(node: CoreLightning) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handlers import jobs
 from handlers.deposits import Deposits, arriving, deposit_address
@@ -21,6 +23,7 @@ from wallet.book import invariants
 from wallet.chain import Chain, Output
 from wallet.ledger import Plan
 from wallet.money import Msat, from_sat
+from wallet.onchain import DepositRules, Received, confirmations
 
 TWO_MILLION = from_sat(2_000_000)  # three confirmations
 SMALL = from_sat(50_000)  # one
@@ -82,6 +85,56 @@ async def test_e1_a_large_sum_in_many_transactions_of_one_block_needs_as_much_as
     assert (await till.balance(BOB), await till.balance(ALICE)) == (0, 0)
     await till.mined()
     assert (await till.balance(BOB), await till.balance(ALICE)) == (from_sat(600_000), from_sat(600_000))
+
+
+async def test_e1_what_one_reorganisation_could_take_back_needs_as_much_as_its_sum(till: Till) -> None:
+    most = from_sat(600_000)  # alone it needs one confirmation, two of them three
+    for customer in (BOB, ALICE):
+        await deposited(till, most, await till.address(customer))
+        await till.mined()
+    assert (await till.balance(BOB), await till.balance(ALICE)) == (most, 0)
+    assert await arriving(till.bot, ALICE.pubkey) == ["600,000 sat (1 of 3 confirmations)"]
+    await till.mined(2)
+    assert await till.balance(ALICE) == most
+    await till.reorganised(2, replaced=True)
+    assert await till.deposit_states() == ["credited", "credited"]
+    await sound(till)
+
+
+async def test_e1_a_large_sum_that_waits_makes_no_other_wait(till: Till) -> None:
+    await deposited(till, TWO_MILLION)
+    await till.mined()
+    await deposited(till, SMALL, await till.address(ALICE))
+    await till.mined()
+    assert (await till.balance(BOB), await till.balance(ALICE)) == (0, SMALL)
+    await till.mined()
+    assert await till.balance(BOB) == TWO_MILLION
+
+
+LADDER = DepositRules(
+    ((Msat(0), 1), (Msat(10), 3), (Msat(100), 6)), minimum_msat=Msat(1), fee_msat=Msat(0), watch_blocks=100
+)
+STEPS = {msat: count for msat, count in LADDER.confirmations if msat}
+
+
+@given(
+    st.lists(st.integers(0, 12) | st.integers(0, 120), min_size=1, max_size=30),
+    st.lists(st.booleans(), min_size=30, max_size=30),
+)
+def test_e1_no_reorganisation_can_take_back_a_sum_that_needs_more_blocks_than_it_has(
+    paid: list[int], looks: list[bool]
+) -> None:
+    """Block by block, with looks left out: whatever is credited less deep than a step's count stays below its sum."""
+    credited: dict[int, int] = {}
+    for tip in range(len(paid)):
+        if not looks[tip] and tip != len(paid) - 1:
+            continue
+        blocks = {at: Received(paid[at], credited.get(at, 0)) for at in range(tip + 1) if paid[at]}
+        counts = confirmations(blocks, tip=tip, rules=LADDER)
+        credited |= {at: paid[at] for at, count in counts.items() if tip - at + 1 >= count}
+        for least, count in STEPS.items():
+            assert sum(msat for at, msat in credited.items() if tip - at + 1 < count) < least
+        assert all(credited.get(at) for at in blocks if tip - at + 1 >= LADDER.deepest)  # nobody waits longer
 
 
 async def test_e1_a_deposit_that_was_replaced_is_never_credited(till: Till) -> None:
