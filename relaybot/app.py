@@ -53,16 +53,16 @@ from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.visitor import Visitor
 from relaybot.web.account.desk import Desk, origins_of
-from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
+from relaybot.web.api.door import Tokens
 from relaybot.web.app import build_app
 from relaybot.web.cards import card_routes
 from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.offered import site_of
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
+from relaybot.web.self_service import self_service_routes
 from relaybot.web.site import Site
-from relaybot.web.withdraw_links import withdraw_routes
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from wallet.book import Book
 from wallet.chain import Chain
@@ -273,7 +273,7 @@ async def _open_relay(
     if site.account:
         desk = _desk(bot, site, keyring, inbox, hub)
         stack.callback(desk.live.closing.set)
-        routes += [*account_routes(desk), *withdraw_routes(bot)]
+        routes += self_service_routes(desk, Tokens(bot.clock))
     if config.web.metrics_token is not None:
         routes += metrics_routes(metrics, config.web.metrics_token.get_secret_value())
     pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None
