@@ -51,8 +51,8 @@ async def asks(till: Till) -> str:
     return str(row["id"])
 
 
-async def delivered(till: Till, job_id: str) -> None:
-    """Let a node have the job, and deliver."""
+async def assigned(till: Till, job_id: str) -> Event:
+    """Let a node have the job; return its assignment."""
     now = till.bot.clock.now()
     beat: Values = {
         "kinds": "[5050]",
@@ -68,9 +68,19 @@ async def delivered(till: Till, job_id: str) -> None:
     job = await till.book.row("jobs", job_id)
     assert job is not None
     rows = await till.book.database.rows_by_id("outbox", [job["assignment"]])
-    child = parse_event(rows[job["assignment"]]["event"])
-    result = nip90.build_result(CAROL, request=child, content="done", encrypt=Encryption(NIP44, b"n" * 32), now=now)
-    decision = await assignments.on_result(till.bot, result)
+    return parse_event(rows[job["assignment"]]["event"])
+
+
+def result_of(till: Till, child: Event) -> Event:
+    """Return the node's result of an assignment."""
+    now, secret = till.bot.clock.now(), Encryption(NIP44, b"n" * 32)
+    return nip90.build_result(CAROL, request=child, content="done", encrypt=secret, now=now)
+
+
+async def delivered(till: Till, job_id: str) -> None:
+    """Let a node have the job, and deliver."""
+    child = await assigned(till, job_id)
+    decision = await assignments.on_result(till.bot, result_of(till, child))
     assert isinstance(decision, Plan)
     assert (await till.book.apply(decision)).done
 
