@@ -59,6 +59,7 @@ _ORDERED = (
     ("payouts", "retry_seconds", "retry_seconds_max", str),
     ("limits", "topup_min", "topup_max", format_sat),
     ("limits", "topup_max", "balance_max", format_sat),
+    ("referrals", "charge_max", "month_max", format_sat),
     ("companies", "topup_max", "balance_max", format_sat),
 )
 
