@@ -132,7 +132,7 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
     if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
     own = await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
-    parts = await _parts(bot, job, worker, result, escrow.held, own)
+    parts = await _parts(bot, job, worker, result, escrow.held, own=own)
     charged = sum(part.amount_msat for part in parts)
     speaker = voice(bot, job)
     tags = await zap_tags(bot, speaker.pubkey, request, parts)
@@ -159,7 +159,7 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
 
 
 async def _parts(
-    bot: Bot, job: Row, worker: str, result: nip90.Result, held: Mix, own: frozenset[str]
+    bot: Bot, job: Row, worker: str, result: nip90.Result, held: Mix, *, own: frozenset[str]
 ) -> Sequence[Part]:
     split, now = await promised_split(bot, job), bot.clock.now()
 
