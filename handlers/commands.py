@@ -22,6 +22,7 @@ from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
 from handlers.referrals import refer
 from handlers.sessions import login
+from handlers.shares import share
 from handlers.strangers import heard
 from handlers.targets import payout
 from handlers.topups import topup
@@ -134,7 +135,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "help": Command("help", "what I understand", _help),
         "balance": Command("balance", "what you have, by class, what is held, and what is on its way", _balance),
         "topup": Command(
-            "topup [<sats>] [lightning | onchain]", "add to your balance; without a sum, by all ways at once", topup
+            "topup [<sats>] [lightning | onchain | card]",
+            "add to your balance; without a sum, by all ways at once",
+            topup,
         ),
         "agents": Command("agents", "whom you can ask for what, and what it costs", agents),
         "job": Command("job <agent> [<param>=<value> …] <input>", "ask an agent for a job", job),
@@ -149,6 +152,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "payout [<lightning address | offer | bitcoin address> | keep] [threshold <sats>]",
             "where and when your earnings are sent by themselves",
             payout,
+        ),
+        "share": Command(
+            "share [<skill or agent> (decline | agree [<version>])]",
+            "what others' skills and agents give you; say no, or agree to less",
+            share,
         ),
         "notices": Command("notices [on | off]", "whether you are told of what you are given", notices),
         "zaps": Command("zaps [on | off]", "whether public results name you, so that people can zap you", zaps),

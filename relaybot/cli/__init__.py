@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import backups, books, cards, companies, relay, service, switches, work, worker
+from relaybot.cli import backups, books, card_offers, cards, companies, market, relay, service, switches, work, worker
 from relaybot.errors import RelaybotError
 
 
@@ -57,9 +57,11 @@ for command in (
     *books.COMMANDS,
     *cards.COMMANDS,
     *companies.COMMANDS,
+    *card_offers.COMMANDS,
     *backups.COMMANDS,
     *relay.COMMANDS,
     *work.COMMANDS,
     *switches.COMMANDS,
+    *market.COMMANDS,
 ):
     cli.add_command(command)
