@@ -13,6 +13,8 @@ from typing import Protocol
 
 from wallet.money import Msat
 
+TOO_FEW_COINS, REFUSED_PAYMENT = "too few coins are free", "the node refuses one of these payments"
+
 
 class OutputState(Enum):
     """Where an output of the node's wallet stands on the chain it sees."""
@@ -107,9 +109,9 @@ class Chain(Protocol):
     async def prepare(self, payments: Sequence[Payment], *, feerate: int, confirmations: int) -> Prepared:
         """Return one transaction with these outputs, out of coins that are so deep, at this feerate.
 
-        Rejected if there are too few such coins. What the node prepared is read and compared
-        with what was asked for. Unavailable leaves nothing but coins that the node reserves
-        for half a day.
+        Rejected if there are too few such coins, or if the node refuses a payment. What the
+        node prepared is read and compared with what was asked for. Unavailable leaves nothing
+        but coins that the node reserves for half a day.
         """
         ...
 

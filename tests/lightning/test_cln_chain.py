@@ -184,6 +184,15 @@ async def test_what_cannot_be_afforded_is_refused(lab: Lab, chain: CoreLightning
             await chain.prepare(paying(sat), feerate=1_000, confirmations=confirmations)
 
 
+async def test_e5_a_payment_that_the_node_refuses_is_told_from_too_few_coins(
+    lab: Lab, chain: CoreLightningChain
+) -> None:
+    await funded(lab, chain)
+    mainnet = Payment("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", f"0014{'00' * 20}", from_sat(50_000))
+    with pytest.raises(Rejected, match="refuses one of these payments"):
+        await chain.prepare([*paying(50_000), mainnet], feerate=1_000, confirmations=1)
+
+
 async def test_the_wallet_knows_its_own_addresses(lab: Lab, chain: CoreLightningChain) -> None:
     assert await chain.is_own(await chain.new_address())
     assert not await chain.is_own(STRANGER)
