@@ -11,9 +11,20 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from relaybot.errors import Rejected
 from wallet.money import Msat
 
 TOO_FEW_COINS, REFUSED_PAYMENT = "too few coins are free", "the node refuses one of these payments"
+
+
+def too_few_coins() -> Rejected:
+    """Return what is raised where too few coins are free and deep enough."""
+    return Rejected("invalid", TOO_FEW_COINS)
+
+
+def refused_payment() -> Rejected:
+    """Return what is raised where the node refuses a transaction for one of its outputs."""
+    return Rejected("invalid", REFUSED_PAYMENT)
 
 
 class OutputState(Enum):

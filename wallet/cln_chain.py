@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from relaybot.errors import Rejected, Unavailable
-from wallet.chain import REFUSED_PAYMENT, TOO_FEW_COINS, ChainMove, Output, OutputState, Payment, Prepared
+from wallet.chain import ChainMove, Output, OutputState, Payment, Prepared, refused_payment, too_few_coins
 from wallet.cln_answers import AnyMsat, shaped
 from wallet.cln_calls import Lane, NodeError
 from wallet.money import MSAT_PER_SAT, Msat
@@ -184,9 +184,9 @@ class CoreLightningChain:
             answer = await self._sends.call("txprepare", asked, limit_seconds=_SEND_SECONDS)
         except NodeError as error:
             if error.code in _CANNOT_AFFORD:
-                raise Rejected("invalid", TOO_FEW_COINS) from None
+                raise too_few_coins() from None
             if error.code in _REFUSED:
-                raise Rejected("invalid", REFUSED_PAYMENT) from None
+                raise refused_payment() from None
             raise Unavailable(str(error)) from None
         said = shaped("txprepare", answer, _TxPrepare)
         prepared = await self._understood(said, payments)
