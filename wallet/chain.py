@@ -14,7 +14,8 @@ from typing import Protocol
 from relaybot.errors import Rejected
 from wallet.money import Msat
 
-TOO_FEW_COINS, REFUSED_PAYMENT = "too few coins are free", "the node refuses one of these payments"
+TOO_FEW_COINS = "too few coins are free"
+REFUSED_PAYMENT = "the node refuses one of these payments"
 
 
 def too_few_coins() -> Rejected:
