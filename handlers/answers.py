@@ -60,12 +60,24 @@ def told(
     return events_owed(bot.clock.now(), feedback)
 
 
-def delivered(bot: Bot, speaker: KeyPair, request: Event, content: str) -> tuple[str, Owed]:
-    """Return the id of the result's event ('' if there is none), and what is owed to hand it over."""
+def is_public(request: Event) -> bool:
+    """Tell whether what comes of a request is published for everybody to read."""
+    return request.sig != UNSIGNED and nip90.encryption_of(request) is None
+
+
+def delivered(
+    bot: Bot, speaker: KeyPair, request: Event, content: str, zap_tags: Sequence[tuple[str, ...]] = ()
+) -> tuple[str, Owed]:
+    """Return the id of the result's event ('' if there is none), and what is owed to hand it over.
+
+    `zap_tags` say whom to zap for it.
+    """
     if request.sig == UNSIGNED:
         return "", _messages(bot, speaker, request, _pieces(content))
     now = bot.clock.now()
-    result = nip90.build_result(speaker, request=request, content=content, encrypt=_encryption(bot, request), now=now)
+    result = nip90.build_result(
+        speaker, request=request, content=content, encrypt=_encryption(bot, request), now=now, more=zap_tags
+    )
     success = nip90.build_feedback(
         speaker, request=request, status="success", text="done", encrypt=_encryption(bot, request), now=now
     )

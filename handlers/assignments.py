@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 import structlog
 
 from handlers.answers import PIECE_CHARACTERS_MAX, delivered
 from handlers.assigning import tried_nodes, wanted_of
 from handlers.bot import Bot, check_payouts
+from handlers.companies import belonging, not_used, payer_of
 from handlers.jobs import (
     OPEN_STATES,
     assignment_taken_back,
@@ -33,14 +35,16 @@ from handlers.jobs import (
 from handlers.nodes import Record, could_do
 from handlers.roster import Roster
 from handlers.states import JobState, JobStep
+from handlers.wishes import zap_tags
 from handlers.workers import record_of
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip90
 from relaybot.nostr.event import Event, parse_event
+from relaybot.nostr.strict_json import parse_json
 from splits.compute import Part, compute
-from wallet.accounts import person
+from splits.shape import fault_of
 from wallet.charges import Terms, plan_capture, referrers_are_paid
 from wallet.ledger import Change, Plan, Put
 from wallet.lots import Escrow, Mix
@@ -91,21 +95,33 @@ async def on_result(bot: Bot, event: Event) -> Decision:
     # NIP-90: the result's kind is the request's plus 1000.
     if event.kind != request.kind + nip90.RESULT_OFFSET:
         return "refused: the result's kind is not the request's plus 1000"
-    escrow = await escrow_of(bot.book.database, cause_of(job["id"]), person(job["customer"]))
+    escrow = await escrow_of(bot.book.database, cause_of(job["id"]), payer_of(job))
     if escrow.held.total != job["price_msat"]:  # the job has ended since its row was read: decide on what is there now
         return await on_result(bot, event)
     try:
-        return await _plan_captured(bot, lease, _usable_result(bot, event), escrow)
+        return await _plan_captured(bot, lease, _usable_result(bot, job, event), escrow)
     except Rejected as refusal:  # the node's error: it is not paid, and the customer is not charged
         log.warning("result_refused", job=job["id"], worker=event.pubkey, reason=refusal.reason)
         return await _plan_failed(bot, job, f"the compute node's result cannot be used: {refusal.reason}")
 
 
-def _usable_result(bot: Bot, event: Event) -> nip90.Result:
+def _usable_result(bot: Bot, job: Row, event: Event) -> nip90.Result:
     result, allowed = nip90.parse_result(event, bot.service), bot.config.jobs.result_bytes_max
     if len(result.content.encode()) > allowed:
         raise Rejected("invalid", "it is too large", allowed=f"{allowed} bytes")
+    agent = bot_agent(bot, job)
+    if agent is not None and agent.result_schema is not None:
+        _check_shape(agent.result_schema, result.content)
     return result
+
+
+def _check_shape(schema: Mapping[str, Any], content: str) -> None:
+    try:
+        fault = fault_of(schema, parse_json(content))
+    except Rejected:
+        fault = "$: not JSON"
+    if fault is not None:
+        raise Rejected("invalid", f"it does not fit the agent's schema, {fault}")
 
 
 async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: Escrow) -> Plan:
@@ -116,7 +132,9 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
     parts = await _parts(bot, job, worker, result, escrow.held)
     charged = sum(part.amount_msat for part in parts)
-    result_id, answers = delivered(bot, voice(bot, job), request, result.content)
+    speaker = voice(bot, job)
+    tags = await zap_tags(bot, speaker.pubkey, request, parts)
+    result_id, answers = delivered(bot, speaker, request, result.content, tags)
     changes: list[Change] = [
         changed_job(
             bot,
@@ -129,10 +147,12 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
             due_at=None,
         ),
         *answers,
+        *not_used(job, job["price_msat"] - charged),
         *await _measured(bot, worker, lambda record: record.after_success(now - lease.assignment["created_at"], now)),
         *check_payouts([part.to for part in parts if part.to is not None], now),
     ]
-    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=frozenset({job["customer"]}))
+    own = await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
+    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=own)
     return plan_capture(escrow, parts, terms).plan(f"{cause}/capture", *changes)
 
 
@@ -229,6 +249,8 @@ async def on_due(bot: Bot, job: Row) -> Plan:
     match JobState(job["state"]):
         case JobState.AWAITING_PAYMENT:
             return await plan_released(bot, job, "not paid in time")
+        case JobState.AWAITING_APPROVAL:
+            return await plan_released(bot, job, "the company did not approve it in time")
         case JobState.HELD:
             return await plan_released(bot, job, "no compute node was free in time")
         case JobState.ASSIGNED | JobState.WORKING:
@@ -242,12 +264,12 @@ async def on_due(bot: Bot, job: Row) -> Plan:
 
 async def release_due(bot: Bot) -> bool:
     """Move on every job whose time has run out; tell whether more may be due."""
-    now, jobs = bot.clock.now(), bot.config.jobs
+    now, jobs, approval = bot.clock.now(), bot.config.jobs, bot.config.companies.approval_seconds
     due = await bot.book.database.fetch(
         "SELECT id FROM jobs WHERE due_at <= :now OR (due_at > :latest AND updated_at > :ahead)"
         " ORDER BY due_at LIMIT :limit",
         now=now,
-        latest=now + max(jobs.payment_seconds, jobs.queue_seconds, jobs.claim_seconds, jobs.lease_seconds),
+        latest=now + max(jobs.payment_seconds, jobs.queue_seconds, jobs.claim_seconds, jobs.lease_seconds, approval),
         ahead=now + jobs.future_seconds,
         limit=BATCH_MAX,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from handlers.nodes import Rules
 from relaybot.alarms import Alarms
@@ -24,7 +25,9 @@ from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
 from wallet.batch_rules import BatchRules
 from wallet.book import Book
+from wallet.cards import CardProvider
 from wallet.chain import Chain
+from wallet.journals import BulkTier
 from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
 from wallet.money import Msat, format_sat
@@ -49,6 +52,7 @@ class Agent:
     kinds: frozenset[int]
     params: Mapping[str, ParamModel]  # by name
     takes_open_requests: bool
+    result_schema: Mapping[str, Any] | None  # JSON Schema that a result must fit
     split: ResolvedSplit
     split_hash: str
 
@@ -59,6 +63,15 @@ class Queue:
 
     held: int = 0
     counted_at: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class CardDesk:
+    """Where cards are taken: the card company, the secret its webhooks are signed with, and which money counts."""
+
+    provider: CardProvider
+    webhook_secret: str = field(repr=False)
+    live: bool  # False: test money
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,7 @@ class Bot:
     chance: Chance
     stumbles: Stumbles
     alarms: Alarms = field(default_factory=Alarms)
+    cards: CardDesk | None = None
     queue: Queue = field(default_factory=Queue)
     rates: Rates = field(default_factory=NoRates)
     wallet_rate: Rate = field(default_factory=lambda: Rate(0))  # how often a connected app may ask
@@ -169,6 +183,11 @@ class Bot:
         )
 
     @property
+    def bulk(self) -> tuple[BulkTier, ...]:
+        """What companies are given for topping up much at once, as `companies.bulk` says."""
+        return tuple(BulkTier(step.least, step.bonus) for step in self.config.companies.bulk)
+
+    @property
     def batch_rules(self) -> BatchRules:
         """The rules by which money goes out on the chain, as `onchain:` says."""
         settings = self.config.onchain
@@ -212,6 +231,8 @@ def new_user(now: int) -> Values:
         "withdrawals": "open",
         "payouts": 0,
         "payout_check_at": None,
+        "notices": "on",
+        "zaps": "off",
         "created_at": now,
     }
 

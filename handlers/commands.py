@@ -14,8 +14,9 @@ from types import MappingProxyType
 
 from handlers.asking import agents, job
 from handlers.bot import Bot, new_user, written
+from handlers.company_commands import org
 from handlers.connections import connect, disconnect
-from handlers.conversation import Asked, Command, Reply
+from handlers.conversation import CONFIRM, Asked, Command, Reply
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
@@ -23,6 +24,7 @@ from handlers.sessions import login
 from handlers.strangers import heard
 from handlers.targets import payout
 from handlers.topups import topup
+from handlers.wishes import notices, zaps
 from handlers.withdrawals import withdraw
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
@@ -33,7 +35,6 @@ from wallet.money import Msat, format_sat
 
 DAY = 86_400
 REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
-CONFIRM = "confirm"
 REFERRALS = "referrals"  # counts all of them; a decision over the whole set guards it
 
 
@@ -169,7 +170,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "help": Command("help", "what I understand", _help),
         "balance": Command("balance", "what you have, by class, what is held, and what is on its way", _balance),
         "topup": Command(
-            "topup [<sats>] [lightning | onchain]", "add to your balance; without a sum, by all ways at once", topup
+            "topup [<sats>] [lightning | onchain | card]",
+            "add to your balance; without a sum, by all ways at once",
+            topup,
         ),
         "agents": Command("agents", "whom you can ask for what, and what it costs", agents),
         "job": Command("job <agent> [<param>=<value> …] <input>", "ask an agent for a job", job),
@@ -185,6 +188,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "where and when your earnings are sent by themselves",
             payout,
         ),
+        "notices": Command("notices [on | off]", "whether you are told of what you are given", notices),
+        "zaps": Command("zaps [on | off]", "whether public results name you, so that people can zap you", zaps),
         "connect": Command(
             "connect [<name> [<sats>/day | week | month] [for <n> days] [only read,receive,pay]]",
             "let an app use your balance (wallet connect), within a budget",
@@ -192,6 +197,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "disconnect": Command("disconnect <name>", "end that", disconnect),
         "login": Command("login", "a link that shows you your account in a browser, once", login),
+        "org": Command(
+            "org [<command> [<company>] …]", "companies: a balance that several people spend; org lists yours", org
+        ),
         "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from handlers.bot import Bot
-from relaybot.errors import Rejected
+from relaybot.errors import BadConfig, Rejected
 from relaybot.nostr import nip19
 from wallet.accounts import user
 from wallet.ledger import Change, Insert, Update
@@ -44,6 +44,13 @@ class Named:
     pubkey: str
     title: str
     agent: str = ""
+
+
+async def check_names(bot: Bot) -> None:
+    """Raise BadConfig if an agent has the id of a user's name: money may still be on its way to that user."""
+    ids = {agent.id for agent in bot.agents.values()}
+    for name in sorted(await bot.book.database.rows_by_id("names", ids)):
+        raise BadConfig(f"agents.{name}", name, "another id: a user of this service has this name for good")
 
 
 async def find_named(bot: Bot, name: str) -> Named | None:

@@ -11,6 +11,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import user
 from wallet.ledger import Change, Plan, Update
+from wallet.payout_notices import Notice
 
 log = structlog.get_logger()
 
@@ -44,8 +45,11 @@ async def _plan_told(bot: Bot, row: Row) -> Plan:
     gifts, amount = found[0]["gifts"], bot.shown(found[0]["amount_msat"])
     told = Update("notices", row["id"], {"due_at": None}, expect={"version": row["version"]})
     text = f"You were given {amount}." if gifts == 1 else f"You were given {amount}, in {gifts} payments."
+    person = await bot.book.row("users", pubkey)
+    wanted = person is None or person["notices"] == "on"
     try:
-        changes: tuple[Change, ...] = (told, bot.message(pubkey, text))
+        words = await bot.tell(Notice(pubkey, text, asked=False)) if wanted else ()
+        changes: tuple[Change, ...] = (told, *words)
     except Rejected as refusal:  # no key of anybody: once, such ones were paid, too
         log.info("notice_not_written", pubkey=pubkey, reason=str(refusal))
         changes = (told,)

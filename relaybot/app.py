@@ -19,6 +19,7 @@ import structlog
 
 from handlers import announcements
 from handlers.bot import Bot
+from handlers.names import check_names
 from relaybot import visits
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
@@ -27,6 +28,7 @@ from relaybot.db.database import SharedDatabase
 from relaybot.db.migrations import load_migrations
 from relaybot.db.postgres import open_postgres
 from relaybot.db.sqlite import open_sqlite
+from relaybot.desk import open_cards
 from relaybot.errors import BadConfig, Rejected
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring
@@ -54,10 +56,12 @@ from relaybot.web.account.desk import Desk, origins_of
 from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
+from relaybot.web.cards import card_routes
 from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
 from relaybot.web.site import AgentCard, Site
+from relaybot.web.withdraw_links import withdraw_routes
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
 from wallet.book import Book
@@ -117,6 +121,7 @@ async def serve(
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
         book, latencies = Book(database, clock), Latencies()
+        cards = await stack.enter_async_context(open_cards(config, clock, probe))
         bot = build_bot(
             config,
             keyring,
@@ -125,7 +130,9 @@ async def serve(
             clock,
             chain=latencies.timed(chain),
             chance=secrets.token_bytes,
+            cards=cards,
         )
+        await check_names(bot)
         share = Share(process, frozenset(roles))
         async with asyncio.TaskGroup() as foundation:  # the book goes last: whatever stops may still have to commit
             committing = foundation.create_task(book.run(), name="book")
@@ -239,9 +246,12 @@ async def _open_relay(
     reader = Reader(bot, inbox, store)
     hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
-    site, routes = _site(config, bot), address_routes(bot)
+    site = _site(config, bot)
+    routes = [*address_routes(bot), *card_routes(bot, site)]
     if site.account:
-        routes += account_routes(_desk(bot, site, keyring, inbox, hub))
+        desk = _desk(bot, site, keyring, inbox, hub)
+        stack.callback(desk.live.closing.set)
+        routes += [*account_routes(desk), *withdraw_routes(bot)]
     if config.web.metrics_token is not None:
         routes += metrics_routes(metrics, config.web.metrics_token.get_secret_value())
     pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
-from typing import Annotated, Literal, NewType, Self, TypeVar
+from typing import Annotated, Any, Literal, NewType, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from relaybot.errors import Rejected
+from splits.shape import problem_of
 from wallet.money import MAX_MSAT, Msat, parse_amount
 
 Millionths = NewType("Millionths", int)  # 5 % is 50,000: exact to 0.0001 %, and no fraction anywhere
@@ -235,6 +236,13 @@ class ParamModel(Written):
     values: Annotated[tuple[Words, ...], Field(max_length=LISTED_MAX)] = ()  # none: any value
 
 
+def _shape(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    problem = problem_of(value)
+    if problem is not None:
+        raise _refused(f"a JSON Schema of the keywords in docs/config.md ({problem})")
+    return value
+
+
 class AgentModel(Written):
     """Something customers can ask: what it takes, its price, and who gets what of it."""
 
@@ -244,6 +252,7 @@ class AgentModel(Written):
     params: Annotated[Table[ParamModel], Field(max_length=LISTED_MAX)] = Field(
         default_factory=dict, validate_default=True
     )
+    result_schema: Annotated[Mapping[str, Any], AfterValidator(_shape)] | None = None  # JSON Schema; None: any text
     open: bool = False
     price: Annotated[PriceModel, BeforeValidator(_price)]
     owner: Person | None = None

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import backups, books, cards, relay, service, switches, work
+from relaybot.cli import backups, books, card_offers, cards, relay, service, switches, work, worker
 from relaybot.errors import RelaybotError
 
 
@@ -53,8 +53,10 @@ def cli() -> None:
 
 for command in (
     *service.COMMANDS,
+    *worker.COMMANDS,
     *books.COMMANDS,
     *cards.COMMANDS,
+    *card_offers.COMMANDS,
     *backups.COMMANDS,
     *relay.COMMANDS,
     *work.COMMANDS,

@@ -1,16 +1,12 @@
-"""The commands that run something (the service, the demo, a node, a worker), and those about its keys and files."""
+"""The commands that run something (the service, the demo, a node), and those about its keys and files."""
 
 from __future__ import annotations
 
 import gc
 import os
-import random
-import secrets
-import shlex
 import sys
 from collections.abc import Sized
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,21 +18,14 @@ from relaybot.cli.shell import (
     json_option,
     keyring_of,
     load,
-    read_npub,
     run_until_signal,
     show,
 )
-from relaybot.clock import SystemClock
 from relaybot.config import cautions, load_config
 from relaybot.demo.play import DemoOptions, play
-from relaybot.demo.work import resolve_issue
-from relaybot.keyring import read_key
 from relaybot.nostr import nip19
 from relaybot.operator import opening
 from relaybot.simulator.network import Running, run_node
-from relaybot.worker.model import ModelServer
-from relaybot.worker.node import run_worker
-from relaybot.worker.settings import WorkerSettings
 from relaybot.workings import Role
 
 GARBAGE_AFTER = 20_000  # new objects, after which dead circles among them are looked for
@@ -112,63 +101,6 @@ def node(data: Path, port: int, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--relay", "relays", multiple=True, required=True, help="A relay of the service; may be repeated.")
-@click.option("--service", required=True, help="The service's npub.")
-@click.option("--key", "key_file", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Your nsec.")
-@click.option("--kind", "kinds", type=click.IntRange(5000, 5999), multiple=True, default=(5050,), show_default=True)
-@click.option("--command", "command", help="The program that does the work: JSON in, result out. Never a shell.")
-@click.option(
-    "--openai", "openai_url", help="Or the base URL of an OpenAI-compatible server: http://127.0.0.1:8080/v1."
-)
-@click.option("--model", help="The model there.")
-@click.option(
-    "--openai-key", "openai_key", type=click.Path(path_type=Path, dir_okay=False), help="A file with its key."
-)
-@click.option("--demo-work", is_flag=True, help="Do the demonstration's work instead.")
-@click.option("--name", default="workerbee", show_default=True)
-@click.option("--lud16", help="The Lightning Address that is paid.")
-@click.option("--concurrency", default=4, show_default=True)
-@click.option("--state", type=click.Path(path_type=Path, file_okay=False), default=Path("data/worker"))
-def worker(**options: Any) -> None:
-    """Run a compute node: it announces itself, takes assignments, does the work, is paid.
-
-    Example: relaybot worker --relay ws://127.0.0.1:7447 --service npub1… --key worker.nsec --command ./work.py
-    """
-    if [bool(options["command"]), bool(options["openai_url"]), options["demo_work"]].count(True) != 1:
-        raise click.UsageError("give exactly one of --command, --openai and --demo-work")
-    configure_logging("info", "console")
-    keypair = read_key(options["key_file"], "--key")
-    click.echo(f"node     {nip19.encode_npub(keypair.pubkey)}  (the service must list it in workers.allowed)", err=True)
-    settings = WorkerSettings(
-        relay_urls=tuple(options["relays"]),
-        service_pubkey=read_npub(options["service"], "--service"),
-        kinds=frozenset(options["kinds"]),
-        keypair=keypair,
-        command=tuple(shlex.split(options["command"])) if options["command"] else None,
-        model=_model_server(options["openai_url"], options["model"], options["openai_key"]),
-        work=resolve_issue if options["demo_work"] else None,
-        concurrency=options["concurrency"],
-        name=options["name"],
-        lud16=options["lud16"],
-        state_dir=options["state"],
-    )
-    run_until_signal(run_worker(settings, clock=SystemClock(), chance=secrets.token_bytes, jitter=random.random))
-
-
-def _model_server(url: str | None, model: str | None, key_file: Path | None) -> ModelServer | None:
-    if url is None:
-        return None
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--openai is an http:// or https:// URL")
-    if not model:
-        raise click.UsageError("--openai needs a --model")
-    try:
-        return ModelServer(url, model, key_file.read_text().strip() if key_file is not None else None)
-    except OSError as error:
-        raise click.UsageError(f"--openai-key cannot be read: {error.strerror}") from None
-
-
-@click.command()
 @config_option
 @json_option
 def keys(config_path: Path, *, as_json: bool) -> None:
@@ -219,4 +151,4 @@ def _counted(things: Sized, one: str, several: str) -> str:
     return f"{len(things)} {one if len(things) == 1 else several}"
 
 
-COMMANDS = (run, demo, node, worker, keys, migrate, config_group)
+COMMANDS = (run, demo, node, keys, migrate, config_group)

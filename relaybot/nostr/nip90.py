@@ -232,10 +232,14 @@ def build_result(
     encrypt: Encryption | None = None,
     now: int,
     usage: Iterable[tuple[str, int]] = (),
+    more: Iterable[tuple[str, ...]] = (),
 ) -> Event:
-    """Return the result of `request`; encrypted, it repeats no input. No amount: the job is paid already."""
+    """Return the result of `request`, with `more` tags; encrypted, it repeats no input.
+
+    It has no amount: the job is paid already.
+    """
     tags: list[tuple[str, ...]] = [("request", encode_event(request)), ("e", request.id), ("p", request.pubkey)]
-    tags += [("usage", unit, str(count)) for unit, count in usage]
+    tags += [*(("usage", unit, str(count)) for unit, count in usage), *more]
     kind = request.kind + RESULT_OFFSET
     if encrypt is None:
         return keypair.sign(kind=kind, content=content, tags=[*tags, *request.tags_named("i")], created_at=now)

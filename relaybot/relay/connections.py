@@ -16,6 +16,13 @@ from relaybot.relay.hub import Hub
 from relaybot.relay.rates import Rate
 from relaybot.relay.settings import RelayLimits
 
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+TOO_LARGE = (  # a wallet reads why its zap request was not taken (LUD-06)
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"Access-Control-Allow-Origin: *\r\nContent-Length: 66\r\n\r\n"
+    b'{"status": "ERROR", "reason": "the request is too long for a URL"}'
+)
+
 
 class Open(Protocol):
     """A connection, as far as its server needs it."""

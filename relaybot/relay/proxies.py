@@ -26,7 +26,12 @@ def is_trusted(peer: str, proxies: Sequence[Network]) -> bool:
 def forwarded_address(head: bytes, peer: str, proxies: Sequence[Network]) -> str:
     """Return the address for which the proxy `peer` speaks: the last one that is no proxy of ours."""
     lines = [line for line in head.split(b"\r\n") if line[: len(_FORWARDED)].lower() == _FORWARDED]
-    named = b",".join([line[len(_FORWARDED) :] for line in lines]).decode("latin-1").split(",")
+    return named_address(b",".join([line[len(_FORWARDED) :] for line in lines]).decode("latin-1"), peer, proxies)
+
+
+def named_address(forwarded: str, peer: str, proxies: Sequence[Network]) -> str:
+    """Return the same, read from the header's values with commas between; `peer` itself if that is no proxy of ours."""
+    named = forwarded.split(",") if is_trusted(peer, proxies) else []
     address = peer
     # What stands left of the first untrusted address is that client's own claim.
     for name in reversed(named):

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from websockets.frames import CloseCode
 
 from relaybot.nostr.nip42 import relay_name
@@ -19,7 +20,8 @@ from relaybot.relay.connection import Connection
 from relaybot.relay.connections import Connections
 from relaybot.relay.hub import Hub
 from relaybot.relay.nip11 import information_middleware
-from relaybot.relay.settings import RelaySettings
+from relaybot.relay.proxies import named_address
+from relaybot.relay.settings import RelayLimits, RelaySettings
 
 log = structlog.get_logger()
 
@@ -38,11 +40,14 @@ class RelayServer:
         self._limits = settings.limits
         app = app if app is not None else web.Application()
         app.middlewares.insert(0, information_middleware(settings))
+        app.middlewares.insert(0, _behind_proxies(self._limits))
         self._http = web.AppRunner(
             app,
             handle_signals=False,
             access_log=None,
             keepalive_timeout=HTTP_KEEPALIVE_SECONDS,
+            max_line_size=self._limits.request_bytes_max,
+            max_field_size=self._limits.request_bytes_max,
             shutdown_timeout=self._limits.close_seconds,
         )
         self._connections: Connections | None = None
@@ -99,6 +104,19 @@ class RelayServer:
         shortest = min(limits.handshake_seconds, limits.close_seconds, *silences)
         loop = asyncio.get_running_loop()
         self._checks = loop.call_later(shortest / CHECKS_PER_LIMIT, self._check_times, connections)
+
+
+def _behind_proxies(limits: RelayLimits) -> Middleware:
+    """Return the middleware that gives a request the address of whom a trusted proxy speaks for."""
+
+    @web.middleware
+    async def name_remote(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if limits.trusted_proxies and request.remote:
+            forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+            request = request.clone(remote=named_address(forwarded, request.remote, limits.trusted_proxies))
+        return await handler(request)
+
+    return name_remote
 
 
 def relay_names(url: str, host: str, port: int) -> frozenset[str]:

@@ -55,7 +55,7 @@ class RelayLimits:
 
     # What all of them may hold together.
     connections_max: int = 5_000  # open sockets; the usual limit of file descriptors must allow it
-    request_bytes_max: int = 16_384  # bytes of an HTTP request's head
+    request_bytes_max: int = 24_576  # bytes of an HTTP request's head: a zap request of 16 KB travels in a URL
 
     # What one address or key may do, 0 for any number. This machine's own addresses are not counted.
     connections_per_address_max: int = 100  # a household or a small company behind one address

@@ -1,8 +1,13 @@
-"""How often one address may ask for something that costs us: so many a minute, counted in memory."""
+"""How often one address may ask for something that costs us: so many a minute, counted in memory.
+
+IPv6 addresses are counted by their /64, which one subscriber has whole.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+
+from relaybot.relay.proxies import origin
 
 ADDRESSES_MAX = 10_000  # remembered; beyond, whoever asked longest ago is forgotten
 MINUTE = 60
@@ -17,7 +22,8 @@ class Rate:
         self._left: OrderedDict[str, tuple[float, int]] = OrderedDict()  # address → (left, at which second)
 
     def allows(self, address: str, now: int) -> bool:
-        """Count one request of `address`; tell whether it may be served."""
+        """Count one request of `address` (or of a name that is none); tell whether it may be served."""
+        address = origin(address) or address
         left, since = self._left.pop(address, (self._most, now))
         left = min(self._most, left + max(0, now - since) * self._most / MINUTE)
         allowed = left >= 1

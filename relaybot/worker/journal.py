@@ -41,9 +41,12 @@ class Journal:
     """The node's memory, in `directory`; BadConfig if another process holds it."""
 
     def __init__(self, directory: Path, relays: Sequence[str]) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._relays = tuple(relays)
-        self._database = sqlite3.connect(directory / "worker.db", isolation_level=None, timeout=0)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._database = sqlite3.connect(directory / "worker.db", isolation_level=None, timeout=0)
+        except (OSError, sqlite3.OperationalError):
+            raise BadConfig("--state", str(directory), "a directory in which this user may write") from None
         try:
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -51,7 +54,7 @@ class Journal:
             self._database.executescript(_SCHEMA)
         except sqlite3.OperationalError:
             self._database.close()
-            raise BadConfig("worker.state_dir", str(directory), "a directory no other worker is using") from None
+            raise BadConfig("--state", str(directory), "a directory no other worker is using") from None
 
     def close(self) -> None:
         """Let go of the file."""

@@ -3,8 +3,9 @@
 Theory of operation. An assignment is an encrypted job request of the service to us, with a
 lease. In one step of the journal it is taken and its claim (7000 `processing`) is owed; a
 known one is passed over, whichever relay brings it. A bee works on it until shortly before
-the lease ends. In one more step the job is finished and its result (6xxx), or 7000 `error`,
-is owed, and the delivery sends what is owed until the relays have it.
+the lease ends, or until the service takes it back. In one more step the job is finished and
+its result (6xxx), or 7000 `error`, is owed, and the delivery sends what is owed until the
+relays have it.
 A crash before the first step: the assignment is read again. Between the two: the journal
 has it, and it is worked on again. After the second: the same event is sent again.
 """
@@ -27,6 +28,7 @@ from relaybot.nostr.filters import Filter
 from relaybot.nostr.nip40 import parse_expiration
 from relaybot.nostr.nip89 import WorkerStatus
 from relaybot.nostr.nip90 import (
+    FEEDBACK_KIND,
     build_feedback,
     build_result,
     encryption_of,
@@ -45,6 +47,8 @@ log = structlog.get_logger()
 OVERLAP_SECONDS = 900  # read again at each connection: relays do not promise an order
 DELIVERY_SECONDS = 5.0  # of a lease are kept for the way of the result (half of a short one)
 NONCE_BYTES = 32
+DELETION_KIND = 5  # NIP-09
+WORDS_SECONDS = 60  # before our start: what was said to us earlier is said again when we announce ourselves
 
 
 async def run_worker(
@@ -86,6 +90,9 @@ class Node:
         self._work = _work_of(settings)
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
         self._running = 0
+        self._mine: dict[str, asyncio.Timeout | None] = {}  # assignments in hand, and what ends the work on them
+        self._taken_back: set[str] = set()
+        self._told_at = 0  # the newest word of the service about our admission
         self._started_at = clock.now()
         self._presence = Presence(settings, connections, status=self._status, clock=clock, pause=pause)
         self._deliveries = [Delivery(journal, one, clock=clock, pause=pause) for one in connections]
@@ -93,10 +100,11 @@ class Node:
     async def run(self) -> None:
         """Work until cancelled."""
         for event in self._journal.unfinished():
-            self._queue.put_nowait(event)
+            self._line_up(event)
         async with asyncio.TaskGroup() as tasks:
             for connection in self._connections:
                 await connection.subscribe("assignments", self._filters, self._on_assignment, self._tidy)
+                await connection.subscribe("words", self._words, self._on_word)
                 tasks.create_task(connection.run())
             for delivery in self._deliveries:
                 tasks.create_task(delivery.run())
@@ -112,6 +120,16 @@ class Node:
                 authors=frozenset({self._settings.service_pubkey}),
                 tags={"p": frozenset({self._settings.keypair.pubkey})},
                 since=max(0, min(newest, self._clock.now()) - OVERLAP_SECONDS),
+            )
+        ]
+
+    def _words(self) -> list[Filter]:
+        return [
+            Filter(
+                kinds=frozenset({FEEDBACK_KIND, DELETION_KIND}),
+                authors=frozenset({self._settings.service_pubkey}),
+                tags={"p": frozenset({self._settings.keypair.pubkey})},
+                since=max(0, self._started_at - WORDS_SECONDS),
             )
         ]
 
@@ -140,8 +158,37 @@ class Node:
         )
         if self._journal.take(event, expires_at=expires_at, claim=claim):
             log.info("assignment_taken", assignment=event.id, kind=event.kind)
-            self._queue.put_nowait(event)
+            self._line_up(event)
             self._tell()
+
+    def _line_up(self, event: Event) -> None:
+        self._mine[event.id] = None
+        self._queue.put_nowait(event)
+
+    async def _on_word(self, event: Event) -> None:
+        """Hear what the service says to us: an assignment is taken back, or how our announcement stands."""
+        if event.kind == DELETION_KIND:
+            for tag in event.tags_named("e"):
+                self._stop(tag[1] if len(tag) > 1 else "")
+            return
+        said, told = event.tag("status"), next(iter(event.tags_named("status")), ())
+        if event.created_at < self._told_at or said not in {"error", "processing"}:
+            return
+        self._told_at = event.created_at
+        words = told[2][:200] if len(told) > 2 else ""  # noqa: PLR2004  status, which, words
+        if said == "error":
+            log.warning("not_admitted", reason=words)
+        else:
+            log.info("admitted")
+
+    def _stop(self, assignment_id: str) -> None:
+        if assignment_id not in self._mine:
+            return
+        log.info("assignment_taken_back", assignment=assignment_id)
+        self._taken_back.add(assignment_id)
+        limit = self._mine[assignment_id]
+        if limit is not None:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     async def _tidy(self) -> None:
         self._journal.forget(self._clock.now())
@@ -150,8 +197,12 @@ class Node:
         while True:
             event = await self._queue.get()
             self._running += 1
-            outcome = await self._outcome(event)
+            outcome = await self._outcome(event) if event.id not in self._taken_back else None
+            if event.id in self._taken_back:
+                outcome = None  # nobody waits for it
             self._journal.finish(event.id, outcome)
+            self._mine.pop(event.id, None)
+            self._taken_back.discard(event.id)
             self._running -= 1
             self._tell()
             await asyncio.sleep(0)  # work that waits for nothing would keep the loop until the queue is empty
@@ -165,11 +216,13 @@ class Node:
             if seconds <= 0:
                 log.warning("assignment_too_late", assignment=event.id)
                 return None
-            async with asyncio.timeout(seconds - min(DELIVERY_SECONDS, seconds / 2)):
+            async with asyncio.timeout(seconds - min(DELIVERY_SECONDS, seconds / 2)) as limit:
+                self._mine[event.id] = limit
                 done = await self._work(job, partial(self._say, event))
             return self._result(event, done)
         except TimeoutError:
-            return self._failure(event, "the time for the job was up")
+            is_up = event.id not in self._taken_back
+            return self._failure(event, "the time for the job was up" if is_up else "the service has taken it back")
         except (WorkFailed, Rejected) as problem:
             return self._failure(event, str(problem))
         except Exception:  # of built-in work: a fault of ours, told to the operator and, in short, to the service

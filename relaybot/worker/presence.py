@@ -17,8 +17,10 @@ from relaybot.connection import Pause, RelayConnection
 from relaybot.errors import Unavailable
 from relaybot.nostr.event import Event
 from relaybot.nostr.nip89 import (
+    CONCURRENCY_MAX,
     HEARTBEAT_LIFETIME_SECONDS_MIN,
     WORKER_TOPIC,
+    Capability,
     WorkerStatus,
     build_heartbeat,
     build_worker_announcement,
@@ -110,6 +112,11 @@ class Presence:
             name=self._settings.name,
             about=self._settings.about,
             expiration=self._announced_at + ANNOUNCED_SECONDS,
+            capability=Capability(
+                models=self._settings.models,
+                least_msat=self._settings.least_msat,
+                concurrency=min(self._settings.concurrency, CONCURRENCY_MAX),
+            ),
             now=self._announced_at,
         )
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from relaybot.errors import BadConfig
 from relaybot.nostr.event import HEX32_LENGTH, is_hex
 from relaybot.nostr.keys import KeyPair
+from relaybot.nostr.nip89 import NOTHING
 from relaybot.nostr.nip90 import REQUEST_KINDS
 from relaybot.worker.model import ModelServer
 from relaybot.worker.work import Work
+from wallet.money import Msat
 
 Chance = Callable[[int], bytes]  # so many random bytes
 
@@ -34,6 +36,8 @@ class WorkerSettings:
     command: tuple[str, ...] | None = None  # exactly one of these three
     model: ModelServer | None = None
     work: Work | None = None
+    models: frozenset[str] = frozenset()  # that a job may ask for; none: any
+    least_msat: Msat = NOTHING  # what a job must pay at least
     concurrency: int = 1  # jobs worked on at the same time
     queue_max: int = 64  # jobs claimed beyond these: the service sends some before it hears `busy`
     heartbeat_seconds: float = 300.0

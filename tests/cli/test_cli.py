@@ -198,6 +198,9 @@ async def test_the_default_configuration_runs_as_it_is() -> None:
             ["books", "check"],
             ["books", "explain"],
             ["books", "own"],
+            ["workers", "list"],
+            ["workers", "approve"],
+            ["workers", "refuse"],
         ),
         *(["jobs", "list"], ["jobs", "refund"], ["payouts", "list"], ["accounts", "publish"], ["config", "check"]),
     ],
@@ -213,6 +216,29 @@ def test_a_worker_needs_exactly_one_kind_of_work(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, words)
     assert result.exit_code != 0
     assert "exactly one of" in result.output
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--key", "nowhere.nsec", "--demo-work"], "make one: openssl rand -hex 32 > nowhere.nsec"),
+        (["--command", "./nothing-here.py"], "no program './nothing-here.py' that may be executed"),
+        (["--command", "''"], "no program ''"),
+        (["--command", "'open"], "a quote is not closed"),
+        (["--demo-work", "--concurrency", "0"], "concurrency"),
+        (["--demo-work", "--state", "/proc/nowhere"], "--state"),
+    ],
+)
+def test_a_worker_that_cannot_work_says_so_before_it_announces_itself(
+    tmp_path: Path, more: list[str], said: str
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("11" * 32)
+    words = ["worker", "--relay", "ws://127.0.0.1:1", "--service", "ab" * 32, "--key", str(key), *more]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code != 0
+    assert said in result.output + str(result.exception)
+    assert "node     npub1" not in result.output or "--state" in more
 
 
 def test_a_bad_configuration_ends_with_path_value_and_what_is_allowed(

@@ -220,3 +220,40 @@ def announcement(w: World, keypair: KeyPair, created_at: int | None = None) -> E
         expiration=now + 3600,
         now=created_at or now,
     )
+
+
+async def test_a_result_that_does_not_fit_the_agents_schema_is_the_nodes_error() -> None:
+    schema = {"type": "object", "required": ["answer"], "properties": {"answer": {"type": "integer"}}}
+    async with world(agents={"small": SMALL | {"result_schema": schema}}) as w:
+        assert w.addresses is not None
+        await w.fund("bob", 100)
+        for name in ("carol", "dave"):
+            await w.node_joins(name)
+            await w.until(partial(is_known, w, name))
+        bob = await w.join("bob")
+        request = await bob.publish(5050, "", [["i", "x", "text"], ["p", w.addresses.agents["small"]]])
+        first = await first_asked(w, "carol", "dave")
+        other = "dave" if first == "carol" else "carol"
+        await w.deliver(await w.assignment(first), "forty-two", name=first)
+        await w.deliver(await w.assignment(other), '{"answer": "42"}', name=other)
+        failed = await w.feedback("bob", request, "error")
+        assert "does not fit the agent's schema, $.answer: not of type integer" in failed.text
+        assert await w.balance("bob") == 100_000
+        again = await bob.publish(5050, "", [["i", "y", "text"], ["p", w.addresses.agents["small"]]])
+        name = await first_asked(w, "carol", "dave", after=1)
+        await w.deliver(await w.assignment(name, after=1), '{"answer": 42}', name=name)
+        await w.feedback("bob", again, "success")
+        await w.sound()
+
+
+async def first_asked(w: World, *names: str, after: int = 0) -> str:
+    """Return which of these nodes has its assignment number `after` first."""
+    people = [await w.join(name) for name in names]
+    found: list[str] = []
+
+    async def asked() -> bool:
+        found[:] = [person.name for person in people if len(assignments(person)) > after]
+        return bool(found)
+
+    await w.until(asked)
+    return found[0]

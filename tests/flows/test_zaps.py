@@ -15,8 +15,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
+from relaybot.app import serve as run
 from relaybot.demo.people import Person
 from relaybot.demo.stage import HOST
+from relaybot.errors import BadConfig
 from relaybot.nostr import nip17, nip19, nip57, nip59
 from relaybot.nostr.event import Event, event_from
 from tests.flows.harness import PRICE, World, world
@@ -123,13 +125,26 @@ async def test_the_platform_takes_its_percentage_of_tips_only_if_it_says_so() ->
         await w.sound()
 
 
-async def test_a_zap_to_a_user_is_theirs_and_they_are_told_once() -> None:
-    async with town(dm={"batch_seconds": 1}) as w:
-        alice, bob = await w.join("alice"), await w.join("bob")
-        npub = nip19.encode_npub(alice.pubkey)
-        await zap(w, npub, 21, bob)
-        assert await w.balance("alice") == 21_000
+async def test_a_zap_to_a_user_is_theirs_and_they_are_told_once_if_they_want_to_be() -> None:
+    async with town(dm={"batch_seconds": 1}, payouts={"enabled": False}) as w:
+        alice, bob, eve = await w.join("alice"), await w.join("bob"), await w.join("eve")
+        heard = await alice.publish(10050, "", [["relay", f"ws://{HOST}:{w.port}"]])
+        await w.handled(heard)
+        for person in (alice, eve):  # Eve never said where private messages reach her
+            await zap(w, nip19.encode_npub(person.pubkey), 21, bob)
         await alice.wait_for("word of it", lambda event: said(alice, event) == "You were given 21 sat.")
+        assert (await w.balance("alice"), await w.balance("eve")) == (21_000, 21_000)
+        assert "not told any more" in await alice.ask(w.bot, "notices off")
+        await zap(w, nip19.encode_npub(alice.pubkey), 22, bob)
+        await w.until(lambda: _all_told(w))
+        assert "not told any more" in await alice.ask(w.bot, "Notices")  # by then everything before it was sent
+        assert [text for event in alice.seen() if "given 22" in (text := said(alice, event))] == []
+        assert [event for event in eve.seen() if event.kind == 1059] == []
+        assert "Usage: notices" in await alice.ask(w.bot, "notices never")
+
+
+async def _all_told(w: World) -> bool:
+    return not await w.rows("SELECT id FROM notices WHERE due_at IS NOT NULL")
 
 
 async def test_a_chosen_name_is_an_address_and_nobody_elses() -> None:
@@ -176,11 +191,19 @@ async def test_a_zap_on_a_result_tips_everybody_who_was_paid_for_it() -> None:
     async with town(payouts={"enabled": False}) as w:
         await w.fund("bob", 12_000)
         await w.node_joins()
+        alice = await w.join("alice")
+        assert await alice.ask(w.bot, "zaps") == "No result names you."
+        assert "so that people can zap you" in await alice.ask(w.bot, "zaps on")
         request = await w.request("bob")
         child = await w.assignment()
         await w.claim(child)
         await w.deliver(child)
         result = await w.result("bob", request)
+        # NIP-57, Appendix G: who wants it is named, the agent stands for all others
+        assert [list(tag) for tag in result.tags_named("zap")] == [
+            ["zap", alice.pubkey, f"ws://{HOST}:{w.port}", "2000000"],
+            ["zap", w.agent, f"ws://{HOST}:{w.port}", "2100000"],
+        ]
         await w.feedback("bob", request, "success")
         await zap(w, "autodev", 4_100, await w.join("bob"), zapped=result)
         found = {name: await w.balance(name) for name in ("alice", "carol", "dave", "grace", "heidi")}
@@ -311,23 +334,33 @@ async def test_one_address_cannot_flood_the_node_with_invoices() -> None:
         assert "wait a minute" in answers[-1]["reason"]
 
 
-async def test_profiles_say_where_to_zap_and_by_which_name_one_is_found() -> None:
+async def test_behind_a_proxy_each_subscriber_is_counted_by_their_own_network() -> None:
+    async with town(zaps={"requests_per_minute": 1}, relay={"trusted_proxies": ["127.0.0.1"]}) as w:
+        url = f"http://{HOST}:{w.port}/lnurlp/autodev/callback"
+        asked = ("203.0.113.1", "203.0.113.2", "2001:db8::1", "2001:db8::2", "6.6.6.6, 2001:db8:0:1::1")
+        served = []
+        async with aiohttp.ClientSession() as http:
+            for address in asked:
+                headers = {"X-Forwarded-For": address}
+                async with http.get(url, params={"amount": 5_000}, headers=headers) as response:
+                    served.append("pr" in await response.json())
+        assert served == [True, True, True, False, True]
+
+
+async def test_a_long_zap_request_fits_and_a_longer_one_is_answered_in_words() -> None:
     async with town() as w:
-        found = await profiles(w, [w.bot, w.agent])
-        assert found[w.bot]["nip05"] == f"_@{DOMAIN}"
-        assert found[w.bot]["lud16"] == f"service@{DOMAIN}"
-        assert found[w.agent]["lud16"] == f"autodev@{DOMAIN}"
-        for pubkey, name in ((w.bot, "_"), (w.agent, "autodev")):
-            assert (await get(w, "/.well-known/nostr.json", name=name))["names"] == {name: pubkey}
+        bob = await w.join("bob")
+        answer = await ask_to_zap(w, "autodev", 5, bob, comment="x" * 12_000)
+        assert parse_bolt11(answer["pr"]).amount_msat == 5_000
+        url = f"http://{HOST}:{w.port}/lnurlp/autodev/callback"
+        query = {"amount": "5000", "nostr": "x" * 25_000}
+        async with aiohttp.ClientSession() as http, http.get(url, params=query) as response:
+            assert (response.status, (await response.json())["reason"]) == (431, "the request is too long for a URL")
 
 
-async def profiles(w: World, pubkeys: list[str]) -> dict[str, dict[str, Any]]:
-    """Read the profiles of these keys from the relay."""
-    async with asyncio.timeout(20), connect(f"ws://{HOST}:{w.port}") as relay:
-        await relay.send(json.dumps(["REQ", "who", {"kinds": [0], "authors": pubkeys}]))
-        found: dict[str, dict[str, Any]] = {}
-        while len(found) < len(pubkeys):
-            frame = json.loads(await relay.recv())
-            if frame[0] == "EVENT":
-                found[frame[2]["pubkey"]] = json.loads(frame[2]["content"])
-        return found
+async def test_an_agent_does_not_take_the_name_of_a_user() -> None:
+    async with town() as w:
+        await w.stop()
+        await w.tamper("INSERT INTO names (id, version, pubkey, created_at) VALUES ('autodev', 1, 'a', 1)")
+        with pytest.raises(BadConfig, match=r"agents\.autodev"):
+            await run(w.config, {}, ready=lambda _: None)

@@ -6,9 +6,12 @@ import pytest
 
 from relaybot.errors import Rejected
 from relaybot.nostr import nip89
+from relaybot.nostr.encryption import NIP04, NIP44
+from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair, verify
 from relaybot.nostr.nip40 import parse_expiration
 from tests.nostr.conftest import NOW
+from wallet.money import Msat
 
 Tags = tuple[tuple[str, ...], ...]
 
@@ -139,3 +142,74 @@ def test_other_kinds_are_refused(alice: KeyPair) -> None:
 def test_an_event_without_the_tag_never_expires(alice: KeyPair) -> None:
     assert parse_expiration(alice.sign(kind=1, content="", tags=(), created_at=NOW)) is None
     assert parse_expiration(alice.sign(kind=1, content="", tags=(("expiration", "0"),), created_at=NOW)) == 0
+
+
+@pytest.mark.parametrize(
+    ("capability", "tags"),
+    [
+        (nip89.Capability(), ()),
+        (
+            nip89.Capability(
+                models=frozenset({"b", "a"}),
+                least_msat=Msat(500_000),
+                schemes=frozenset({NIP44, NIP04}),
+                concurrency=4,
+            ),
+            (
+                ("model", "a"),
+                ("model", "b"),
+                ("price", "500000", "msat"),
+                ("encryption", "nip44_v2 nip04"),
+                ("concurrency", "4"),
+            ),
+        ),
+        (nip89.Capability(schemes=frozenset({NIP04})), (("encryption", "nip04"),)),
+    ],
+)
+def test_a_compute_node_says_what_it_can_do(
+    alice: KeyPair, bob: KeyPair, capability: nip89.Capability, tags: Tags
+) -> None:
+    event = node_announcement(alice, bob, capability=capability)
+    assert event.tags[4:-1] == tags
+    assert nip89.parse_worker_announcement(event).capability == capability
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [
+        (("model",), "model"),
+        (("model", "m" * 101), "model"),
+        (("encryption", "rot13"), "encryption"),
+        (("concurrency", "0"), "concurrency"),
+        (("concurrency", "10001"), "concurrency"),
+        (("concurrency", "many"), "concurrency"),
+        (("price", "free"), "amount"),
+    ],
+)
+def test_a_capability_that_makes_no_sense_is_refused(
+    alice: KeyPair, bob: KeyPair, tag: tuple[str, ...], reason: str
+) -> None:
+    fine = node_announcement(alice, bob)
+    wrong = alice.sign(kind=fine.kind, content=fine.content, tags=[*fine.tags, tag], created_at=NOW)
+    with pytest.raises(Rejected, match=reason):
+        nip89.parse_worker_announcement(wrong)
+
+
+def test_too_many_models_are_refused(alice: KeyPair, bob: KeyPair) -> None:
+    models = frozenset(map(str, range(nip89.MODELS_MAX + 1)))
+    with pytest.raises(Rejected, match="model"):
+        nip89.parse_worker_announcement(node_announcement(alice, bob, capability=nip89.Capability(models=models)))
+
+
+def node_announcement(node: KeyPair, service: KeyPair, capability: nip89.Capability = nip89.Capability()) -> Event:  # noqa: B008  frozen
+    return nip89.build_worker_announcement(
+        node,
+        identifier="node",
+        service=service.pubkey,
+        kinds=[5050],
+        name="n",
+        about="",
+        expiration=NOW + 900,
+        capability=capability,
+        now=NOW,
+    )

@@ -69,6 +69,7 @@ class Works:
     """Work that notes what it was given, and waits for `release` if it is told to."""
 
     def __init__(self) -> None:
+        self.begun: list[str] = []
         self.done: list[str] = []
         self.running = 0
         self.most = 0
@@ -78,6 +79,7 @@ class Works:
         self.usage: dict[str, int] = {}
 
     async def __call__(self, job: nip90.JobRequest, say: Say) -> Done:
+        self.begun.append(job.inputs[0].data)
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -120,12 +122,21 @@ class Office:
             if not running.cancelled():
                 running.result()
 
+    def asked(self) -> list[list[object]]:
+        """Return how the first relay was asked for assignments, each time."""
+        return [request for request in self.relays[0].requests() if request[1] == "assignments"]
+
     async def give(self, *events: Event) -> None:
         """Send assignments on the newest connection of the first relay, once it has asked for them."""
         relay = self.relays[0]
-        await until(lambda: bool(relay.requests()) and bool(relay.sockets))
+        await until(lambda: bool(self.asked()) and bool(relay.sockets))
         for event in events:
             await relay.send(relay.sockets[-1], "assignments", event)
+
+    async def say(self, kind: int, tags: list[list[str]], later: int = 0) -> None:
+        """Send a word of the service to the node."""
+        event = SERVICE.sign(kind=kind, content="", tags=[*tags, ["p", CAROL.pubkey]], created_at=NOW + later)
+        await self.relays[0].send(self.relays[0].sockets[-1], "words", event)
 
     def said(self, kind: int, relay: int = 0) -> list[Event]:
         return [event for event in self.relays[relay].published if event.kind == kind]

@@ -110,6 +110,6 @@ async def test_a_relay_that_refuses_to_hear_it_does_not_stop_a_node(office: Offi
     office.relays[0].on_event = on_event
     async with office.open():
         await office.hear(31990, 2)
-        await until(lambda: len(office.relays[0].requests()) == len(office.relays[0].sockets))
+        await until(lambda: len(office.asked()) == len(office.relays[0].sockets))
         office.relays[0].events = [assignment()]
         await office.hear(6050)
