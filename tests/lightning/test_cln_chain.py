@@ -239,7 +239,7 @@ async def test_a_transaction_that_was_not_asked_for_is_discarded(told: Told, fau
 
 async def test_an_error_of_a_call_that_prepares_or_discards_is_told(told: Told) -> None:
     chain, answers = told
-    answers |= {method: {"error": {"code": -1, "message": "m"}} for method in ("txprepare", "txdiscard")}
+    answers |= {method: {"error": {"code": -4, "message": "m"}} for method in ("txprepare", "txdiscard")}
     with pytest.raises(Unavailable):
         await chain.prepare(paying(10_000), feerate=500, confirmations=1)
     with pytest.raises(Unavailable):
