@@ -51,7 +51,7 @@ from wallet.payouts import Payouts
 from wallet.states import Rail
 
 CALLERS = 40
-PAYMENTS = 240  # in each round
+PAYMENTS = 200  # in each round
 AMOUNT = from_sat(200)
 DELAY_SECONDS = 0.65  # a real node with 40 callers pays 50 to 67 a second: each has waited so long
 QUESTIONS = 15  # of each sort, in each round
