@@ -34,7 +34,7 @@ run: $(RUNS)  ## run the service with config.yaml as it is
 	$(BIN)/relaybot run
 
 # Words and rules (floors 0 and 1 of docs/architecture.md): every line and branch is tested.
-PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/rates.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/internal.py,wallet/onchain.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/transaction.py,wallet/batch_rules.py,wallet/batch_plans.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,handlers/nodes.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
+PURE := relaybot/errors.py,relaybot/lifecycle.py,relaybot/nostr/*,splits/*,wallet/money.py,wallet/rates.py,wallet/accounts.py,wallet/ledger.py,wallet/charges.py,wallet/internal.py,wallet/onchain.py,wallet/lots.py,wallet/maturing.py,wallet/deposits.py,wallet/companies.py,wallet/journals.py,wallet/wording.py,wallet/feed.py,wallet/chain_address.py,wallet/transaction.py,wallet/batch_rules.py,wallet/batch_plans.py,wallet/bolt12_offer.py,wallet/states.py,handlers/states.py,handlers/nodes.py,relaybot/relay/session.py,relaybot/relay/policies.py,relaybot/relay/reading.py,relaybot/relay/rates.py,relaybot/relay/proxies.py,relaybot/accounting/carry.py,relaybot/accounting/closing.py
 
 test: setup $(if $(NODE),$(NPM)/.installed)  ## run all tests; words and rules must be covered whole, everything else to 95 %
 	$(BIN)/python -m pytest -n 2 --dist=worksteal --cov --cov-report= --cov-fail-under=0

@@ -12,6 +12,7 @@ from functools import partial
 
 from handlers.answers import unsigned_request
 from handlers.bot import Agent, Bot
+from handlers.companies import ORG
 from handlers.conversation import Asked, Reply
 from relaybot.errors import Rejected
 from relaybot.inbox import arrived
@@ -42,11 +43,19 @@ def _price(bot: Bot, agent: Agent) -> str:
 
 
 async def job(bot: Bot, asked: Asked) -> Reply:
-    """`job <agent> [<param>=<value> …] <input>`: ask an agent for a job; what comes of it follows."""
+    """`job <agent> [<param>=<value> …] <input>`: ask an agent for a job; what comes of it follows.
+
+    The parameter `org` names the company that pays for it.
+    """
     if not asked.words:
         raise Rejected("invalid", "say which agent; agents lists them")
-    agent = _named(bot, asked.words[0])
+    agent = named_agent(bot, asked.words[0])
     params, text = _params(agent, _rest(asked.text))
+    return await ask_for(bot, asked, agent, params, text)
+
+
+async def ask_for(bot: Bot, asked: Asked, agent: Agent, params: Sequence[tuple[str, str]], text: str) -> Reply:
+    """Ask `agent` for a job with this input, in the name of who asked."""
     if not text:
         raise Rejected("invalid", "say what shall be done")
     tags: list[Sequence[str]] = [("i", text, "text"), *(("param", *param) for param in params)]
@@ -66,7 +75,8 @@ async def job(bot: Bot, asked: Asked) -> Reply:
     )
 
 
-def _named(bot: Bot, word: str) -> Agent:
+def named_agent(bot: Bot, word: str) -> Agent:
+    """Return the agent of this id or name. Rejected if there is none."""
     for agent in bot.agents.values():
         if word.lower() in {agent.id.lower(), agent.name.lower()}:
             return agent
@@ -74,11 +84,11 @@ def _named(bot: Bot, word: str) -> Agent:
 
 
 def _params(agent: Agent, text: str) -> tuple[list[tuple[str, str]], str]:
-    """Take the parameters that the agent knows off the front of the text."""
+    """Take the parameters that the agent knows, and the company's, off the front of the text."""
     params: list[tuple[str, str]] = []
     while text:
         name, equals, value = text.split(maxsplit=1)[0].partition("=")
-        if not equals or name not in agent.params:
+        if not equals or name not in {ORG, *agent.params}:
             break
         params.append((name, value))
         text = _rest(text)

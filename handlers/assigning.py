@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 from handlers.bot import Bot, events_owed
+from handlers.companies import ORG
 from handlers.jobs import bot_agent, cause_of, changed_job, plan_released, promised_split
 from handlers.nodes import Node, Wanted, choose
 from handlers.roster import Roster
@@ -236,7 +237,7 @@ def _child_request(
         bot.service,
         kind=asked.kind,
         inputs=asked.inputs,
-        params=asked.params,
+        params=[param for param in asked.params if param[:1] != (ORG,)],  # who pays is not the node's business
         bid_msat=bid_msat,
         provider=worker,
         encrypt=Encryption(scheme, bot.chance(32)),

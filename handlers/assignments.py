@@ -20,6 +20,7 @@ import structlog
 from handlers.answers import PIECE_CHARACTERS_MAX, delivered
 from handlers.assigning import tried_nodes, wanted_of
 from handlers.bot import Bot, check_payouts
+from handlers.companies import belonging, not_used, payer_of
 from handlers.jobs import (
     OPEN_STATES,
     assignment_taken_back,
@@ -44,7 +45,6 @@ from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.strict_json import parse_json
 from splits.compute import Part, compute
 from splits.shape import fault_of
-from wallet.accounts import person
 from wallet.charges import Terms, plan_capture, referrers_are_paid
 from wallet.ledger import Change, Plan, Put
 from wallet.lots import Escrow, Mix
@@ -95,7 +95,7 @@ async def on_result(bot: Bot, event: Event) -> Decision:
     # NIP-90: the result's kind is the request's plus 1000.
     if event.kind != request.kind + nip90.RESULT_OFFSET:
         return "refused: the result's kind is not the request's plus 1000"
-    escrow = await escrow_of(bot.book.database, cause_of(job["id"]), person(job["customer"]))
+    escrow = await escrow_of(bot.book.database, cause_of(job["id"]), payer_of(job))
     if escrow.held.total != job["price_msat"]:  # the job has ended since its row was read: decide on what is there now
         return await on_result(bot, event)
     try:
@@ -147,10 +147,12 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
             due_at=None,
         ),
         *answers,
+        *not_used(job, job["price_msat"] - charged),
         *await _measured(bot, worker, lambda record: record.after_success(now - lease.assignment["created_at"], now)),
         *check_payouts([part.to for part in parts if part.to is not None], now),
     ]
-    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=frozenset({job["customer"]}))
+    own = await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
+    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=own)
     return plan_capture(escrow, parts, terms).plan(f"{cause}/capture", *changes)
 
 
@@ -247,6 +249,8 @@ async def on_due(bot: Bot, job: Row) -> Plan:
     match JobState(job["state"]):
         case JobState.AWAITING_PAYMENT:
             return await plan_released(bot, job, "not paid in time")
+        case JobState.AWAITING_APPROVAL:
+            return await plan_released(bot, job, "the company did not approve it in time")
         case JobState.HELD:
             return await plan_released(bot, job, "no compute node was free in time")
         case JobState.ASSIGNED | JobState.WORKING:
@@ -260,12 +264,12 @@ async def on_due(bot: Bot, job: Row) -> Plan:
 
 async def release_due(bot: Bot) -> bool:
     """Move on every job whose time has run out; tell whether more may be due."""
-    now, jobs = bot.clock.now(), bot.config.jobs
+    now, jobs, approval = bot.clock.now(), bot.config.jobs, bot.config.companies.approval_seconds
     due = await bot.book.database.fetch(
         "SELECT id FROM jobs WHERE due_at <= :now OR (due_at > :latest AND updated_at > :ahead)"
         " ORDER BY due_at LIMIT :limit",
         now=now,
-        latest=now + max(jobs.payment_seconds, jobs.queue_seconds, jobs.claim_seconds, jobs.lease_seconds),
+        latest=now + max(jobs.payment_seconds, jobs.queue_seconds, jobs.claim_seconds, jobs.lease_seconds, approval),
         ahead=now + jobs.future_seconds,
         limit=BATCH_MAX,
     )

@@ -26,6 +26,7 @@ from splits.resolved import ResolvedSplit
 from wallet.batch_rules import BatchRules
 from wallet.book import Book
 from wallet.chain import Chain
+from wallet.journals import BulkTier
 from wallet.ledger import Change, Insert, Put, Update, Values
 from wallet.lightning import Lightning
 from wallet.money import Msat, format_sat
@@ -169,6 +170,11 @@ class Bot:
             fee_msat=settings.deposit_fee or Msat(0),
             watch_blocks=settings.watch_blocks,
         )
+
+    @property
+    def bulk(self) -> tuple[BulkTier, ...]:
+        """What companies are given for topping up much at once, as `companies.bulk` says."""
+        return tuple(BulkTier(step.least, step.bonus) for step in self.config.companies.bulk)
 
     @property
     def batch_rules(self) -> BatchRules:

@@ -14,8 +14,9 @@ from types import MappingProxyType
 
 from handlers.asking import agents, job
 from handlers.bot import Bot, new_user, written
+from handlers.company_commands import org
 from handlers.connections import connect, disconnect
-from handlers.conversation import Asked, Command, Reply
+from handlers.conversation import CONFIRM, Asked, Command, Reply
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
@@ -34,7 +35,6 @@ from wallet.money import Msat, format_sat
 
 DAY = 86_400
 REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
-CONFIRM = "confirm"
 REFERRALS = "referrals"  # counts all of them; a decision over the whole set guards it
 
 
@@ -195,6 +195,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "disconnect": Command("disconnect <name>", "end that", disconnect),
         "login": Command("login", "a link that shows you your account in a browser, once", login),
+        "org": Command(
+            "org [<command> [<company>] …]", "companies: a balance that several people spend; org lists yours", org
+        ),
         "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
         "refer": Command("refer <npub>", "name who referred you, once", _refer),
     }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from handlers.bot import Bot
 from wallet.ledger import Change, Transfer
 
+CONFIRM = "confirm"  # the last word of what must be said twice
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

@@ -1,16 +1,19 @@
-"""Money that a person's balance is fed with: it pays what they owe first, then the job that waits for it."""
+"""Money that comes in: a person's pays what they owe first, then the job that waits; a company's brings its bonus."""
 
 from __future__ import annotations
 
 from handlers.bot import Bot, new_user
+from handlers.companies import OPEN
 from handlers.jobs import cause_of, held_job_changes
 from handlers.states import JobState
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import NODE_LIGHTNING, Account, person, user
 from wallet.charges import plan_hold
+from wallet.companies import Topup, plan_topped_up
 from wallet.deposits import plan_cleared
-from wallet.ledger import Journal, Put, Transfer
+from wallet.journals import bulk_bonus
+from wallet.ledger import Expect, Journal, Put, Transfer
 from wallet.lots import Mix, Purse
 from wallet.money import Msat
 from wallet.purses import debt_of
@@ -20,6 +23,28 @@ async def plan_fed(bot: Bot, pubkey: str, amount: Msat, reason: str, *, source: 
     """Credit what came to the node, and pay a debt of the person's out of it. When that was first is remembered."""
     journal = Journal((Transfer(source, user(pubkey), amount, reason),), (await funded(bot, pubkey),))
     return journal + plan_cleared(pubkey, await debt_of(bot.book.database, pubkey), amount)
+
+
+async def plan_company_fed(
+    bot: Bot,
+    cause: str,
+    org: str,
+    pubkey: str,
+    amount: Msat,
+    *,
+    source: Account = NODE_LIGHTNING,
+    brings_bonus: bool = True,
+) -> Journal:
+    """Credit what came in for a company by what `pubkey` had asked for, with the bonus for so much at once.
+
+    There is none for money that was here before, or if the company has ended meanwhile.
+    """
+    found = await bot.book.row("companies", org)
+    assert found is not None, f"{cause} is for {org}, which is not there"
+    bonus = bulk_bonus(amount, bot.bulk) if brings_bonus and found["state"] == OPEN else Msat(0)
+    fed = plan_topped_up(Topup(cause, org, pubkey, amount, bonus), source, bot.clock.now())
+    still = Expect("companies", org, {"state": found["state"]})
+    return fed + Journal(changes=(still, await funded(bot, pubkey)))
 
 
 async def funded(bot: Bot, pubkey: str) -> Put:

@@ -24,12 +24,13 @@ from functools import partial
 import structlog
 
 from handlers.bot import Bot, written
-from handlers.credits import plan_fed
+from handlers.credits import plan_company_fed, plan_fed
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
-from wallet.accounts import NODE_ONCHAIN, owed, user
+from wallet.accounts import NODE_ONCHAIN, company, owed, user
 from wallet.book import Decide
 from wallet.chain import Output, OutputState
+from wallet.companies import Topup, plan_topup_reversed
 from wallet.deposits import plan_cleared
 from wallet.ledger import Change, Insert, Plan, Update, Values, Verdict
 from wallet.money import Msat, format_sat
@@ -39,11 +40,12 @@ from wallet.onchain import (
     confirmations,
     next_step,
     plan_fee,
+    plan_fee_reversed,
     plan_kept,
     plan_reversed,
     plan_unkept,
 )
-from wallet.purses import debt_of
+from wallet.purses import debt_of, purse_of
 from wallet.states import COIN, CoinState, CoinStep
 
 log = structlog.get_logger()
@@ -153,9 +155,11 @@ class Deposits:
             height,
             needs,
             now,
+            address["company"],
         )
         row: Values = {
             "owner": owner,
+            "company": deposit.company,
             "address": output.address,
             "amount_msat": output.amount_msat,
             "fee_msat": 0,
@@ -205,10 +209,17 @@ class Deposits:
     async def _plan_credit(self, deposit: Deposit, key: str) -> Plan:
         bot, fee = self._bot, self._rules.fee_msat
         amount = Msat(deposit.amount_msat - fee)
-        journal = await plan_fed(bot, deposit.owner, amount, "deposit", source=NODE_ONCHAIN) + plan_fee(fee)
+        if deposit.company:
+            fed = await plan_company_fed(
+                bot, deposit.cause, deposit.company, deposit.owner, amount, source=NODE_ONCHAIN
+            )
+        else:
+            fed = await plan_fed(bot, deposit.owner, amount, "deposit", source=NODE_ONCHAIN)
+        journal = fed + plan_fee(fee)
         arrived = format_sat(amount)
         less = f", {format_sat(fee)} of fee taken off" if fee else ""
-        told = bot.message(deposit.owner, f"{arrived} arrived on-chain{less}: your balance is topped up.")
+        whose = deposit.company or "your balance"
+        told = bot.message(deposit.owner, f"{arrived} arrived on-chain{less}: {whose} is topped up.")
         return journal.plan(key, self._stepped(deposit, CoinStep.CREDIT, fee_msat=fee), told)
 
     async def _plan_reverse(self, deposit: Deposit, key: str) -> Plan:
@@ -216,8 +227,13 @@ class Deposits:
         bot, stepped = self._bot, self._stepped(deposit, CoinStep.REVERSE)
         if deposit.state is CoinState.KEPT:
             return plan_unkept(deposit).plan(key, stepped)
-        has = Msat(await bot.book.balance(user(deposit.owner)))
-        journal = plan_reversed(deposit, has_msat=has)
+        if deposit.company:
+            topup = await bot.book.row("company_topups", deposit.cause)
+            assert topup is not None, f"{deposit.cause} was credited to {deposit.company}"
+            purse = await purse_of(bot.book.database, company(deposit.company))
+            journal = plan_topup_reversed(Topup.of_row(topup), NODE_ONCHAIN, purse.has) + plan_fee_reversed(deposit)
+        else:
+            journal = plan_reversed(deposit, has_msat=Msat(await bot.book.balance(user(deposit.owner))))
         debt = sum(move.amount_msat for move in journal.transfers if move.debit == owed(deposit.owner))
         spent = (
             f" {format_sat(debt)} of them were spent: you owe them, and your account rests until they are there again."
@@ -256,27 +272,31 @@ class Deposits:
 # ---- addresses, and what is on its way
 
 
-async def deposit_address(bot: Bot, owner: str) -> tuple[str, tuple[Change, ...]]:
-    """Return the address at which `owner` may deposit now, and the row of a new one.
+async def deposit_address(bot: Bot, owner: str, org: str = "") -> tuple[str, tuple[Change, ...]]:
+    """Return the address at which `owner` may deposit now, for themselves or for a company, and the row of a new one.
 
     Rejected if deposits are switched off, Unavailable if the node gives no address now.
     """
     if not bot.config.onchain.enabled:
         raise Rejected("invalid", "this service takes no bitcoin on-chain: top up by Lightning")
     rows = await bot.book.database.fetch(
-        "SELECT id FROM addresses WHERE owner = :owner AND used_at IS NULL ORDER BY created_at, id LIMIT 1", owner=owner
+        "SELECT id FROM addresses WHERE owner = :owner AND company = :org AND used_at IS NULL"
+        " ORDER BY created_at, id LIMIT 1",
+        owner=owner,
+        org=org,
     )
     if rows:
         return rows[0]["id"], ()
     address = await bot.chain.new_address()
-    values: Values = {"owner": owner, "used_at": None, "created_at": bot.clock.now()}
+    values: Values = {"owner": owner, "company": org, "used_at": None, "created_at": bot.clock.now()}
     return address, (Insert("addresses", address, values),)
 
 
 async def arriving(bot: Bot, owner: str) -> list[str]:
-    """Return, in words, each deposit that does not count yet."""
+    """Return, in words, each deposit for somebody's own balance that does not count yet."""
     rows = await bot.book.database.fetch(
-        "SELECT * FROM deposits WHERE owner = :owner AND state = 'pending' ORDER BY created_at, id", owner=owner
+        "SELECT * FROM deposits WHERE owner = :owner AND company = '' AND state = 'pending' ORDER BY created_at, id",
+        owner=owner,
     )
     cursor = await bot.book.row("cursors", CURSOR)
     tip = cursor["value"] if cursor is not None else 0

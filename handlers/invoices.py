@@ -34,11 +34,14 @@ def proof_of(bot: Bot, *, label: str, payment_hash: str) -> str:
     return preimage.hex() if hashlib.sha256(preimage).hexdigest() == payment_hash else ""
 
 
-def new_invoice(invoice: Invoice, *, purpose: str, owner: str, job: str, now: int, description: str = "") -> Insert:
-    """Return the row of an invoice that credits `owner` when it is paid."""
+def new_invoice(
+    invoice: Invoice, *, purpose: str, owner: str, job: str, now: int, description: str = "", company: str = ""
+) -> Insert:
+    """Return the row of an invoice that credits `owner` when it is paid, or the company that is named."""
     values: Values = {
         "purpose": purpose,
         "owner": owner,
+        "company": company,
         "job": job,
         "payment_hash": invoice.payment_hash,
         "bolt11": invoice.bolt11,

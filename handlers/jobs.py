@@ -5,6 +5,7 @@ that guards the row's version, so of two steps that race (a cancel and a deliver
 one applies and the other decides again on what it finds.
 
     request ──► (refused: 7000 error) | hold ──► held | ask ──► awaiting_payment
+    a member's, above the company's limit: submit ──► awaiting_approval ──► held   (company_commands.py)
     settlement of the invoice, in one Plan: credit, hold ──► held
     held ──► assigned ──► working ──► delivered, captured      (assignments.py)
     cancel, deadline, node's error ──► released: the escrow goes back, 7000 error says why
@@ -24,12 +25,13 @@ from functools import partial
 
 from handlers.answers import told
 from handlers.bot import Agent, Bot, events_owed
+from handlers.companies import ORG, Unpaid, charging, not_used, payer_of, plan_charged
 from handlers.invoices import make_invoice, new_invoice
 from handlers.states import JOB, JobState, JobStep
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision, handled
-from relaybot.nostr import nip90
+from relaybot.nostr import nip19, nip90
 from relaybot.nostr.event import HEX32_LENGTH, Event, encode_event, is_hex, parse_event
 from relaybot.nostr.keys import KeyPair
 from splits.resolved import ResolvedSplit
@@ -39,9 +41,18 @@ from wallet.ledger import Change, Insert, Journal, Plan, Put, Update, Values, Ve
 from wallet.money import Msat, format_sat
 from wallet.purses import escrow_of, purse_of
 
+APPROVAL_DIGITS = 8  # of a job's id, by which an owner names it
 CANCELLED_MAX = 100  # jobs that one deletion may name: each costs a look and a commit
 
-OPEN_STATES = (JobState.AWAITING_PAYMENT, JobState.HELD, JobState.ASSIGNED, JobState.WORKING)
+_UNPAID = "restricted: the company does not pay for it; a private message says why"
+
+OPEN_STATES = (
+    JobState.AWAITING_PAYMENT,
+    JobState.AWAITING_APPROVAL,
+    JobState.HELD,
+    JobState.ASSIGNED,
+    JobState.WORKING,
+)
 
 
 def cause_of(job_id: str) -> str:
@@ -58,13 +69,12 @@ async def on_request(bot: Bot, event: Event) -> Decision:
         request = _accepted(bot, agent, event)
         await _check_room(bot, request.customer)
         price = agent.split.price_max if request.bid_msat is None else min(agent.split.price_max, request.bid_msat)
-        purse = await purse_of(bot.book.database, person(request.customer))
-        if purse.owed_msat:
-            return _refuse_debtor(bot, agent, event, purse.owed_msat)
-        mix = purse.draw(Msat(price), promo_max=agent.split.platform_part_min(price))
-        if mix is not None:
-            return _plan_hold_at_once(bot, agent, event, plan_hold(cause_of(event.id), purse, mix))
-        return await _ask(bot, agent, event, Msat(price))
+        if request.param(ORG) is not None:
+            return await _on_company(bot, agent, event, request, Msat(price))
+        return await _on_customer(bot, agent, event, Msat(price))
+    except Unpaid as refusal:
+        why = f"Your job is not paid by the company: {refusal.reason}."
+        return _refuse_privately(bot, agent, event, why, reason=_UNPAID)
     except Rejected as refusal:
         return _refuse(bot, agent, event, str(refusal))
 
@@ -106,9 +116,10 @@ async def _decide_cancelled(bot: Bot, request_id: str, customer: str) -> Plan | 
 
 async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
     """Return the Plan that ends `job` without a charge: escrow back, and a 7000 `error` that says why."""
-    escrow = await escrow_of(bot.book.database, cause_of(job["id"]), person(job["customer"]))
+    escrow = await escrow_of(bot.book.database, cause_of(job["id"]), payer_of(job))
     changes: list[Change] = [
         changed_job(bot, job, JobStep.RELEASE, reason=reason, due_at=None),
+        *not_used(job, job["price_msat"]),
         *told_of(bot, job, "error", reason),
     ]
     changes += assignment_taken_back(bot, job)
@@ -164,11 +175,11 @@ async def promised_split(bot: Bot, job: Row) -> ResolvedSplit:
     return ResolvedSplit.from_json(row["body"])
 
 
-def held_job_changes(bot: Bot, job: Row) -> tuple[Change, ...]:
+def held_job_changes(bot: Bot, job: Row, **values: int) -> tuple[Change, ...]:
     """Return the changes that let a paid job go on: `held`, and 7000 `processing`."""
     now = bot.clock.now()
     return (
-        changed_job(bot, job, JobStep.HOLD, due_at=now + bot.config.jobs.queue_seconds),
+        changed_job(bot, job, JobStep.HOLD, due_at=now + bot.config.jobs.queue_seconds, **values),
         *told_of(bot, job, "processing", "paid; looking for a compute node"),
     )
 
@@ -227,6 +238,41 @@ async def _check_room(bot: Bot, customer: str) -> None:
         raise Rejected("rate-limited", "too many open jobs; wait for one to end", allowed=allowed)
 
 
+async def _on_customer(bot: Bot, agent: Agent, event: Event, price: Msat) -> Decision:
+    """Charge the customer at once, or ask to be paid."""
+    purse = await purse_of(bot.book.database, person(event.pubkey))
+    if purse.owed_msat:
+        return _refuse_debtor(bot, agent, event, purse.owed_msat)
+    mix = purse.draw(price, promo_max=agent.split.platform_part_min(price))
+    if mix is not None:
+        return _plan_hold_at_once(bot, agent, event, plan_hold(cause_of(event.id), purse, mix))
+    return await _ask(bot, agent, event, price)
+
+
+async def _on_company(bot: Bot, agent: Agent, event: Event, request: nip90.JobRequest, price: Msat) -> Plan:
+    """Charge a company at once, or submit the job to its owner, whose word it needs above the company's limit."""
+    by = await charging(bot, request.param(ORG) or "", request.customer)
+    limit, promo_max = by.needs_approval_above, agent.split.platform_part_min(price)
+    held, month = await plan_charged(bot, cause_of(event.id), by, price, promo_max=promo_max)
+    if limit is None or price <= limit:
+        return _plan_hold_at_once(bot, agent, event, held, company=by.company["id"], month=month)
+    now, seconds = bot.clock.now(), bot.config.companies.approval_seconds
+    due_at = now + seconds if request.expiration is None else min(request.expiration, now + seconds)
+    wanted = (
+        f"{nip19.encode_npub(by.pubkey)} asks {agent.name} for a job over {format_sat(price)}, which {by.company['id']}"
+        f" would pay. Write org approve {event.id[:APPROVAL_DIGITS]}, or org refuse {event.id[:APPROVAL_DIGITS]};"
+        f" it waits for {-(-(due_at - now) // 60)} minutes."
+    )
+    return Plan(
+        f"{cause_of(event.id)}/submit",
+        changes=(
+            *_new_job(bot, agent, event, JobStep.SUBMIT, price=price, due_at=due_at, company=by.company["id"]),
+            *told(bot, agent.keypair, event, "processing", "it waits for the company to approve it"),
+            bot.message(by.company["owner"], wanted),
+        ),
+    )
+
+
 async def _check_queue(bot: Bot) -> None:
     now, allowed = bot.clock.now(), bot.config.jobs.queue_max
     if bot.queue.counted_at != now:  # counting thousands for each request would cost more than the request
@@ -239,12 +285,15 @@ async def _check_queue(bot: Bot) -> None:
         raise Rejected("rate-limited", "the queue is full: too many jobs wait for a node; try again later")
 
 
-def _plan_hold_at_once(bot: Bot, agent: Agent, event: Event, held: Journal) -> Plan:
-    now, price = bot.clock.now(), Msat(sum(transfer.amount_msat for transfer in held.transfers))
+def _plan_hold_at_once(
+    bot: Bot, agent: Agent, event: Event, held: Journal, *, company: str = "", month: int = 0
+) -> Plan:
+    price = Msat(sum(transfer.amount_msat for transfer in held.transfers))
+    due_at = bot.clock.now() + bot.config.jobs.queue_seconds
     begun = told(bot, agent.keypair, event, "processing", "paid from balance; looking for a node")
     return held.plan(
         f"{cause_of(event.id)}/hold",
-        *_new_job(bot, agent, event, JobStep.HOLD, price=price, due_at=now + bot.config.jobs.queue_seconds),
+        *_new_job(bot, agent, event, JobStep.HOLD, price=price, due_at=due_at, company=company, month=month),
         *begun,
     )
 
@@ -280,7 +329,16 @@ async def _ask(bot: Bot, agent: Agent, event: Event, price: Msat) -> Plan:
 
 
 def _new_job(
-    bot: Bot, agent: Agent, event: Event, step: JobStep, *, price: Msat, due_at: int, invoice: str = ""
+    bot: Bot,
+    agent: Agent,
+    event: Event,
+    step: JobStep,
+    *,
+    price: Msat,
+    due_at: int,
+    invoice: str = "",
+    company: str = "",
+    month: int = 0,
 ) -> tuple[Change, ...]:
     now = bot.clock.now()
     values: Values = {
@@ -293,6 +351,8 @@ def _new_job(
         "price_msat": price,
         "charged_msat": 0,
         "invoice": invoice,
+        "company": company,
+        "month": month,
         "attempt": 0,
         "assignment": "",
         "worker": "",
@@ -314,12 +374,18 @@ def _refuse(bot: Bot, agent: Agent, event: Event, reason: str) -> Decision:
 
 def _refuse_debtor(bot: Bot, agent: Agent, event: Event, owed_msat: Msat) -> Decision:
     """Refuse whoever owes us; how much is nobody else's business."""
-    refused = _refuse(bot, agent, event, "blocked: your account is blocked; a private message says why")
+    why = (
+        f"A payment of yours was taken back, and {format_sat(owed_msat)} of it had been spent: you owe them."
+        " Your next top-up clears this first; until then no job is taken."
+    )
+    return _refuse_privately(
+        bot, agent, event, why, reason="blocked: your account is blocked; a private message says why"
+    )
+
+
+def _refuse_privately(bot: Bot, agent: Agent, event: Event, why: str, *, reason: str) -> Decision:
+    """Refuse, and say why to the customer only."""
+    refused = _refuse(bot, agent, event, reason)
     if isinstance(refused, str):
         return refused
-    why = bot.message(
-        event.pubkey,
-        f"A payment of yours was taken back, and {format_sat(owed_msat)} of it had been spent: you owe them."
-        " Your next top-up clears this first; until then no job is taken.",
-    )
-    return replace(refused, changes=(*refused.changes, why))
+    return replace(refused, changes=(*refused.changes, bot.message(event.pubkey, why)))

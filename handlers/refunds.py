@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from handlers.bot import Bot, check_payouts
+from handlers.companies import not_used, payer_of
 from handlers.jobs import cause_of
 from handlers.states import JobState
 from relaybot.errors import Rejected
-from wallet.accounts import person
 from wallet.book import transfers_of
 from wallet.charges import charged_of, plan_refund
 from wallet.ledger import Plan, Update
@@ -28,12 +28,14 @@ async def plan_refunded(bot: Bot, job_id: str) -> Plan:
     async with bot.book.database.snapshot() as reader:
         booked = await transfers_of(reader, f"{cause}/capture")
         lots = await reader.fetch("SELECT * FROM lots WHERE cause = :cause ORDER BY id", cause=cause)
-    escrow = Escrow(cause, person(customer), Mix())
+    escrow = Escrow(cause, payer_of(job), Mix())
     charged, pieces = charged_of(escrow, booked, [Lot.of_row(row) for row in lots])
-    told = f"Your job {job_id[:8]} was paid back: {format_sat(charged.total)} are your balance again."
+    whose = f"the balance of {job['company']}" if job["company"] else "your balance"
+    told = f"Your job {job_id[:8]} was paid back: {format_sat(charged.total)} are {whose} again."
     return plan_refund(escrow, charged, pieces).plan(
         f"{cause}/refund",
         Update("jobs", job_id, {"reason": "paid back by the operator"}, expect={"version": job["version"]}),
+        *not_used(job, job["charged_msat"]),
         bot.message(customer, told),
         *check_payouts([customer], bot.clock.now()),
     )

@@ -21,7 +21,7 @@ import structlog
 
 from handlers.bot import Bot, written
 from handlers.connections import notifications
-from handlers.credits import plan_fed, plan_paid, require_no_debt
+from handlers.credits import plan_company_fed, plan_fed, plan_paid, require_no_debt
 from handlers.invoices import proof_of
 from handlers.zaps import plan_given
 from relaybot.db.database import Row
@@ -40,6 +40,7 @@ log = structlog.get_logger()
 
 CHANGES = f"{SETTLEMENTS}/changes"  # the node's count of changes of invoices when that one was paid
 WAIT_SECONDS = 60  # one long poll at the node
+INSIDE = 0  # in the place of the node's number: an invoice that was paid inside the book
 CANCELLED_MAX = 20  # invoices cancelled in one round
 
 
@@ -126,12 +127,23 @@ async def plan_settled(bot: Bot, settlement: Settlement, invoice: Row, **more: V
     paid += Journal(changes=await _told_apps(bot, settlement, invoice))
     if invoice["purpose"] == "gift":
         return paid + await plan_given(bot, settlement, invoice["bolt11"])
+    if invoice["company"]:
+        return paid + await _plan_of_company(bot, settlement, invoice)
     return paid + await _plan_asked(bot, settlement.amount_msat, invoice)
+
+
+async def _plan_of_company(bot: Bot, settlement: Settlement, invoice: Row) -> Journal:
+    """Credit a company; whoever asked for the invoice is told. What one of our users paid inside brings no bonus."""
+    org, asker, amount = invoice["company"], invoice["owner"], settlement.amount_msat
+    inside = settlement.pay_index == INSIDE
+    cause = f"{'internal' if inside else 'invoice'}/{settlement.payment_hash}"
+    fed = await plan_company_fed(bot, cause, org, asker, amount, brings_bonus=not inside)
+    return fed + Journal(changes=(bot.message(asker, f"{format_sat(amount)} arrived: {org} is topped up."),))
 
 
 async def _told_apps(bot: Bot, settlement: Settlement, invoice: Row) -> tuple[Change, ...]:
     """Return word to the apps that are connected to a balance which was paid into (NIP-47)."""
-    if not invoice["owner"] or invoice["job"]:
+    if not invoice["owner"] or invoice["job"] or invoice["company"]:
         return ()
     received = nip47.Transaction(
         "incoming",
@@ -203,7 +215,7 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
     if invoice["purpose"] == "gift" and invoice["owner"] == payer:  # its receipt would be a zap that cost nothing
         raise Rejected("invalid", "this gift is to yourself")
     proof = proof_of(bot, label=invoice["id"], payment_hash=invoice["payment_hash"])
-    settlement = Settlement(invoice["id"], invoice["payment_hash"], amount, 0, now, preimage=proof)
+    settlement = Settlement(invoice["id"], invoice["payment_hash"], amount, INSIDE, now, preimage=proof)
     settled = await plan_settled(bot, settlement, invoice, cancel_at=now, payer=payer)
     return InternalPayment(invoice["bolt11"], invoice["payment_hash"], amount, proof, plan_internal(settled, payer))
 

@@ -12,6 +12,7 @@ class JobState(Enum):
 
     RECEIVED = "received"  # a request was read; nothing is stored yet
     AWAITING_PAYMENT = "awaiting_payment"
+    AWAITING_APPROVAL = "awaiting_approval"  # of the owner of the company that shall pay
     HELD = "held"  # the price is in escrow; a node is wanted
     ASSIGNED = "assigned"  # a node was asked and has not claimed yet
     WORKING = "working"
@@ -24,6 +25,7 @@ class JobStep(Enum):
     """What can happen to a job."""
 
     ASK = "ask"
+    SUBMIT = "submit"  # to the owner of the company
     HOLD = "hold"
     ASSIGN = "assign"
     CLAIM = "claim"
@@ -37,9 +39,12 @@ JOB = Lifecycle(
     "job",
     {
         (JobState.RECEIVED, JobStep.ASK): JobState.AWAITING_PAYMENT,
+        (JobState.RECEIVED, JobStep.SUBMIT): JobState.AWAITING_APPROVAL,
         (JobState.RECEIVED, JobStep.HOLD): JobState.HELD,
         (JobState.AWAITING_PAYMENT, JobStep.HOLD): JobState.HELD,
         (JobState.AWAITING_PAYMENT, JobStep.RELEASE): JobState.RELEASED,
+        (JobState.AWAITING_APPROVAL, JobStep.HOLD): JobState.HELD,
+        (JobState.AWAITING_APPROVAL, JobStep.RELEASE): JobState.RELEASED,
         (JobState.HELD, JobStep.ASSIGN): JobState.ASSIGNED,
         (JobState.HELD, JobStep.RELEASE): JobState.RELEASED,
         (JobState.ASSIGNED, JobStep.CLAIM): JobState.WORKING,

@@ -7,13 +7,18 @@ which can be paid again and again, and the address. What arrives is credited, wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
 from handlers.deposits import deposit_address
 from handlers.invoices import make_invoice, new_invoice
+from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip19
-from wallet.accounts import user
+from wallet.accounts import company, of, user
+from wallet.journals import bulk_bonus
 from wallet.ledger import Change, Insert, Values
 from wallet.money import MSAT_PER_SAT, Msat, format_sat, parse_amount
 
@@ -35,6 +40,27 @@ async def topup(bot: Bot, asked: Asked) -> Reply:
             raise Rejected("invalid", "too many words")
 
 
+async def topup_company(bot: Bot, asked: Asked, found: Row, words: Sequence[str]) -> Reply:
+    """`<sats>`, `<sats> lightning`, `<sats> onchain`: for the company whose row is `found`."""
+    limits = bot.config.companies
+    match words:
+        case [sats] | [sats, "lightning" | "onchain"]:
+            amount = parse_amount(f"{sats} sat")
+        case [_, _]:
+            raise Rejected("invalid", "by lightning, or onchain")
+        case _:
+            raise Rejected("invalid", "say how many sats")
+    if not bot.config.limits.topup_min <= amount <= limits.topup_max:
+        allowed = f"{format_sat(bot.config.limits.topup_min)} to {format_sat(limits.topup_max)}"
+        raise Rejected("invalid", f"a top-up is {allowed}")
+    if await bot.book.balance(of(company(found["id"]))) + amount > limits.balance_max:
+        raise Rejected("invalid", f"a balance is at most {format_sat(limits.balance_max)}")
+    reply = await (_on_chain if words[-1] == "onchain" else _by_lightning)(bot, asked, amount, found)
+    bonus = bulk_bonus(amount, bot.bulk)
+    promised = f"\nIt brings {format_sat(bonus)} more, for our own part of jobs." if bonus else ""
+    return replace(reply, text=f"{reply.text}{promised}")
+
+
 async def _wanted(bot: Bot, sender: str, sats: str) -> Msat:
     amount, limits = parse_amount(f"{sats} sat"), bot.config.limits
     if not limits.topup_min <= amount <= limits.topup_max:
@@ -45,21 +71,23 @@ async def _wanted(bot: Bot, sender: str, sats: str) -> Msat:
     return amount
 
 
-async def _by_lightning(bot: Bot, asked: Asked, amount: Msat) -> Reply:
-    bolt11, row = await _invoice(bot, asked, amount)
-    return Reply(f"Pay this invoice to add {bot.shown(amount)} to your balance:\n{bolt11}", (row,))
+async def _by_lightning(bot: Bot, asked: Asked, amount: Msat, found: Row | None = None) -> Reply:
+    bolt11, row = await _invoice(bot, asked, amount, found)
+    whose = "your balance" if found is None else f"the balance of {found['id']}"
+    return Reply(f"Pay this invoice to add {bot.shown(amount)} to {whose}:\n{bolt11}", (row,))
 
 
-async def _on_chain(bot: Bot, asked: Asked, amount: Msat) -> Reply:
+async def _on_chain(bot: Bot, asked: Asked, amount: Msat, found: Row | None = None) -> Reply:
     rules = bot.deposit_rules
     if amount < rules.minimum_msat:
         raise Rejected("invalid", f"on-chain, a top-up is at least {format_sat(rules.minimum_msat)}")
-    address, changes = await deposit_address(bot, asked.sender)
-    needs = rules.needed(amount)
+    org = "" if found is None else found["id"]
+    address, changes = await deposit_address(bot, asked.sender, org)
+    needs, whose = rules.needed(amount), f"for {org}" if org else "yours"
     fee = f" {format_sat(rules.fee_msat)} are taken off each deposit." if rules.fee_msat else ""
     sat = amount // MSAT_PER_SAT
     text = (
-        f"Send {bot.shown(amount)} to this address, which is yours alone; it counts after {needs}"
+        f"Send {bot.shown(amount)} to this address, which is {whose} alone; it counts after {needs}"
         f" confirmation{'s' if needs > 1 else ''}.{fee}\n{address}\n"
         # BIP-21: the amount is in whole bitcoin
         f"bitcoin:{address}?amount={sat // _SAT_PER_BTC}.{sat % _SAT_PER_BTC:08d}"
@@ -83,16 +111,19 @@ async def _all_ways(bot: Bot, asked: Asked) -> Reply:
     return Reply("\n".join(lines), changes)
 
 
-async def _invoice(bot: Bot, asked: Asked, amount: Msat | None) -> tuple[str, Insert]:
+async def _invoice(bot: Bot, asked: Asked, amount: Msat | None, found: Row | None = None) -> tuple[str, Insert]:
     """Return an invoice and its row; its label is the rumor's, so a repeat finds the same one."""
+    org, whom = ("", "") if found is None else (found["id"], f" of {found['name'] or found['id']}")
     invoice = await make_invoice(
         bot,
         label=f"topup/{asked.rumor}",
         amount_msat=amount,
-        description=f"{bot.config.service.name}: top-up",
+        description=f"{bot.config.service.name}: top-up{whom}",
         expiry_seconds=bot.config.jobs.payment_seconds,
     )
-    return invoice.bolt11, new_invoice(invoice, purpose="topup", owner=asked.sender, job="", now=bot.clock.now())
+    return invoice.bolt11, new_invoice(
+        invoice, purpose="topup", owner=asked.sender, job="", now=bot.clock.now(), company=org
+    )
 
 
 async def _standing_offer(bot: Bot, owner: str) -> tuple[str, tuple[Change, ...]]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
-from handlers.credits import plan_fed, require_no_debt
+from handlers.credits import plan_company_fed, plan_fed, require_no_debt
 from handlers.settlements import InternalPayment, pay_internally
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -54,7 +54,7 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
     if row is None:
         raise Rejected("invalid", "you have no balance yet")
     rail = Rail.ONCHAIN if isinstance(destination, ChainAddress) else Rail.LIGHTNING
-    await _require_open(bot, row, rail)
+    await require_open(bot, row, rail)
     await require_no_debt(bot, asked.sender)
     rules, balance = bot.payout_rules, await bot.book.balance(user(asked.sender))
     if isinstance(destination, ChainAddress):
@@ -113,18 +113,24 @@ async def _to_a_user(bot: Bot, asked: Asked, said: str, where: str) -> Reply | N
     row = await bot.book.row("addresses", str(address)) if isinstance(address, ChainAddress) else None
     if row is None:
         return None
-    if row["owner"] == asked.sender:
+    if row["owner"] == asked.sender and not row["company"]:
         raise Rejected("invalid", "that is your own address here: nothing would leave")
     payer = await bot.book.row("users", asked.sender)
     if payer is None:
         raise Rejected("invalid", "you have no balance yet")
-    await _require_open(bot, payer, Rail.ONCHAIN)
+    await require_open(bot, payer, Rail.ONCHAIN)
     await require_no_debt(bot, asked.sender)
     balance = await bot.book.balance(user(asked.sender))
     amount = whole_less(balance, Msat(0)) if said.lower() == ALL else _said_amount(said, None)
     if not 0 < amount <= balance:
         raise Rejected("invalid", f"your balance is {format_sat(balance)}")
-    journal = await plan_fed(bot, row["owner"], amount, "internal", source=user(asked.sender))
+    if row["company"]:
+        cause = f"internal/{asked.rumor}"
+        journal = await plan_company_fed(
+            bot, cause, row["company"], row["owner"], amount, source=user(asked.sender), brings_bonus=False
+        )
+    else:
+        journal = await plan_fed(bot, row["owner"], amount, "internal", source=user(asked.sender))
     arrived = bot.message(row["owner"], f"{bot.shown(amount)} arrived from another user here.")
     still_open = Expect("users", asked.sender, {"withdrawals": "open"})
     text = f"{bot.shown(amount)} are paid: the address is of a user of this service, so nothing had to leave."
@@ -146,7 +152,7 @@ async def pay_inside(bot: Bot, payer: str, where: str, amount: Msat | None) -> I
     row = await bot.book.row("users", payer)
     if row is None:
         raise Rejected("invalid", "you have no balance yet")
-    await _require_open(bot, row, Rail.LIGHTNING)
+    await require_open(bot, row, Rail.LIGHTNING)
     still_open = Expect("users", payer, {"withdrawals": "open"})
     return replace(paid, journal=paid.journal + Journal(changes=(still_open,)))
 
@@ -170,10 +176,11 @@ async def _destination(bot: Bot, where: str) -> Destination:
         raise Rejected("invalid", "that is a wallet on this service's own node: nothing would leave") from None
 
 
-async def _require_open(bot: Bot, row: Row, rail: Rail) -> None:
+async def require_open(bot: Bot, row: Row, *rails: Rail) -> None:
+    """Raise Rejected if withdrawals are closed for this user, a row of `users`, or paused for all, or on a rail."""
     if row["withdrawals"] != "open":
         raise Rejected("restricted", closed_words(row["withdrawals_reason"]))
-    found = await bot.book.database.rows_by_id("pauses", ["withdrawals", rail.value, RESTORED])
+    found = await bot.book.database.rows_by_id("pauses", ["withdrawals", *(rail.value for rail in rails), RESTORED])
     for _, pause in sorted(found.items()):
         if pause["state"] != "open":
             raise Rejected("restricted", paused_words(pause))

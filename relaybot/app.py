@@ -59,6 +59,7 @@ from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figur
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
 from relaybot.web.site import AgentCard, Site
+from relaybot.web.withdraw_links import withdraw_routes
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from splits.shown import parts_by_role
 from wallet.book import Book
@@ -243,7 +244,9 @@ async def _open_relay(
     stack.push_async_callback(_in_time, hub.close)
     site, routes = _site(config, bot), address_routes(bot)
     if site.account:
-        routes += account_routes(_desk(bot, site, keyring, inbox, hub))
+        desk = _desk(bot, site, keyring, inbox, hub)
+        stack.callback(desk.live.closing.set)
+        routes += [*account_routes(desk), *withdraw_routes(bot)]
     if config.web.metrics_token is not None:
         routes += metrics_routes(metrics, config.web.metrics_token.get_secret_value())
     pages = build_app(published, site, ready=is_ready, more=routes) if config.web.enabled else None

@@ -25,6 +25,7 @@ from relaybot.settings.sections import (
     Accounting,
     AgentSettings,
     Card,
+    Companies,
     DirectMessages,
     Jobs,
     Keys,
@@ -58,6 +59,7 @@ _ORDERED = (
     ("payouts", "retry_seconds", "retry_seconds_max", str),
     ("limits", "topup_min", "topup_max", format_sat),
     ("limits", "topup_max", "balance_max", format_sat),
+    ("companies", "topup_max", "balance_max", format_sat),
 )
 
 
@@ -83,6 +85,7 @@ class Config(Written):
     outgoing: Outgoing
     rates: RateSettings
     referrals: Referrals
+    companies: Companies
     dm: DirectMessages
     nwc: WalletConnect
     accounting: Accounting

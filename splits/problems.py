@@ -90,7 +90,7 @@ def _known_keys(model: type[BaseModel], where: Iterable[str | int]) -> list[str]
             current = _bare(current.model_fields[str(part)].annotation)
         else:  # a mapping's values, a tuple's items
             current = _bare(next(arg for arg in reversed(get_args(current)) if arg is not ...))
-    return sorted(current.model_fields)
+    return sorted(field.alias or name for name, field in current.model_fields.items())
 
 
 def _bare(annotation: Any) -> Any:

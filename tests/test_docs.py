@@ -29,6 +29,7 @@ from relaybot.web.app import build_app
 from relaybot.web.metrics import PREFIX, Metrics, metrics_routes
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
+from relaybot.web.withdraw_links import withdraw_routes
 from relaybot.workings import build_inbox
 from tests.book.journals import JOURNALS
 from tests.documents.blocks import ROOT, documents, printed_blocks
@@ -243,7 +244,8 @@ def test_every_http_path_is_documented_and_no_other() -> None:
     bot = cast("Bot", SimpleNamespace(config=load_config(ROOT / "config.yaml", {})))  # routes ask no more of it
     account = account_routes(Desk.__new__(Desk))
     metrics = metrics_routes(cast("Metrics", None), "")
-    app = build_app(PublishedAccounts("00" * 32), site, more=[*address_routes(bot), *account, *metrics])
+    more = [*address_routes(bot), *withdraw_routes(bot), *account, *metrics]
+    app = build_app(PublishedAccounts("00" * 32), site, more=more)
     served = {resource.canonical for resource in app.router.resources() if isinstance(resource, web.Resource)}
     table = PROTOCOL[PROTOCOL.index("## HTTP") :]
     rows = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| `")]

@@ -18,7 +18,7 @@ from relaybot.db.database import Database, Found, Reader, Row, Write
 from relaybot.errors import Unavailable
 from wallet.accounts import Account
 from wallet.entries import Numbers, looks_of, state_of, writes_of
-from wallet.ledger import Answer, Expect, Insert, Plan, Verdict, judge
+from wallet.ledger import Add, Answer, Expect, Insert, Plan, Verdict, judge
 
 BATCH_MAX = 512  # Plans per commit: more would only make the first of them wait
 DECISIONS_MAX = 5  # how often a decision is made again because a guarded row has moved
@@ -122,7 +122,7 @@ def _written(batch: Sequence[Waiting], answers: Sequence[Answer]) -> Iterator[tu
     for (plan, _), answer in zip(batch, answers, strict=True):
         if answer.verdict is Verdict.APPLIED:
             for change in plan.changes:
-                if not isinstance(change, Expect):
+                if not isinstance(change, Expect | Add):
                     state = change.values.get("state")
                     yield change.table, str(state or ("new" if isinstance(change, Insert) else "changed"))
 
@@ -233,7 +233,7 @@ _FINISHED_HOLDS = """
 SELECT accounts.id, balance_msat FROM jobs
 JOIN accounts ON accounts.id IN ('hold/job/' || jobs.id || '/sats', 'hold/job/' || jobs.id || '/card',
                                  'hold/job/' || jobs.id || '/promo')
-WHERE jobs.state IN ('captured', 'released', 'awaiting_payment') AND balance_msat <> 0
+WHERE jobs.state IN ('captured', 'released', 'awaiting_payment', 'awaiting_approval') AND balance_msat <> 0
 UNION ALL
 SELECT accounts.id, balance_msat FROM payouts
 JOIN accounts ON accounts.id = 'hold/payout/' || payouts.id || '/sats'
@@ -260,7 +260,7 @@ GROUP BY jobs.id, jobs.state, price_msat HAVING price_msat <> COALESCE(SUM(balan
 
 _ENDLESS = """
 SELECT 'job' AS what, id, state FROM jobs
-WHERE due_at IS NULL AND state IN ('awaiting_payment', 'held', 'assigned', 'working')
+WHERE due_at IS NULL AND state IN ('awaiting_payment', 'awaiting_approval', 'held', 'assigned', 'working')
 UNION ALL
 SELECT 'payout', id, state FROM payouts WHERE next_at IS NULL AND state IN ('open', 'paying', 'waiting')
 """

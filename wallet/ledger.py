@@ -73,7 +73,21 @@ class Expect:
     columns: Values | None
 
 
-Change = Insert | Update | Put | Expect
+@dataclass(frozen=True, slots=True)
+class Add:
+    """More for a sum in a row, which is made if it is not there. Guard: the sum is not above `at_most` after it.
+
+    Two that add at once both may: only the limit moves a decision, never another's addition.
+    """
+
+    table: str
+    id: str
+    column: str
+    amount: int
+    at_most: int | None = None
+
+
+Change = Insert | Update | Put | Expect | Add
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +178,8 @@ def keys_of(plans: Iterable[Plan]) -> tuple[set[str], set[Account], dict[RowKey,
             match change:
                 case Update(expect=guarded) | Expect(columns=guarded):
                     columns.update(guarded or ())
+                case Add(column=column):
+                    columns.add(column)
                 case Insert() | Put():  # pragma: no branch  (the type checker knows no other)
                     pass
     return keys, accounts, rows
@@ -223,8 +239,15 @@ def _changed_rows(state: State, changes: Iterable[Change]) -> dict[RowKey, dict[
         before = row if row is not None else _fresh(change)
         version = before["version"]
         assert isinstance(version, int), f"{change.table} {change.id} has no version"
-        rows[key] = {**before, **_storable(change.values), "version": version + 1}
+        values = {change.column: _sum(change, row)} if isinstance(change, Add) else change.values
+        rows[key] = {**before, **_storable(values), "version": version + 1}
     return rows
+
+
+def _sum(change: Add, row: Mapping[str, Value] | None) -> int:
+    before = row.get(change.column, 0) if row is not None else 0
+    assert isinstance(before, int), f"{change.table} {change.id}: {change.column} is no sum"
+    return before + change.amount
 
 
 def _storable(values: Values) -> Values:
@@ -242,6 +265,8 @@ def _broken_guard(change: Change, row: Mapping[str, Value] | None) -> str | None
     match change:
         case Put():
             return None
+        case Add(at_most=at_most):
+            return "has reached its limit" if at_most is not None and _sum(change, row) > at_most else None
         case Insert():
             return "is there already" if row is not None else None
         case Expect(columns=None):

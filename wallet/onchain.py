@@ -83,6 +83,7 @@ class Deposit:
     height: int  # of the block it was last seen in
     needs: int  # confirmations
     created_at: int
+    company: str = ""  # that is credited instead of its owner
 
     @classmethod
     def of_row(cls, row: Mapping[str, Value]) -> Deposit:
@@ -138,8 +139,12 @@ def plan_kept(deposit: Deposit) -> Journal:
 def plan_reversed(deposit: Deposit, *, has_msat: Msat) -> Journal:
     """Take a credited deposit back, its fee included: what is left of it, and what is spent as a debt."""
     arrived = Msat(deposit.amount_msat - deposit.fee_msat)
-    fee = Journal(_moves(FEES, NODE_ONCHAIN, deposit.fee_msat, "deposit reversed"))
-    return fee + plan_deposit_reversed(NODE_ONCHAIN, deposit.owner, arrived, has_msat)
+    return plan_fee_reversed(deposit) + plan_deposit_reversed(NODE_ONCHAIN, deposit.owner, arrived, has_msat)
+
+
+def plan_fee_reversed(deposit: Deposit) -> Journal:
+    """Give back what was taken off a deposit that the chain has taken back."""
+    return Journal(_moves(FEES, NODE_ONCHAIN, deposit.fee_msat, "deposit reversed"))
 
 
 def plan_unkept(deposit: Deposit) -> Journal:

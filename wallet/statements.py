@@ -6,8 +6,9 @@ commands, the operator's tools and the pages; nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from relaybot.db.database import Reader, Row
 from wallet.accounts import Account, Class, Owner, maturing, of, owed
@@ -18,7 +19,7 @@ HISTORY_MAX = 1_000  # entries of one answer
 
 HELD = """
 SELECT 'job' AS what, id, price_msat AS amount_msat, state, created_at FROM jobs
-WHERE customer = :pubkey AND due_at IS NOT NULL AND state <> 'awaiting_payment'
+WHERE customer = :pubkey AND due_at IS NOT NULL AND state IN ('held', 'assigned', 'working') AND company = ''
 UNION ALL
 SELECT 'payout', id, amount_msat + reserve_msat, state, created_at FROM payouts
 WHERE pubkey = :pubkey AND next_at IS NOT NULL
@@ -83,9 +84,14 @@ async def held_of(reader: Reader, pubkey: str) -> Sequence[Row]:
     return await reader.fetch(HELD, pubkey=pubkey)
 
 
-async def history_of(reader: Reader, owner: Owner, *, limit: int, before: int | None = None) -> list[Entry]:
-    """Return the newest entries on all of somebody's accounts, newest first, older than the entry `before`."""
-    sql, accounts = history_sql(owner)
+async def history_of(
+    reader: Reader, owner: Owner, *, limit: int, before: int | None = None, only: str = "", sign: int = 0
+) -> list[Entry]:
+    """Return the newest entries on all of somebody's accounts, newest first, older than the entry `before`.
+
+    `only` one class of money, `sign` 1 for what came and -1 for what left.
+    """
+    sql, accounts = history_sql(owner, only=only, sign=sign)
     until = before if before is not None else 2**62
     rows = await reader.fetch(sql, **accounts, before=until, limit=min(limit, HISTORY_MAX))
     return [
@@ -104,13 +110,42 @@ async def history_of(reader: Reader, owner: Owner, *, limit: int, before: int | 
     ]
 
 
-def history_sql(owner: Owner) -> tuple[str, dict[str, str]]:
-    """Return the query for the newest entries on all accounts of `owner`, and the accounts it names."""
+async def history_page(
+    reader: Reader, owner: Owner, *, limit: int, before: int | None = None, only: str = "", sign: int = 0
+) -> tuple[list[Entry], int | None]:
+    """Return up to `limit` entries, and before which entry the next page begins; None if there is none.
+
+    A transfer between two of somebody's accounts is two entries of one number, which stay together.
+    """
+    entries = await history_of(reader, owner, limit=limit + 1, before=before, only=only, sign=sign)
+    if len(entries) <= limit:
+        return entries, None
+    shown = entries[:limit]
+    if shown[-1].seq == entries[limit].seq:
+        shown = shown[:-1]
+    return shown, shown[-1].seq
+
+
+async def every_entry(reader: Reader, owner: Owner, **only: Any) -> AsyncIterator[Entry]:
+    """Yield all entries on somebody's accounts, newest first."""
+    entries, before = await history_page(reader, owner, limit=HISTORY_MAX - 1, **only)
+    while True:
+        for entry in entries:
+            yield entry
+        if before is None:
+            return
+        entries, before = await history_page(reader, owner, limit=HISTORY_MAX - 1, before=before, **only)
+
+
+def history_sql(owner: Owner, *, only: str = "", sign: int = 0) -> tuple[str, dict[str, str]]:
+    """Return the query for the newest entries on the accounts of `owner`, and the accounts it names."""
     names = [cls.value for cls in Class] + ([] if owner.startswith("org/") else ["maturing", "owed"])
+    names = [name for name in names if only in {"", name}]
     sides = [
-        _ONE_SIDE.format(side=side, sign=sign, name=name)
+        _ONE_SIDE.format(side=side, sign=way, name=name)
         for name in names
-        for side, sign in (("debit", -1), ("credit", 1))
+        for side, way in (("debit", -1), ("credit", 1))
+        if sign in {0, way}
     ]
     sql = _HISTORY.format(sides=" UNION ALL ".join(sides))
     return sql, {name: f"{owner}/{name}" for name in names}

@@ -25,6 +25,8 @@ _HELD = {
     "job": "paid by invoice, for a job",
     "card": "bought by card",
     "bonus": "bonus",
+    "bonus taken back": "bonus taken back",
+    "dissolved": "what was left of a company",
     "bulk bonus": "bonus for a large top-up",
     "owed": "debt paid",
     "matured": "earned from card money: now sats",

@@ -8,6 +8,7 @@ is published once and never again.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import structlog
@@ -20,17 +21,18 @@ from relaybot.errors import Rejected
 from relaybot.nostr.flow_of_funds import DAY_SECONDS, CellName, Period, build_summary, day_period
 from relaybot.nostr.keys import KeyPair
 from relaybot.outbox import owed
-from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN, REVENUE, Account, owner
+from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN, REVENUE, Account, company, of, owner
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Values
 
 log = structlog.get_logger()
 
 Cells = dict[CellName, Counter[str]]
+Whose = Callable[[Account], str | None]
 
 TIPS: CellName = ("tips", "given")
 ONCHAIN: CellName = ("in", "onchain")
-_GIFTS, _ESCROW = "hold/zap/", "hold/payout/"
+_GIFTS, _ESCROW, _COMPANY = "hold/zap/", "hold/payout/", "org/"
 _GIVERS = "whoever gives"  # counts as one account: a giver's key may be made for one gift alone
 
 # A day ends with the first transfer of a later one: clocks may jump, and two processes' may differ, but none is missed.
@@ -91,36 +93,54 @@ async def read_cells(reader: Reader, *, after_seq: int, end: int) -> tuple[Cells
     rows = await reader.fetch(_NEW_TRANSFERS, last=after_seq, end=end, no_later=2**63 - 1)
     jobs = await reader.rows_by_id("jobs", {_job_of(row) for row in rows if _is_capture(row)})
     payouts = await reader.rows_by_id("payouts", {_payout_of(row) for row in rows if _is_paid_out(row)})
+    whose = await _whose(reader, rows, jobs)
     cells: Cells = defaultdict(Counter)
     for row in rows:
-        for cell, account, amount in [*_contributions(row, jobs), *_paid_out(row, payouts)]:
+        for cell, account, amount in [*_contributions(row, jobs, whose), *_paid_out(row, payouts)]:
             cells[cell][account] += amount
     cells[ONCHAIN] = +cells[ONCHAIN]  # what came on an earlier day and was taken back on this one is not subtracted
     for job in jobs.values():
-        cells["jobs", "count"][job["customer"]] += 1
+        cells["jobs", "count"][_customer(job, whose)] += 1
     return dict(cells), rows[-1]["seq"] if rows else after_seq
 
 
-def _contributions(row: Row, jobs: dict[str, Row]) -> list[tuple[CellName, str, int]]:
+async def _whose(reader: Reader, rows: Sequence[Row], jobs: dict[str, Row]) -> Whose:
+    """Return who is counted for an account: a company's owner, however many belong to it, or have several of them."""
+    accounts = {row[side] for row in rows for side in ("debit", "credit") if row[side].startswith(_COMPANY)}
+    named = {account.split("/")[1] for account in accounts} | {job["company"] for job in jobs.values()} - {""}
+    companies = await reader.rows_by_id("companies", named)
+
+    def whose(account: Account) -> str | None:
+        found = companies.get(account.split("/")[1]) if account.startswith(_COMPANY) else None
+        return str(found["owner"]) if found is not None else owner(account)
+
+    return whose
+
+
+def _customer(job: Row, whose: Whose) -> str:
+    return whose(of(company(job["company"]))) or str(job["customer"]) if job["company"] else str(job["customer"])
+
+
+def _contributions(row: Row, jobs: dict[str, Row], whose: Whose) -> list[tuple[CellName, str, int]]:
     amount, payer, payee = row["amount_msat"], Account(row["debit"]), Account(row["credit"])
     if NODE_ONCHAIN in {payer, payee}:
-        return _on_chain(payer, payee, amount)
+        return _on_chain(payer, payee, amount, whose)
     if payer == NODE_LIGHTNING:
-        return _over_lightning(payee, amount, row["reason"])
+        return _over_lightning(payee, amount, row["reason"], whose)
     if payer.startswith(_GIFTS) and owner(payee) is not None:
         return [(TIPS, str(owner(payee)), amount)]
     if _is_capture(row) and ":" in row["reason"]:
-        customer = jobs[_job_of(row)]["customer"]
+        customer = _customer(jobs[_job_of(row)], whose)
         role = row["reason"].partition(":")[0]
         earner = customer if payee in REVENUE.values() else str(owner(payee))
         return [(("earned", role), earner, amount), (("jobs", "charged"), customer, amount)]
     return []
 
 
-def _over_lightning(payee: Account, amount: int, reason: str) -> list[tuple[CellName, str, int]]:
-    if owner(payee) is not None:
-        came_in: list[tuple[CellName, str, int]] = [(("in", "lightning"), str(owner(payee)), amount)]
-        return came_in + ([(TIPS, str(owner(payee)), amount)] if reason == "zap" else [])
+def _over_lightning(payee: Account, amount: int, reason: str, whose: Whose) -> list[tuple[CellName, str, int]]:
+    if (to := whose(payee)) is not None:
+        came_in: list[tuple[CellName, str, int]] = [(("in", "lightning"), to, amount)]
+        return came_in + ([(TIPS, to, amount)] if reason == "zap" else [])
     if payee.startswith(_GIFTS) or reason == "donation":
         return [(("in", "lightning"), _GIVERS, amount)]
     return []
@@ -145,12 +165,12 @@ def _payout_of(row: Row) -> str:
     return str(row["debit"].removeprefix(_ESCROW).removesuffix("/sats"))
 
 
-def _on_chain(payer: Account, payee: Account, amount: int) -> list[tuple[CellName, str, int]]:
+def _on_chain(payer: Account, payee: Account, amount: int, whose: Whose) -> list[tuple[CellName, str, int]]:
     """Return what a deposit added, or what the chain has taken back of one."""
-    if payer == NODE_ONCHAIN and owner(payee) is not None:
-        return [(ONCHAIN, str(owner(payee)), amount)]
-    if payee == NODE_ONCHAIN and owner(payer) is not None:
-        return [(ONCHAIN, str(owner(payer)), -amount)]
+    if payer == NODE_ONCHAIN and (to := whose(payee)) is not None:
+        return [(ONCHAIN, to, amount)]
+    if payee == NODE_ONCHAIN and (of_whom := whose(payer)) is not None:
+        return [(ONCHAIN, of_whom, -amount)]
     return []
 
 

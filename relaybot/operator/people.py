@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from handlers.money_commands import as_csv
 from relaybot.config import Config
-from relaybot.db.database import Reader
 from relaybot.nostr import nip19
 from relaybot.operator.opening import Answer, opened
-from wallet.accounts import Account, person
-from wallet.statements import HISTORY_MAX, Entry, balance_of, held_of, history_of
+from wallet.accounts import person
+from wallet.statements import Entry, balance_of, every_entry, held_of, history_of
 from wallet.wording import class_in_words, told
 
 _SHOWN = 20  # entries and payouts that `users show` tells
@@ -19,14 +16,14 @@ _SHOWN = 20  # entries and payouts that `users show` tells
 async def statement(config: Config, pubkey: str) -> list[Answer]:
     """Return every entry on somebody's accounts, oldest first, each with its cause in words."""
     async with opened(config) as book, book.database.snapshot() as reader:
-        entries = [entry async for entry in _entries(reader, pubkey)]
+        entries = [entry async for entry in every_entry(reader, person(pubkey))]
     return [_shown(entry) for entry in reversed(entries)]
 
 
 async def statement_csv(config: Config, pubkey: str) -> str:
     """Return the same as CSV."""
     async with opened(config) as book, book.database.snapshot() as reader:
-        entries = [entry async for entry in _entries(reader, pubkey)]
+        entries = [entry async for entry in every_entry(reader, person(pubkey))]
     return as_csv(reversed(entries))
 
 
@@ -54,23 +51,6 @@ async def show_user(config: Config, pubkey: str) -> Answer:
         "targets": [f"{one['source']}: {one['target'] or 'none'}" for one in targets],
         "newest": [f"{entry.amount_msat} msat ({class_in_words(entry.account)}): {_why(entry)}" for entry in entries],
     }
-
-
-async def _entries(reader: Reader, pubkey: str) -> AsyncIterator[Entry]:
-    """Yield all entries, newest first, in pages.
-
-    A transfer between two of somebody's accounts is two entries of one seq, which a page may part.
-    """
-    before, seen = None, frozenset[Account]()
-    while True:
-        page = await history_of(reader, person(pubkey), limit=HISTORY_MAX, before=before)
-        fresh = [entry for entry in page if entry.seq + 1 != before or entry.account not in seen]
-        if not fresh:
-            return
-        for entry in fresh:
-            yield entry
-        last = fresh[-1].seq
-        before, seen = last + 1, frozenset(entry.account for entry in page if entry.seq == last)
 
 
 def _shown(entry: Entry) -> Answer:

@@ -25,8 +25,14 @@ class Line(Protocol):
     def send_live(self, prefix: bytes, raw: bytes) -> None:
         """Send a new event."""
 
-    async def send_stored(self, prefix: bytes, raws: Sequence[bytes]) -> None:
-        """Send a page of stored events, waiting for the reader where there is no room."""
+    def has_room(self) -> bool:
+        """Tell whether a page of stored events may be sent now."""
+
+    async def room(self) -> None:
+        """Wait for a slow reader."""
+
+    def send_stored(self, prefix: bytes, raws: Sequence[bytes]) -> None:
+        """Send a page of stored events."""
 
     def answered(self) -> None:
         """Count one message as dealt with."""
@@ -51,9 +57,17 @@ class Subscription:
         self._hub = hub
         self._feed = hub.open(filters, self)
 
-    async def stored(self, raws: Sequence[bytes]) -> None:
+    def has_room(self) -> bool:
+        """Tell whether the client can be sent a page now."""
+        return self._line.has_room()
+
+    async def room(self) -> None:
+        """Wait until the client can be sent a page."""
+        await self._line.room()
+
+    def stored(self, raws: Sequence[bytes]) -> None:
         """Pass on a page of stored events."""
-        await self._line.send_stored(self._prefix, raws)
+        self._line.send_stored(self._prefix, raws)
 
     def eose(self, hint: str) -> None:
         """Tell that stored events have been sent."""

@@ -21,7 +21,6 @@ from relaybot.errors import Rejected
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.messages import Ok, build_challenge, build_closed, build_ok
-from relaybot.nostr.nip42 import check_auth
 from relaybot.relay.answers import Counting, Subscription
 from relaybot.relay.connections import BUSY, TOO_LARGE, Connections
 from relaybot.relay.frames import event_frames, text_frame
@@ -68,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_room",
         "_session",
         "_stalled_since",
+        "_stored_bytes",
         "_subscriptions",
         "_transport",
         "_unanswered",
@@ -86,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._challenge: str | None = None  # NIP-42; made when it is first needed
         self._out: list[bytes] = []
         self._room: asyncio.Event | None = None  # set when there is room again; None while there is
+        self._stored_bytes = 0  # of stored events in `_out`
         self._unanswered = 0
         self._deaf = False  # we have stopped reading
         self._opened_at = self._heard_at = self._pinged_at = all_connections.time()
@@ -142,6 +143,7 @@ class Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what has gathered, in one piece."""
+        self._stored_bytes = 0
         if self._closing_since is not None:
             self._out.clear()
         if not self._out:
@@ -211,8 +213,8 @@ class Connection(asyncio.Protocol):
                 self._turn_away(BUSY)
             elif asks_for_websocket(bytes(head[:end]), RELAY_PATH):
                 self._websocket = Websocket(bytes(head[:end]), self._all.limits.message_bytes_max)
+                self._write_websocket(self._websocket)  # the handshake's answer goes first
                 if self._all.limits.auth_required:
-                    self._write_websocket(self._websocket)  # the handshake's answer goes first
                     self._ask_whose()
                 self._receive(self._websocket, bytes(head[end:]))
             else:
@@ -284,15 +286,9 @@ class Connection(asyncio.Protocol):
         self._counts[query_id] = Counting(self, query_id, self._all.hub, filters)
 
     def _authenticate(self, event: Event) -> None:
-        now, known_as = self._all.hub.now(), self._facts.known_as
-        try:
-            check_auth(event, challenge=self._challenge, known_as=known_as, now=now)
-            self._session.authenticated(event.pubkey)
-        except Rejected as rejected:
-            self.send_text(build_ok(event.id, False, str(rejected)))
-            return
+        answer = self._session.authenticate(event, self._challenge, self._facts.known_as, self._all.hub.now())
         self._facts = replace(self._facts, keys=self._session.keys)
-        self.send_text(build_ok(event.id, True, ""))
+        self.send_text(answer)
 
     def _ask_whose(self) -> None:
         """Send a challenge, once: it is good as long as the connection."""
@@ -342,14 +338,22 @@ class Connection(asyncio.Protocol):
         """Send a new event, which others may get at the same time."""
         self.send(self._all.frames.frame(prefix, raw))
 
-    async def send_stored(self, prefix: bytes, raws: Sequence[bytes]) -> None:
-        """Send a page of stored events, waiting for the reader where there is no room."""
-        await self._wait_for_room()
-        frames = event_frames(prefix, raws)
-        self.send(frames)
-        if len(frames) > TOGETHER_BYTES_MAX:
+    def has_room(self) -> bool:
+        """Tell whether a page of stored events may be sent now: few bytes wait, and were sent since the last flush."""
+        return self._room is None and self._stored_bytes <= TOGETHER_BYTES_MAX
+
+    async def room(self) -> None:
+        """Wait for a slow reader."""
+        if self._stored_bytes > TOGETHER_BYTES_MAX:
             self.flush()
-            await self._wait_for_room()
+        while self._room is not None:
+            await self._room.wait()
+
+    def send_stored(self, prefix: bytes, raws: Sequence[bytes]) -> None:
+        """Send a page of stored events."""
+        frames = event_frames(prefix, raws)
+        self._stored_bytes += len(frames)
+        self.send(frames)
 
     def answered(self) -> None:
         """Count one message as dealt with; read on, if that is why we had stopped."""
@@ -367,10 +371,6 @@ class Connection(asyncio.Protocol):
         self._subscriptions.pop(sub_id, None)
         self._session.ended(sub_id)
         self.send_text(build_closed(sub_id, message))
-
-    async def _wait_for_room(self) -> None:
-        while self._room is not None:
-            await self._room.wait()
 
     def _listen(self) -> None:
         if self._deaf and not self._transport.is_closing():

@@ -85,6 +85,7 @@ READER_PRAGMAS = (
 )
 
 STATEMENTS_CACHED = 512  # prepared statements a connection keeps; shapes of filters are few
+LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 
 _SIGN = 1 << 63  # SQLite's integers are signed
 _KEY_BYTES = 16

@@ -14,17 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import math
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, TypeAlias
 
-import aiosqlite
 import structlog
 
 from relaybot.errors import BadConfig, Unavailable
@@ -32,8 +29,10 @@ from relaybot.nostr.event import parse_event
 from relaybot.nostr.filters import Filter
 from relaybot.probe import Probe, no_probe
 from relaybot.relay import queries
+from relaybot.relay.event_reader import Reader
 from relaybot.relay.event_table import (
     EXPIRATION_VERSION,
+    LOCK_SECONDS,
     MAY_EXPIRE,
     READER_PRAGMAS,
     SCHEMA_VERSION,
@@ -56,9 +55,7 @@ READERS = 2  # long queries leave one for the short ones; the machine aimed at h
 COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood does not wait for the last
 QUICK_EVENTS_MAX = 1_000  # answers that may be given on the loop, if they are not larger than a page
 PAGE_BYTES_MAX = 524_288  # of an answer, held in memory at once; 500 usual events have 300,000
-STEPS_UNCHECKED = 50_000  # of SQLite's machine, about 2 ms, between two looks at the clock
 MOMENT_SECONDS = 0.25  # without anything to write, after which the writer moves what is fresh
-LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 
 
 class InUse(BadConfig):
@@ -68,7 +65,7 @@ class InUse(BadConfig):
 class EventStore:
     """Events on disk. Made by `open`, ended by `close`; all but `known` is called on the loop."""
 
-    def __init__(self, path: Path, lock: IO[bytes], readers: Sequence[_Reader], probe: Probe) -> None:
+    def __init__(self, path: Path, lock: IO[bytes], readers: Sequence[Reader], probe: Probe) -> None:
         """Start the writer on a file that `open` has prepared."""
         self._path = path
         self._lock = lock
@@ -89,7 +86,7 @@ class EventStore:
     async def open(cls, path: Path, limits: RelayLimits, probe: Probe = no_probe) -> EventStore:
         """Open or create the file at `path`; BadConfig if it is of another version, or another process has it."""
         lock = await asyncio.to_thread(_prepare, path)
-        return cls(path, lock, [await _Reader.open(path, limits.query_seconds) for _ in range(READERS)], probe)
+        return cls(path, lock, [await Reader.open(path, limits.query_seconds) for _ in range(READERS)], probe)
 
     @property
     def next_expiry(self) -> int:
@@ -109,6 +106,15 @@ class EventStore:
         fresh = self._events.fresh.keys() & ids
         return fresh | known_ids(connection, [id_ for id_ in ids if id_ not in fresh])
 
+    def answer(self, filters: Sequence[Filter]) -> list[bytes] | None:
+        """Return what `query` would yield, if that is one page and known at once; else None."""
+        expected = sum([_answers_max(filter_) for filter_ in filters])
+        if not expected:
+            return []
+        if self._events.fresh or expected > QUICK_EVENTS_MAX:
+            return None
+        return self._quick.answer(filters, PAGE_BYTES_MAX)
+
     async def query(self, filters: Sequence[Filter]) -> AsyncIterator[list[bytes]]:
         """Yield, page by page, the JSON of what meets any of `filters`: newest first, ties by lowest id.
 
@@ -116,13 +122,11 @@ class EventStore:
         Unavailable if a query takes too long or the file cannot be read.
         """
         await self._all_found()
-        expected = sum(_answers_max(filter_) for filter_ in filters)
-        if expected <= QUICK_EVENTS_MAX:
-            answer = self._quick.answer(filters, PAGE_BYTES_MAX) if expected else []
-            if answer is not None:
-                if answer:
-                    yield answer
-                return
+        answer = self.answer(filters)
+        if answer is not None:
+            if answer:
+                yield answer
+            return
         plans = [(filter_, await self._choose(filter_)) for filter_ in filters]
         listing = queries.build_listing(plans)
         for seqs in _pages((await self._row(listing.sql, listing.values))[0]):
@@ -249,61 +253,6 @@ class EventStore:
             log.error("relay_store_failed", events=len(self._events.fresh), error=str(error))  # noqa: TRY400 - an outside fault, no bug
             return False
         return True
-
-
-class _Reader:
-    """One connection for reading; queries wait for each other, and each has a time limit."""
-
-    def __init__(self, connection: aiosqlite.Connection, seconds: float) -> None:
-        self._connection = connection
-        self._seconds = seconds
-        self._free = asyncio.Lock()
-        self._give_up_at = math.inf
-        self.waiting = 0
-
-    @classmethod
-    async def open(cls, path: Path, seconds: float) -> _Reader:
-        """Connect to the file at `path`."""
-        connection = await aiosqlite.connect(
-            path, timeout=LOCK_SECONDS, isolation_level=None, cached_statements=STATEMENTS_CACHED
-        )
-        reader = cls(connection, seconds)
-        for pragma in READER_PRAGMAS:
-            await connection.execute_fetchall(pragma)
-        await connection.set_progress_handler(reader._shall_give_up, STEPS_UNCHECKED)
-        return reader
-
-    async def row(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...]:
-        """Return the first row; Unavailable if it takes too long or cannot be read."""
-        self.waiting += 1
-        try:
-            async with self._free:
-                self._give_up_at = time.monotonic() + self._seconds
-                return next(iter(await self._run(sql, values)))
-        except sqlite3.Error as error:
-            if time.monotonic() > self._give_up_at:
-                raise Unavailable("the query took too long") from None
-            log.error("relay_query_failed", error=str(error))  # noqa: TRY400 - an outside fault, no bug
-            raise Unavailable("the events cannot be read now") from None
-        finally:
-            self.waiting -= 1
-
-    async def close(self) -> None:
-        """End the connection and its thread."""
-        await self._connection.close()
-
-    async def _run(self, sql: str, values: Sequence[Any]) -> Any:
-        try:
-            return await self._connection.execute_fetchall(sql, values)
-        except asyncio.CancelledError:
-            # The client has gone: end its query, and wait for that, so that the next one has its own time.
-            self._give_up_at = -math.inf
-            await self._connection.execute_fetchall("SELECT 1")
-            raise
-
-    def _shall_give_up(self) -> bool:
-        """Tell SQLite, in the connection's thread, whether to interrupt the statement."""
-        return time.monotonic() > self._give_up_at
 
 
 def _finish(done: asyncio.Future[None], error: sqlite3.Error | None) -> None:

@@ -24,8 +24,14 @@ from relaybot.relay.events import EventStore
 class Sink(Protocol):
     """Where a feed's events go: a connection, or a listener of this process."""
 
-    async def stored(self, raws: Sequence[bytes]) -> None:
-        """Take a page of stored events; wait here as long as there is no room."""
+    def has_room(self) -> bool:
+        """Tell whether a page can be taken now."""
+
+    async def room(self) -> None:
+        """Wait until a page can be taken."""
+
+    def stored(self, raws: Sequence[bytes]) -> None:
+        """Take a page of stored events."""
 
     def eose(self, hint: str) -> None:
         """Learn that stored events were handed over (EOSE): all (`finish`), not all (`more`), or not known."""
@@ -77,19 +83,37 @@ class Feed:
         offered yet. What expires up to `expired_by` is left out; 0 means that nothing such is
         stored. Raises Unavailable if the store does not answer.
         """
-        assert self._early is not None, "stored events are sent once"
         asked, room = self._asked()
         found = 0
         async for page in store.query(asked):
+            await self.sink.room()
             found += len(page)
-            wanted = page if found <= room else page[:-1]
-            if expired_by:
-                wanted = [raw for raw in wanted if not _has_expired(raw, expired_by)]
-            if self._early or being_stored:
-                self._remember(wanted, being_stored)
-            await self.sink.stored(wanted)
+            self._pass_on(page if found <= room else page[:-1], being_stored, expired_by)
+        await self.sink.room()
+        self._finish(self._hint(found, room))
+
+    def send_at_once(self, store: EventStore, being_stored: AbstractSet[bytes], *, expired_by: int = 0) -> bool:
+        """Do as `send_stored`, if that needs no waiting; tell whether it is done."""
+        asked, room = self._asked()
+        page = store.answer(asked) if self.sink.has_room() else None
+        if page is None:
+            return False
+        if page:
+            self._pass_on(page if len(page) <= room else page[:-1], being_stored, expired_by)
+        self._finish(self._hint(len(page), room))
+        return True
+
+    def _pass_on(self, page: Sequence[bytes], being_stored: AbstractSet[bytes], expired_by: int) -> None:
+        if expired_by:
+            page = [raw for raw in page if not _has_expired(raw, expired_by)]
+        if self._early or being_stored:
+            self._remember(page, being_stored)
+        self.sink.stored(page)
+
+    def _finish(self, hint: str) -> None:
+        assert self._early is not None, "stored events are sent once"
         early, self._early = self._early, None
-        self.sink.eose(self._hint(found, room))
+        self.sink.eose(hint)
         for raw, event in early.items():
             self.sink.live(raw, event)
 

@@ -253,7 +253,8 @@ class Hub:
         """Subscribe `sink`: stored events, EOSE, then new ones. Ends by `end`, or by the sink's `closed`."""
         feed = Feed(filters, sink, durable=durable, early_bytes_max=self.limits.unsent_bytes_max)
         self._subscriptions.add(feed, filters)
-        self._feeding[feed] = self._spawn(self._feed(feed))
+        if not feed.send_at_once(self._store, self._being_stored, expired_by=self._expired_by()):
+            self._feeding[feed] = self._spawn(self._feed(feed))
         return feed
 
     def end(self, feed: Feed) -> None:
@@ -325,13 +326,16 @@ class Hub:
 
     async def _feed(self, feed: Feed) -> None:
         try:
-            now = self._clock.now()
-            expired_by = now if now >= self._store.next_expiry else 0
-            await feed.send_stored(self._store, self._being_stored, expired_by=expired_by)
+            await feed.send_stored(self._store, self._being_stored, expired_by=self._expired_by())
             self._feeding.pop(feed, None)
         except Unavailable as error:
             self._feeding.pop(feed, None)
             self._refuse(feed, error)
+
+    def _expired_by(self) -> int:
+        """Return up to when events that are stored may have expired; 0 if none has."""
+        now = self._clock.now()
+        return now if now >= self._store.next_expiry else 0
 
     def _refuse(self, feed: Feed, error: Unavailable) -> None:
         self.end(feed)
@@ -352,7 +356,13 @@ class _Listener:
         self._callback = callback
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def stored(self, raws: Sequence[bytes]) -> None:
+    def has_room(self) -> bool:
+        return True
+
+    async def room(self) -> None:
+        pass
+
+    def stored(self, raws: Sequence[bytes]) -> None:
         for raw in raws:
             self._callback(parse_event(raw))
 

@@ -78,6 +78,18 @@ def kinds_of(filter_: Filter, choice: str) -> Statement | None:
     return Statement(f"{_runs(choice, keys, None, values)} SELECT group_concat(kind) FROM run", tuple(values.bound))
 
 
+def build_one(filters: Sequence[Filter]) -> Statement | None:
+    """Return the statement that reads the JSON of the event that is asked for by its id; None if more is asked for."""
+    filter_ = filters[0]
+    if len(filters) > 1 or filter_.ids is None or len(filter_.ids) != 1 or filter_.wraps_to or not filter_.limit:
+        return None
+    (id_,) = filter_.ids
+    if filter_ != Filter(ids=filter_.ids, limit=filter_.limit, wraps_to=filter_.wraps_to):
+        return None
+    sql = ONE_SQL if filter_.wraps_to is None else ONE_READABLE_SQL
+    return Statement(sql, (short_key(id_), bytes.fromhex(id_)))
+
+
 def build_numbers(plans: Sequence[tuple[Filter, str | None]], *, whole_keys: bool) -> Statement:
     """Return the statement whose one value lists the numbers (seq) of all answers, in order.
 
@@ -109,6 +121,10 @@ def build_count(plans: Sequence[tuple[Filter, str | None]], now: int) -> Stateme
     )
     return Statement(sql, tuple(values.bound))
 
+
+# One event, by the short key and the whole of its id; of gift wraps, nothing.
+ONE_SQL = "SELECT raw FROM event INDEXED BY event_rank WHERE rank = ?1 AND id = ?2"
+ONE_READABLE_SQL = f"{ONE_SQL} AND kind NOT IN ({_WRAPS})"
 
 # The page of a listing: ?1 is a JSON array of seqs. Returned are those that are there, and their JSON, one a line.
 PAGE_SQL = (

@@ -44,6 +44,9 @@ class QuickAnswers:
         None if that takes more steps or bytes than may be spent here, or cannot be read now.
         """
         try:
+            one = queries.build_one(filters)
+            if one is not None:
+                return [raw for (raw,) in self._rows(one)]
             plans = [self._plan(filter_) for filter_ in filters]
             (listed,) = self._row(queries.build_numbers(plans, whole_keys=len(plans) > 1))
             raws = self._read(listed.split(","), bytes_max) if listed is not None else []
@@ -98,9 +101,11 @@ class QuickAnswers:
             self._bytes -= len(self._raws.pop(next(iter(self._raws))))
 
     def _row(self, statement: Statement) -> tuple[Any, ...]:
+        return self._rows(statement)[0]
+
+    def _rows(self, statement: Statement) -> list[tuple[Any, ...]]:
         self._steps = 0
-        row: tuple[Any, ...] = self._connection.execute(statement.sql, statement.values).fetchone()
-        return row
+        return self._connection.execute(statement.sql, statement.values).fetchall()
 
     def _shall_give_up(self) -> bool:
         """Tell SQLite whether to interrupt; called within the first half of the steps, then after each half."""
@@ -111,5 +116,8 @@ class QuickAnswers:
 def _are_by(raws: Iterable[bytes], authors: Iterable[str]) -> bool:
     """Tell whether all events are of these authors."""
     keys = {author.encode() for author in authors}
-    starts = ((raw, raw.find(_PUBKEY) + len(_PUBKEY)) for raw in raws)
+    if len(keys) == 1:
+        of_one = _PUBKEY + keys.pop()
+        return all(of_one in raw for raw in raws)
+    starts = [(raw, raw.find(_PUBKEY) + len(_PUBKEY)) for raw in raws]
     return all(raw[start : start + _PUBKEY_DIGITS] in keys for raw, start in starts)

@@ -8,6 +8,7 @@ hub.py and connection.py. Further messages (NEG-OPEN) are further cases of `rece
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -28,6 +29,7 @@ from relaybot.nostr.messages import (
     build_ok,
     parse_client_message,
 )
+from relaybot.nostr.nip42 import check_auth
 from relaybot.relay.reading import NOBODY, readable
 from relaybot.relay.settings import RelayLimits
 
@@ -73,7 +75,7 @@ class CountEvents:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Check the answer to the challenge, then call `authenticated`, and send OK."""
+    """Call `authenticate` with the challenge, and send what it returns."""
 
     event: Event
 
@@ -128,8 +130,19 @@ class Session:
         """Note that the relay itself ended a subscription (CLOSED was sent)."""
         self._open.discard(sub_id)
 
-    def authenticated(self, key: str) -> None:
-        """Note whose the connection is, too; Rejected if these are too many. Open subscriptions stay as they are."""
+    def authenticate(self, event: Event, challenge: str | None, known_as: AbstractSet[str], now: int) -> str:
+        """Note whose the connection is, too, if the event shows it; return the OK. Open subscriptions stay as they are.
+
+        `challenge` is what was sent, None if nothing was; `known_as` are the relay's names.
+        """
+        try:
+            check_auth(event, challenge=challenge, known_as=known_as, now=now)
+            self._add(event.pubkey)
+        except Rejected as rejected:
+            return build_ok(event.id, False, str(rejected))
+        return build_ok(event.id, True, "")
+
+    def _add(self, key: str) -> None:
         keys = self.keys | {key}
         if len(keys) > self._limits.keys_max:
             raise Rejected("restricted", "too many keys on one connection", allowed=self._limits.keys_max)

@@ -202,6 +202,25 @@ class Referrals(Written):
     window_days: Annotated[int, Field(ge=0, le=3_650)] = 7  # after the first funding
 
 
+class BulkStep(Written):
+    """What is given for money that comes at once: from this sum on, such a part of it."""
+
+    least: Annotated[Amount, Field(alias="from")]
+    bonus: Percent
+
+
+class Companies(Written):
+    """Companies: balances that several people spend, within budgets."""
+
+    enabled: bool = True
+    bulk: Annotated[tuple[BulkStep, ...], Field(max_length=16)] = ()  # given as promo: it pays our own part of jobs
+    topup_max: Amount = from_sat(10_000_000)  # a company buys for many
+    balance_max: Amount = from_sat(50_000_000)
+    approval_seconds: Seconds = 86_400  # for so long a job waits for the owner
+    members_max: Count = 100
+    per_owner_max: Annotated[int, Field(ge=1, le=100)] = 3
+
+
 class DirectMessages(Written):
     """Conversation by private message."""
 

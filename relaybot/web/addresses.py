@@ -45,14 +45,16 @@ def address_routes(bot: Bot) -> list[web.RouteDef]:
         return await pay_requests.nostr_names(bot, request.query.get("name", "_"))
 
     return [
-        web.get("/.well-known/lnurlp/{name}", _answering(describe)),
-        web.get("/lnurlp/{name}/callback", _answering(invoice)),
-        web.get("/lnurlp/verify/{hash:[0-9a-f]{64}}", _answering(verify)),
-        web.get("/.well-known/nostr.json", _answering(names)),
+        web.get("/.well-known/lnurlp/{name}", answering(describe)),
+        web.get("/lnurlp/{name}/callback", answering(invoice)),
+        web.get("/lnurlp/verify/{hash:[0-9a-f]{64}}", answering(verify)),
+        web.get("/.well-known/nostr.json", answering(names)),
     ]
 
 
-def _answering(answer: Callable[[web.Request], Awaitable[Mapping[str, Any]]]) -> Answer:
+def answering(answer: Callable[[web.Request], Awaitable[Mapping[str, Any]]]) -> Answer:
+    """Return the handler that sends what `answer` returns, and what it refuses, as LUD-06 wants both."""
+
     async def respond(request: web.Request) -> web.Response:
         try:
             body = await answer(request)

@@ -63,7 +63,7 @@ class Forms(HTMLParser):
 
     def to(self, action: str) -> tuple[dict[str, str], dict[str, str]]:
         """Return the form that is sent to this address."""
-        return next(form for form in self.forms if form[0].get("action") == action)
+        return next(form for form in reversed(self.forms) if form[0].get("action") == action)
 
 
 @dataclass(slots=True)
@@ -77,8 +77,8 @@ class Shown:
 
     @property
     def words(self) -> str:
-        """What a person reads."""
-        return Outline(self.html).words
+        """What a person reads, each piece apart from its neighbours."""
+        return " ".join(" ".join(Outline(self.html).text).split())
 
     def form(self, action: str) -> dict[str, str]:
         """Return the fields of the form that is sent to this address."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.book.stores import sats_of
 from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, Class, hold
-from wallet.ledger import Change, Expect, Insert, Plan, Put, Transfer, Update, Value, Verdict
+from wallet.ledger import Add, Change, Expect, Insert, Plan, Put, Transfer, Update, Value, Values, Verdict
 from wallet.money import MAX_MSAT, Msat
 
 ACCOUNTS = (NODE_LIGHTNING, REVENUE[Class.SATS], sats_of("alice"), sats_of("bob"), hold("job/1"))
@@ -43,11 +43,19 @@ def _changed(rows: dict[str, dict[str, Value]], change: Change) -> bool:
     if isinstance(change, Expect):
         wanted = change.columns
         return row is None if wanted is None else row is not None and all(row[name] == wanted[name] for name in wanted)
+    values = change.values if not isinstance(change, Add) else _added(row, change)
+    if values is None:
+        return False
     if row is None:
         row = rows[change.id] = {"id": change.id, "version": 0, **(change.fresh if isinstance(change, Put) else {})}
-    row.update(change.values)
+    row.update(values)
     row["version"] = int(row["version"] or 0) + 1
     return True
+
+
+def _added(row: dict[str, Value] | None, change: Add) -> Values | None:
+    total = int((row or {}).get(change.column) or 0) + change.amount
+    return None if change.at_most is not None and total > change.at_most else {change.column: total}
 
 
 def _moved(balances: dict[Account, int], transfer: Transfer) -> bool:
@@ -71,6 +79,7 @@ _CHANGES: st.SearchStrategy[Change] = st.one_of(
     st.builds(Update, _CURSORS, _IDS, _VALUES, _EXPECTED),
     st.builds(Put, _CURSORS, _IDS, _VALUES),
     st.builds(Put, _CURSORS, _IDS, st.just({}), fresh=_VALUES),
+    st.builds(Add, _CURSORS, _IDS, st.just("value"), st.integers(-2, 3), st.none() | st.integers(0, 5)),
     st.builds(Expect, _CURSORS, _IDS, st.none() | _EXPECTED),
 )
 _KEYS = st.builds(lambda number: f"plan/{number}", st.integers(1, 12))

@@ -121,7 +121,7 @@ async def test_the_book_is_exported_whole_to_csv(books: Path) -> None:
 
 async def test_a_statement_tells_everything_of_one_person(books: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     npub = nip19.encode_npub(person("bob"))
-    monkeypatch.setattr("relaybot.operator.people.HISTORY_MAX", 3)
+    monkeypatch.setattr("wallet.statements.HISTORY_MAX", 3)
     entries = await answer(books, "books", "statement", npub)
     assert [(entry["class"], entry["amount_msat"]) for entry in entries] == [
         ("promo", 5_000_000),
@@ -143,7 +143,7 @@ async def test_a_transfer_between_two_accounts_of_one_person_is_two_entries(
         await Scenario(book).play(JOURNALS["dispute-lost"])
     config = tmp_path / "config.yaml"
     config.write_text("{}")
-    monkeypatch.setattr("relaybot.operator.people.HISTORY_MAX", 3)
+    monkeypatch.setattr("wallet.statements.HISTORY_MAX", 3)
     entries = await answer(config, "books", "statement", nip19.encode_npub(person("bob")))
     cleared = [entry for entry in entries if entry["what"] == "debt paid"]
     assert sorted((entry["class"], entry["amount_msat"]) for entry in cleared) == [

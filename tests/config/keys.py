@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 
 from relaybot.config import Config
+from relaybot.settings.sections import BulkStep
 from splits.model import ShareModel
 
 NAMES = {"people": "<name>", "skills": "<id>", "agents": "<id>"}
@@ -32,7 +33,7 @@ def _keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield from (path, *_keys(inner[0], f"{path}.<name>."))
         elif name == "split":
             yield from (path, *(f"{path}.{key}" for key in inner[0].model_fields))
-        elif inner and inner[0] is not ShareModel:
+        elif inner and inner[0] not in {ShareModel, BulkStep}:
             yield from _keys(inner[0], f"{path}.")
         else:
             yield path

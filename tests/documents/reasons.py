@@ -20,6 +20,7 @@ NOT_THE_PRODUCT = ("relaybot/simulator/", "relaybot/demo/")  # they play the wor
 _SAYERS = {
     "Rejected": 1,
     "Unavailable": 0,
+    "Unpaid": 1,
     "TooSlow": 0,
     "WrongSchema": 0,
     "WorkFailed": 0,

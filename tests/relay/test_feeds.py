@@ -22,8 +22,16 @@ class Heard:
 
     def __init__(self) -> None:
         self.told: list[bytes | str] = []
+        self.reads = True
+        self.waited = 0
 
-    async def stored(self, raws: Sequence[bytes]) -> None:
+    def has_room(self) -> bool:
+        return self.reads
+
+    async def room(self) -> None:
+        self.waited += 1
+
+    def stored(self, raws: Sequence[bytes]) -> None:
         self.told += raws
 
     def eose(self, _hint: str) -> None:
@@ -46,6 +54,11 @@ class Pages:
         for events, then in self._pages:
             then()
             yield [raw(event) for event in events]
+
+    def answer(self, _filters: Sequence[Filter]) -> list[bytes] | None:
+        if len(self._pages) > 1:
+            return None
+        return [raw(event) for events, _ in self._pages for event in events]
 
 
 def opened(early_bytes_max: int = 10_000) -> tuple[Feed, Heard]:
@@ -77,6 +90,28 @@ async def test_what_was_read_before_it_was_handed_out_is_not_sent_again() -> Non
     for event in (B, C):
         feed.offer(raw(event), event)
     assert heard.told == [raw(A), raw(B), raw(C), EOSE, raw(C)]
+
+
+@pytest.mark.parametrize("events", [[], [A, B]])
+def test_what_is_known_at_once_is_sent_at_once(events: list[Event]) -> None:
+    feed, heard = opened()
+    assert feed.send_at_once(cast("EventStore", Pages((events, lambda: None))), {raw(A)})
+    for event in (A, C):
+        feed.offer(raw(event), event)
+    new = [C] if events else [A, C]
+    assert heard.told == [*map(raw, events), EOSE, *map(raw, new)]
+
+
+@pytest.mark.parametrize(("pages", "reads"), [(1, False), (2, True)])
+async def test_what_needs_time_or_a_reader_waits_for_them(pages: int, reads: bool) -> None:  # noqa: FBT001 - a table
+    feed, heard = opened()
+    heard.reads = reads
+    store = cast("EventStore", Pages(*[([A], lambda: None)] * pages))
+    assert not feed.send_at_once(store, set())
+    assert heard.told == []
+    await feed.send_stored(store, set())
+    assert heard.told == [raw(A)] * pages + [EOSE]
+    assert heard.waited == pages + 1, "before each page, and before EOSE"
 
 
 async def test_only_so_much_may_wait_for_eose() -> None:

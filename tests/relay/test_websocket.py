@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.uri import parse_uri
@@ -179,3 +181,37 @@ def test_a_frame_is_made_once_for_all_who_chose_the_same_id() -> None:
         again = [frames.frame(prefix, event) for prefix in prefixes]
         assert first == [event_frames(prefix, [event]) for prefix in prefixes]
         assert all(one is other for one, other in zip(first, again, strict=True))
+
+
+FIRST = st.sampled_from([0x81] * 9 + [0x01, 0x80, 0x00, 0x82, 0x88, 0x89, 0x8A, 0x08, 0xC1, 0x83])
+PAYLOADS = st.sampled_from(["", "one", "zwei ü"]).map(str.encode) | st.just(b"\xff")
+LONG = st.sampled_from([LIMIT, LIMIT + 1, 70_000]).map(lambda size: b"x" * size)
+
+
+def frame(first: int, payload: bytes, bytes_of_length: int, mask: bytes) -> bytes:
+    """Return a frame, its length in as many bytes as it needs or more."""
+    size = len(payload)
+    needed = 0 if size <= 125 else 2 if size < 2**16 else 8
+    wide = max(needed, bytes_of_length)
+    second = {0: size, 2: 126, 8: 127}[wide] | (0x80 if mask else 0)
+    masked = bytes(byte ^ mask[at % len(mask)] for at, byte in enumerate(payload)) if mask else payload
+    return bytes([first, second]) + (size.to_bytes(wide, "big") if wide else b"") + mask + masked
+
+
+BYTES = st.builds(
+    frame, FIRST, PAYLOADS | LONG, st.sampled_from([0, 0, 0, 2, 8]), st.sampled_from([b"mask"] * 9 + [b""])
+) | st.binary(min_size=1, max_size=3)
+
+
+@example([frame(0x01, b"one", 0, b"mask"), frame(0x81, b"two", 0, b"mask")], [])
+@given(st.lists(BYTES, max_size=6), st.lists(st.integers(1, 300), max_size=8))
+def test_frames_are_read_as_the_library_reads_them_however_they_are_cut(frames: list[bytes], cuts: list[int]) -> None:
+    sent = b"".join(frames)
+    by_library, ours = Peer().server, Peer().server
+    theirs: list[bytes] = []
+    by_library._hand_over(sent, theirs)
+    heard: list[bytes] = []
+    for size in [*cuts, len(sent)]:
+        heard += ours.receive(sent[:size])
+        sent = sent[size:]
+    assert (heard, ours.open) == (theirs, by_library.open)

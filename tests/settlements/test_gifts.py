@@ -31,7 +31,11 @@ async def test_a_notice_that_cannot_be_written_is_closed_and_keeps_nobody_waitin
         Insert("notices", f"{pubkey}/{now}", {"pubkey": pubkey, "due_at": now, "created_at": now})
         for pubkey in (NOBODY, ALICE.pubkey)
     )
-    await till.book.apply(Plan("test/notices", changes=tuple(notices)))
+    reached = (
+        Insert("dm_relays", pubkey, {"relays": "[]", "stated_at": now, "event": ""})
+        for pubkey in (NOBODY, ALICE.pubkey)
+    )
+    await till.book.apply(Plan("test/notices", changes=(*notices, *reached)))
     await tell_due(till.bot)
     assert len(await till.told(ALICE)) == 1
     assert await till.book.database.fetch("SELECT id FROM notices WHERE due_at IS NOT NULL") == []

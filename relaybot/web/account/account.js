@@ -29,10 +29,20 @@
     }),
   };
 
+  makers.job = async (form, nostr) => {
+    const said = new FormData(form);
+    const asked = [["i", said.get("input"), "text"]];
+    for (const [name, value] of said) if (name.startsWith("param-") && value) asked.push(["param", name.slice(6), value]);
+    const { agent, kind } = form.dataset;
+    const content = await nostr.nip44.encrypt(agent, JSON.stringify(asked));
+    return { kind: Number(kind), created_at: now(), content, tags: [["p", agent], ["encrypted"]] };
+  };
   const arm = async (form) => {
     const status = document.querySelector("[data-extension=status]");
     if (status) status.hidden = false;
     const nostr = await extension();
+    // What an extension cannot encrypt goes to the service as it is, unsigned: that is published nowhere.
+    if (form.dataset.sign === "job" && !(nostr && nostr.nip44)) return;
     if (!nostr) {
       if (status) status.textContent = "There is no Nostr extension in this browser.";
       return;

@@ -9,7 +9,7 @@ from aiohttp import web
 from handlers.deposits import arriving
 from relaybot.db.database import Row
 from relaybot.web.account.desk import Desk, Visit
-from relaybot.web.account.frame import heading
+from relaybot.web.account.frame import heading, scrolled
 from relaybot.web.html import Html, el
 from relaybot.web.words import amount
 from wallet.money import format_sat
@@ -28,7 +28,11 @@ async def balance_page(desk: Desk, visit: Visit) -> web.Response:
         found, held = await balance_of(reader, visit.me), await held_of(reader, visit.me)
     coming = await arriving(desk.bot, visit.me)
     opening = heading(format_sat(found.has.sats), "is what you can use for anything.")
-    return desk.shown(visit, opening, _classes(found), _held(held), _coming(coming), title="Balance", here="/account")
+    ways = (("Top up", "/account/topup"), ("Ask an agent", "/account/jobs"), ("Withdraw", "/account/withdraw"))
+    actions = el("p", [el("a", name, href=path, class_="button") for name, path in ways], class_="actions")
+    return desk.shown(
+        visit, opening, actions, _classes(found), _held(held), _coming(coming), title="Balance", here="/account"
+    )
 
 
 def _classes(found: Balance) -> Html:
@@ -51,11 +55,7 @@ def _classes(found: Balance) -> Html:
         el("th", "What it is for", scope="col"),
     )
     table = el("table", el("caption", "Your money by class"), el("thead", head), el("tbody", body))
-    return el(
-        "section",
-        el("h2", "By class"),
-        el("div", table, class_="scroll", tabindex=0, role="region", aria_label="Your money by class"),
-    )
+    return el("section", el("h2", "By class"), scrolled(table, "Your money by class"))
 
 
 def _held(held: Sequence[Row]) -> Html:

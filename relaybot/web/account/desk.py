@@ -22,6 +22,7 @@ from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.event import Event
 from relaybot.nostr.messages import Ok
 from relaybot.web.account.frame import Problem, account_page, error_page
+from relaybot.web.account.live import Live
 from relaybot.web.html import Child
 from relaybot.web.rates import Rate
 from relaybot.web.site import Site
@@ -80,6 +81,7 @@ class Desk:
     publish: Callable[[Event], Awaitable[Ok]]  # on the embedded relay
     origins: frozenset[str]
     rate: Rate
+    live: Live = field(default_factory=Live)
 
     def route(self, route: Route) -> web.RouteDef:
         """Return the route, behind the door."""

@@ -25,21 +25,29 @@ def hidden_field(name: str, value: str) -> Html:
 
 
 def field(
-    label: str, name: str, value: str = "", *, hint: Child = None, kind: str = "text", **attributes: str | bool | None
+    label: str,
+    name: str,
+    value: str = "",
+    *,
+    hint: Child = None,
+    kind: str = "text",
+    prefix: str = "",
+    **attributes: str | bool | None,
 ) -> Html:
-    """Return one line to fill in, with its label and what helps."""
-    described = f"{name}-hint" if hint is not None else None
+    """Return one line to fill in, with its label and what helps; `prefix` tells fields of two forms apart."""
+    place = f"{prefix}-{name}" if prefix else name
+    described = f"{place}-hint" if hint is not None else None
     entry = el(
         "input",
         type=kind,
-        id=name,
+        id=place,
         name=name,
         value=value,
         aria_describedby=described,
         autocomplete="off",
         **attributes,
     )
-    return _labelled(label, name, entry, hint)
+    return _labelled(label, place, entry, hint)
 
 
 def text_area(label: str, name: str, value: str = "", *, hint: Child = None, rows: int = 5) -> Html:

@@ -18,7 +18,16 @@ from relaybot.web.site import Site
 
 SCRIPT_PATH = "/account.js"
 
-_PAGES = (("/account", "Balance"),)
+_PAGES = (
+    ("/account", "Balance"),
+    ("/account/topup", "Top up"),
+    ("/account/jobs", "Jobs"),
+    ("/account/withdraw", "Withdraw"),
+    ("/account/history", "History"),
+    ("/account/earnings", "Earnings"),
+    ("/account/apps", "Apps"),
+    ("/account/settings", "Settings"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,16 @@ def error_page(site: Site, problem: Problem) -> web.Response:
 def heading(title: str, *lede: Child) -> Html:
     """Return the opening of a page."""
     return el("div", el("h1", title), el("p", *lede, class_="lede") if lede else None, class_="opening")
+
+
+def led_to(path: str) -> web.Response:
+    """Send the browser to another page of ours, after a form was done."""
+    return web.Response(status=303, headers={"Location": path})
+
+
+def scrolled(table: Html, label: str) -> Html:
+    """Return a table that is scrolled by itself where a phone is too narrow for it."""
+    return el("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
 
 
 def _navigation(session: Session, here: str) -> Html:

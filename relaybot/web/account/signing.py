@@ -21,7 +21,7 @@ from relaybot.nostr import nip19
 from relaybot.nostr.event import parse_event
 from relaybot.web.account.desk import Desk, Visit, cookie_name
 from relaybot.web.account.forms import button, hidden_field
-from relaybot.web.account.frame import heading
+from relaybot.web.account.frame import heading, led_to
 from relaybot.web.html import Html, el
 
 HOME = "/account"
@@ -68,14 +68,14 @@ async def do_sign_out(desk: Desk, visit: Visit) -> web.Response:
     """End this session, or all of one's own."""
     assert visit.session is not None, "whoever signs out is signed in"
     await sign_out(desk.bot, visit.session, everywhere=visit.said("everywhere") == "yes")
-    response = _led_to(SIGN_IN_PATH)
+    response = led_to(SIGN_IN_PATH)
     response.del_cookie(cookie_name(visit.origin), path="/", secure=visit.origin.startswith("https:"), httponly=True)
     return response
 
 
 def _welcome(visit: Visit, opened: Session) -> web.Response:
     wanted = visit.said("next")
-    response = _led_to(wanted if _OURS.fullmatch(wanted) else HOME)
+    response = led_to(wanted if _OURS.fullmatch(wanted) else HOME)
     response.set_cookie(
         cookie_name(visit.origin),
         opened.token,
@@ -85,10 +85,6 @@ def _welcome(visit: Visit, opened: Session) -> web.Response:
         samesite="Lax",  # Strict would show a signed-in user the door whenever they come by a link
     )
     return response
-
-
-def _led_to(path: str) -> web.Response:
-    return web.Response(status=303, headers={"Location": path})
 
 
 def _by_extension(desk: Desk, visit: Visit) -> Html:

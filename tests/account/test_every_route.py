@@ -1,0 +1,204 @@
+"""Every address of the account, taken from the router itself: none without a session, none with another's data."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from types import SimpleNamespace
+from typing import cast
+from urllib.parse import quote
+
+from aiohttp import web
+
+from handlers.bot import Bot
+from relaybot.nostr import nip19
+from relaybot.web.account.desk import Desk
+from relaybot.web.account.routes import ROUTES, account_routes
+from relaybot.web.addresses import address_routes
+from relaybot.web.app import build_app
+from relaybot.web.published import PublishedAccounts
+from tests.account.browser import SIGN_IN, Browser, Shown, browsing
+from tests.account.test_money_pages import FAST, news
+from tests.flows.harness import World, world
+from tests.web.conftest import SITE, Outline
+
+OPEN = {("GET", SIGN_IN), ("POST", SIGN_IN), ("GET", "/account/link/{token}"), ("POST", "/account/link/{token}")}
+PRIVATE = [route for route in ROUTES if not route.open]
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def test_whatever_the_router_has_of_the_account_stands_behind_the_door() -> None:
+    bot = cast("Bot", SimpleNamespace(config=SimpleNamespace(zaps=SimpleNamespace(requests_per_minute=1))))
+    account = account_routes(Desk.__new__(Desk))
+    app = build_app(PublishedAccounts("00" * 32), SITE, more=[*address_routes(bot), *account])
+    served = {
+        (route.method, route.resource.canonical)
+        for route in app.router.routes()
+        if isinstance(route.resource, web.Resource) and route.resource.canonical.startswith("/account")
+    }
+    served = {(method, path) for method, path in served if method != "HEAD" and not path.startswith("/accounts")}
+    assert served == {(route.method, route.path) for route in ROUTES} | {("GET", "/account.js")}
+    assert {(route.method, route.path) for route in ROUTES if route.open} == OPEN
+
+
+def filled(path: str, values: dict[str, str]) -> str:
+    """Return `path` with its placeholders filled; KeyError for one that this test does not know yet."""
+    return _PLACEHOLDER.sub(lambda found: quote(values[found[1]]), path)
+
+
+async def test_nothing_is_shown_or_done_without_a_session() -> None:
+    values = {"id": "0" * 64, "agent": "autodev", "npub": nip19.encode_npub("1" * 64)}
+    async with world(web=FAST) as w, browsing(w) as eve:
+        for route in PRIVATE:
+            path = filled(route.path, values)
+            if route.method == "GET":
+                answer = await eve.get(path, allow_redirects=False)
+                assert (answer.status, answer.headers["Location"].startswith(f"{SIGN_IN}?next=")) == (303, True), path
+            else:
+                assert (await eve.post(path)).status == 403, path
+
+
+async def test_a_form_of_another_site_or_session_does_nothing() -> None:
+    values = {"agent": "autodev"}
+    async with world(web=FAST) as w, browsing(w) as bob, browsing(w) as eve:
+        await bob.sign_in(w.keys["bob"])
+        await eve.sign_in(w.keys["eve"])
+        mine, hers = [(await one.get("/account")).form("/account/sign-out")["csrf"] for one in (bob, eve)]
+        once = "ab" * 16
+        wrong: list[tuple[dict[str, str], dict[str, str]]] = [
+            ({"once": once}, {"Origin": bob.url}),
+            ({"csrf": "", "once": once}, {"Origin": bob.url}),
+            ({"csrf": hers, "once": once}, {"Origin": bob.url}),
+            ({"csrf": mine, "once": once}, {"Origin": "http://evil.example"}),
+            ({"csrf": mine, "once": once}, {"Origin": "null"}),
+            ({"csrf": mine, "once": once}, {}),
+        ]
+        before = len(await w.rows("SELECT id FROM plans"))
+        for route in PRIVATE:
+            for form, headers in wrong if route.method == "POST" else []:
+                path = filled(route.path, values)
+                async with bob.session.post(bob.url + path, data=form, headers=headers) as answer:
+                    assert answer.status == 403, (path, form, headers)
+        multipart = {"data": b"x", "headers": {"Origin": bob.url, "Content-Type": "multipart/form-data; boundary=x"}}
+        async with bob.session.post(f"{bob.url}/account/topup", **multipart) as answer:  # type: ignore[arg-type]
+            assert answer.status == 400
+        assert len(await w.rows("SELECT id FROM plans")) == before
+        assert (await bob.get("/account")).status == 200
+
+
+async def rich(w: World, browser: Browser, name: str) -> dict[str, list[str]]:
+    """Give somebody one of everything; return the ids in their addresses, and the words that are theirs alone."""
+    await w.fund(name, 43_210)
+    await w.node_joins()
+    await browser.sign_in(w.keys[name])
+    ids: list[str] = []
+
+    def noted(shown: Shown) -> Shown:
+        assert shown.status == 200, shown.words
+        ids.append(shown.path.rpartition("/")[2])
+        return shown
+
+    topup = noted(await browser.fill("/account/topup", "/account/topup", sats="765"))
+    onchain = await browser.fill("/account/topup", "/account/topup", sats="20000", way="onchain")
+    preview = await browser.fill("/account/withdraw", "/account/withdraw", sats="987", to=f"{name}@wallets.test")
+    noted(await browser.fill(preview, "/account/withdraw/confirm"))
+    await browser.fill("/account/withdraw", "/account/withdraw-links", sats="654")
+    await browser.fill("/account/apps", "/account/apps", name=f"{name} phone")
+    await browser.fill("/account/settings", "/account/settings/payout", target=f"{name}@wallets.test")
+    ask = "/account/jobs/ask/autodev"
+    job = noted(await browser.fill(ask, ask, input=f"the plan of {name}"))
+    await w.deliver(await w.assignment(), f"the result for {name}")
+    while f"the result for {name}" not in (job := await browser.get(job.path)).words:
+        await news(browser, job)
+    payable = [one.html.partition('id="payable">')[2].partition("<")[0] for one in (topup, onchain)]
+    words = [name, w.keys[name].pubkey, nip19.encode_npub(w.keys[name].pubkey), *payable, "43,210 sat", "987 sat"]
+    transfers = await w.rows("SELECT id FROM transfers WHERE credit LIKE :mine", mine=f"user/{w.keys[name].pubkey}/%")
+    links = await w.rows("SELECT id FROM withdraw_links")
+    return {"id": [*ids, *(row["id"] for row in links)], "words": words, "entries": [row["id"] for row in transfers]}
+
+
+async def test_no_page_shows_what_is_somebody_else_s() -> None:
+    async with world(web=FAST, payouts={"enabled": False}) as w, browsing(w) as frank, browsing(w) as eve:
+        his = await rich(w, frank, "frank")
+        await eve.sign_in(w.keys["eve"])
+        values = {"agent": ["autodev"], "npub": [nip19.encode_npub(w.keys["heidi"].pubkey)], "id": his["id"]}
+        for route in PRIVATE:
+            names = _PLACEHOLDER.findall(route.path)
+            paths = [filled(route.path, {names[0]: one}) for one in values[names[0]]] if names else [route.path]
+            if route.path == "/account/why":
+                paths = [f"/account/why?id={quote(one)}" for one in his["entries"]]
+                assert len(paths) > 1
+            for path in paths if route.method == "GET" else []:
+                if path.endswith("/live"):
+                    path = f"{path}?at=another"  # noqa: PLW2901  else it waits for news
+                async with asyncio.timeout(10):
+                    shown = await eve.get(path)
+                assert shown.status in {200, 400, 404}, path
+                assert "{id}" not in route.path or shown.status == 404, path
+                found = [word for word in his["words"] if word in shown.html]
+                assert not found, (path, found)
+        seen = "".join(shown.html for shown in frank.shown)
+        assert all(word in seen for word in his["words"][3:])  # the words are really shown, to him
+        mine = (await eve.get("/account")).form("/account/sign-out")["csrf"]
+        before = await w.rows("SELECT * FROM withdraw_links ORDER BY id")
+        for path, form in (
+            ("/account/withdraw-links/end", {"link": his["id"][-1]}),
+            ("/account/apps/end", {"name": "frank phone"}),
+        ):
+            assert (await eve.post(path, {"csrf": mine, "once": "ab" * 16} | form)).status == 400
+        assert await w.rows("SELECT * FROM withdraw_links ORDER BY id") == before
+        await check_headers(eve)
+
+
+async def check_headers(browser: Browser) -> None:
+    """Check on whatever a browser was shown that nobody can frame it, keep it, or run a script in it."""
+    assert len(browser.shown) > 20
+    for shown in browser.shown:
+        policy = dict(part.strip().split(" ", 1) for part in shown.headers["Content-Security-Policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+        assert (
+            policy.get("script-src", "'self'")
+            == policy.get("form-action", "'self'").replace("'none'", "'self'")
+            == "'self'"
+        )
+        assert "unsafe" not in shown.headers["Content-Security-Policy"]
+        assert shown.headers["X-Frame-Options"] == "DENY"
+        assert shown.headers["X-Content-Type-Options"] == "nosniff"
+        assert shown.headers["Cache-Control"] == "no-store"
+
+
+HOSTILE = (
+    '"><script>alert(1)</script>',
+    "'><img src=x onerror=alert(1)>",
+    "</textarea></pre><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "&lt;b&gt;{{7*7}}${7*7}",
+    "\u202e\u0000\ud7ff<!--",
+)
+
+
+async def test_whatever_somebody_writes_stays_text() -> None:
+    async with world(web=FAST) as w, browsing(w) as bob:
+        await bob.sign_in(w.keys["bob"])
+        for text in HOSTILE:
+            forms = [
+                ("/account/topup", "/account/topup", {"sats": text}),
+                ("/account/withdraw", "/account/withdraw", {"sats": text, "to": text}),
+                ("/account/apps", "/account/apps", {"name": text, "sats": text}),
+                ("/account/settings", "/account/settings/payout", {"target": text}),
+                ("/account/settings", "/account/refer", {"npub": text}),
+                ("/account/jobs/ask/autodev", "/account/jobs/ask/autodev", {"input": text}),
+            ]
+            for page, action, fields in forms:
+                await bob.fill(page, action, **fields)
+            for path in ("/account/why?id=", "/account/history?class=", f"{SIGN_IN}?next=", "/account/topup?sats="):
+                await bob.get(path + quote(text))
+        assert len(bob.shown) > 50
+        for shown in bob.shown:
+            outline = Outline(shown.html)
+            assert outline.elements.count("script") == 1
+            assert not {name for name in outline.attributes if name.startswith("on")}
+            assert not [link for link in outline.links if "javascript:" in link]
+            assert outline.elements.count("img") == 1  # the mark
+            assert not outline.open

@@ -1,0 +1,1 @@
+"""Companies: their rules, their commands, and attacks on their money."""
