@@ -23,7 +23,7 @@ from tests.bench.rounds import Figures
 from tests.flows.harness import World, world
 from wallet.accounts import CAPITAL, user
 from wallet.book import Book, running
-from wallet.ledger import Insert, Plan, Transfer
+from wallet.ledger import Insert, Plan, Transfer, Values
 from wallet.money import from_sat
 
 COUNTED = 300  # jobs done, after the first hundred
@@ -85,8 +85,8 @@ async def _fill(w: World, waiting: int, nodes: int) -> None:
         bot = build_bot(w.config, keyring, book, NOBODY, SystemClock(), chain=NOBODY, chance=secrets.token_bytes)
         agent = next(iter(bot.agents))
         given = from_sat(120 * (waiting // CUSTOMERS + 1))
-        for one in customers:
-            await _applied(book, Plan(f"given/{one.pubkey}", (Transfer(CAPITAL, user(one.pubkey), given, "given"),)))
+        for rich in customers:
+            await _applied(book, Plan(f"given/{rich.pubkey}", (Transfer(CAPITAL, user(rich.pubkey), given, "given"),)))
         await _applied(book, *(_dead_end(number) for number in range(nodes - 1)))
         requests = [_request(customers[number % CUSTOMERS], agent, number) for number in range(waiting)]
         for start in range(0, waiting, ATONCE):
@@ -108,7 +108,7 @@ def _request(customer: KeyPair, agent: str, number: int) -> Event:
 def _dead_end(number: int) -> Plan:
     """Return a node that is there, idle, and does jobs of another kind."""
     now = int(time.time())
-    values = {
+    values: Values = {
         "kinds": json.dumps([5100]),
         "announced_at": now,
         "announced_until": now + 86_400,
