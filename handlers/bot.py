@@ -25,6 +25,7 @@ from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
 from wallet.batch_rules import BatchRules
 from wallet.book import Book
+from wallet.cards import CardProvider
 from wallet.chain import Chain
 from wallet.journals import BulkTier
 from wallet.ledger import Change, Insert, Put, Update, Values
@@ -65,6 +66,15 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class CardDesk:
+    """Where cards are taken: the card company, the secret its webhooks are signed with, and which money counts."""
+
+    provider: CardProvider
+    webhook_secret: str = field(repr=False)
+    live: bool  # False: test money
+
+
+@dataclass(frozen=True, slots=True)
 class Bot:
     """Everything a handler may read or call."""
 
@@ -83,6 +93,7 @@ class Bot:
     chance: Chance
     stumbles: Stumbles
     alarms: Alarms = field(default_factory=Alarms)
+    cards: CardDesk | None = None
     queue: Queue = field(default_factory=Queue)
     rates: Rates = field(default_factory=NoRates)
     wallet_rate: Rate = field(default_factory=lambda: Rate(0))  # how often a connected app may ask

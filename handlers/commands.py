@@ -170,7 +170,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "help": Command("help", "what I understand", _help),
         "balance": Command("balance", "what you have, by class, what is held, and what is on its way", _balance),
         "topup": Command(
-            "topup [<sats>] [lightning | onchain]", "add to your balance; without a sum, by all ways at once", topup
+            "topup [<sats>] [lightning | onchain | card]",
+            "add to your balance; without a sum, by all ways at once",
+            topup,
         ),
         "agents": Command("agents", "whom you can ask for what, and what it costs", agents),
         "job": Command("job <agent> [<param>=<value> …] <input>", "ask an agent for a job", job),

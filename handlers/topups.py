@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from handlers.bot import Bot
+from handlers.card_offers import page_of, price_in_words, quote_offer
 from handlers.conversation import Asked, Reply
 from handlers.deposits import deposit_address
 from handlers.invoices import make_invoice, new_invoice
@@ -26,7 +27,7 @@ _SAT_PER_BTC = 100_000_000
 
 
 async def topup(bot: Bot, asked: Asked) -> Reply:
-    """`topup`, `topup <sats>`, `topup <sats> lightning`, `topup <sats> onchain`."""
+    """`topup`, `topup <sats>`, `topup <sats> lightning`, `topup <sats> onchain`, `topup <sats> card`."""
     match asked.words:
         case []:
             return await _all_ways(bot, asked)
@@ -34,8 +35,10 @@ async def topup(bot: Bot, asked: Asked) -> Reply:
             return await _by_lightning(bot, asked, await _wanted(bot, asked.sender, sats))
         case [sats, "onchain"]:
             return await _on_chain(bot, asked, await _wanted(bot, asked.sender, sats))
+        case [sats, "card"]:
+            return await _by_card(bot, asked, parse_amount(f"{sats} sat"))
         case [_, _]:
-            raise Rejected("invalid", "by lightning, or onchain")
+            raise Rejected("invalid", "by lightning, onchain, or card")
         case _:
             raise Rejected("invalid", "too many words")
 
@@ -75,6 +78,16 @@ async def _by_lightning(bot: Bot, asked: Asked, amount: Msat, found: Row | None 
     bolt11, row = await _invoice(bot, asked, amount, found)
     whose = "your balance" if found is None else f"the balance of {found['id']}"
     return Reply(f"Pay this invoice to add {bot.shown(amount)} to {whose}:\n{bolt11}", (row,))
+
+
+async def _by_card(bot: Bot, asked: Asked, amount: Msat) -> Reply:
+    offer, row = await quote_offer(bot, asked.sender, amount, cause=f"dm/{asked.rumor}")
+    minutes = bot.config.card.quote_seconds // 60
+    text = (
+        f"{format_sat(amount)} by card cost {price_in_words(offer)}, for jobs only. Read the terms and pay here,"
+        f" within {minutes} minutes:\n{page_of(bot, offer.id)}"
+    )
+    return Reply(text, (row,))
 
 
 async def _on_chain(bot: Bot, asked: Asked, amount: Msat, found: Row | None = None) -> Reply:

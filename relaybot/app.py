@@ -28,6 +28,7 @@ from relaybot.db.database import SharedDatabase
 from relaybot.db.migrations import load_migrations
 from relaybot.db.postgres import open_postgres
 from relaybot.db.sqlite import open_sqlite
+from relaybot.desk import open_cards
 from relaybot.errors import BadConfig, Rejected
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring
@@ -55,6 +56,7 @@ from relaybot.web.account.desk import Desk, origins_of
 from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
+from relaybot.web.cards import card_routes
 from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
@@ -119,6 +121,7 @@ async def serve(
         keyring = open_keyring(config.keys.file, env, secrets.token_bytes(32))
         lightning, chain = await stack.enter_async_context(open_node(config, clock, probe))
         book, latencies = Book(database, clock), Latencies()
+        cards = await stack.enter_async_context(open_cards(config, clock, probe))
         bot = build_bot(
             config,
             keyring,
@@ -127,6 +130,7 @@ async def serve(
             clock,
             chain=latencies.timed(chain),
             chance=secrets.token_bytes,
+            cards=cards,
         )
         await check_names(bot)
         share = Share(process, frozenset(roles))
@@ -242,7 +246,8 @@ async def _open_relay(
     reader = Reader(bot, inbox, store)
     hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
-    site, routes = _site(config, bot), address_routes(bot)
+    site = _site(config, bot)
+    routes = [*address_routes(bot), *card_routes(bot, site)]
     if site.account:
         desk = _desk(bot, site, keyring, inbox, hub)
         stack.callback(desk.live.closing.set)

@@ -58,6 +58,10 @@ _ORDERED = (
     ("relay", "ping_seconds", "idle_seconds", str),
     ("payouts", "retry_seconds", "retry_seconds_max", str),
     ("limits", "topup_min", "topup_max", format_sat),
+    ("card", "topup_min", "first_max", format_sat),
+    ("card", "first_max", "topup_max", format_sat),
+    ("card", "topup_max", "user_day_max", format_sat),
+    ("card", "user_day_max", "day_max", format_sat),
     ("limits", "topup_max", "balance_max", format_sat),
     ("companies", "topup_max", "balance_max", format_sat),
 )
@@ -180,8 +184,14 @@ def _contradictions(config: Config) -> Iterator[BadConfig]:
     if config.outgoing.hosts and config.lightning.backend != "simulated":
         hosts = ", ".join(config.outgoing.hosts)
         yield BadConfig("outgoing.hosts", hosts, "none with a real node: money goes where the world's names lead")
+    if config.card.provider == "simulated" and config.lightning.backend != "simulated":
+        yield BadConfig("card.provider", "simulated", "none or stripe with a real node: play money would buy real sats")
+    if config.card.provider == "stripe" and not config.card.live and config.lightning.backend != "simulated":
+        yield BadConfig("card.live", "false", "true with a real node: test money would buy real sats")
     if config.rates.url is not None and config.rates.bitcoin is not None:
         yield BadConfig("rates.url", config.rates.url, "none beside rates.bitcoin: one of them says the price")
+    if config.card.provider != "none" and config.rates.url is None and config.rates.bitcoin is None:
+        yield BadConfig("card.provider", config.card.provider, "none while rates names no price of bitcoin")
     try:
         assert config.splits.keys() == config.agents.keys(), "an agent without a split"
     except BadConfigs as errors:

@@ -16,7 +16,8 @@ from functools import partial
 from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
 from handlers.assigning import Assigning
 from handlers.assignments import release_due
-from handlers.bot import Agent, Bot, Chance
+from handlers.bot import Agent, Bot, CardDesk, Chance
+from handlers.card_payments import CardPayments
 from handlers.deposits import Deposits
 from handlers.message_relays import MessageRelays, on_dm_relays
 from handlers.notices import tell_due
@@ -78,6 +79,7 @@ def build_bot(
     chain: Chain,
     chance: Chance,
     stumbles: Stumbles | None = None,
+    cards: CardDesk | None = None,
 ) -> Bot:
     """Return what the handlers work with."""
     agents: dict[str, Agent] = {}
@@ -114,6 +116,7 @@ def build_bot(
         chance=chance,
         stumbles=stumbles or Stumbles(clock),
         rates=rates_of(config.rates, clock),
+        cards=cards,
         wallet_rate=Rate(config.nwc.requests_per_minute),
     )
 
@@ -195,6 +198,8 @@ def standing_tasks(
             "lots": singly("lots", partial(lots.follow_lots, bot), seconds=60),
             "payouts": _pay_out(_payouts(bot, doors, process), config, watch),
         }
+        if bot.cards is not None:
+            standing["cards"] = singly("cards", CardPayments(bot).follow, "card_offers", seconds=5)
         if config.onchain.enabled:
             standing["deposits"] = singly("deposits", Deposits(bot).follow, seconds=5)
         standing["batches"] = singly(

@@ -26,6 +26,7 @@ from relaybot.web.account.desk import Desk
 from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
 from relaybot.web.app import build_app
+from relaybot.web.cards import card_routes
 from relaybot.web.metrics import PREFIX, Metrics, metrics_routes
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.site import Site
@@ -244,7 +245,7 @@ def test_every_http_path_is_documented_and_no_other() -> None:
     bot = cast("Bot", SimpleNamespace(config=load_config(ROOT / "config.yaml", {})))  # routes ask no more of it
     account = account_routes(Desk.__new__(Desk))
     metrics = metrics_routes(cast("Metrics", None), "")
-    more = [*address_routes(bot), *withdraw_routes(bot), *account, *metrics]
+    more = [*address_routes(bot), *card_routes(bot, site), *withdraw_routes(bot), *account, *metrics]
     app = build_app(PublishedAccounts("00" * 32), site, more=more)
     served = {resource.canonical for resource in app.router.resources() if isinstance(resource, web.Resource)}
     table = PROTOCOL[PROTOCOL.index("## HTTP") :]

@@ -1,4 +1,4 @@
-"""The lives of a payout, of its attempts and batches, of a deposit and of a card payment, as tables."""
+"""The lives of a payout, of its attempts and batches, of a deposit, a card top-up and a card payment, as tables."""
 
 from __future__ import annotations
 
@@ -95,6 +95,29 @@ class DepositStep(Enum):
     WRITE_OFF = "write_off"
 
 
+class OfferState(Enum):
+    """Where a top-up by card stands, from its quote on."""
+
+    QUOTED = "quoted"
+    ACCEPTED = "accepted"  # the customer has taken price and terms; the card company may know of it
+    OPEN = "open"  # it can be paid
+    HELD = "held"  # paid, and not credited yet
+    CREDITED = "credited"
+    RETURNED = "returned"  # the money went back before it was credited
+    EXPIRED = "expired"  # nobody paid in time
+
+
+class OfferStep(Enum):
+    """What can happen to a top-up by card."""
+
+    ACCEPT = "accept"
+    OPEN = "open"
+    HOLD = "hold"
+    CREDIT = "credit"
+    GIVE_BACK = "give_back"
+    EXPIRE = "expire"
+
+
 class CoinState(Enum):
     """Where a deposit on the chain stands."""
 
@@ -177,5 +200,22 @@ DEPOSIT = Lifecycle(
         (DepositState.DISPUTED, DepositStep.WRITE_OFF): DepositState.LOST,
         (DepositState.LOST, DepositStep.WRITE_OFF): DepositState.LOST,
         (DepositState.LOST, DepositStep.WIN): DepositState.GOOD,
+    },
+)
+
+OFFER = Lifecycle(
+    "offer",
+    {
+        (OfferState.QUOTED, OfferStep.ACCEPT): OfferState.ACCEPTED,
+        (OfferState.QUOTED, OfferStep.EXPIRE): OfferState.EXPIRED,
+        (OfferState.ACCEPTED, OfferStep.OPEN): OfferState.OPEN,
+        (OfferState.ACCEPTED, OfferStep.EXPIRE): OfferState.EXPIRED,
+        (OfferState.OPEN, OfferStep.HOLD): OfferState.HELD,
+        (OfferState.OPEN, OfferStep.CREDIT): OfferState.CREDITED,
+        (OfferState.OPEN, OfferStep.GIVE_BACK): OfferState.RETURNED,
+        (OfferState.OPEN, OfferStep.EXPIRE): OfferState.EXPIRED,
+        (OfferState.HELD, OfferStep.HOLD): OfferState.HELD,
+        (OfferState.HELD, OfferStep.CREDIT): OfferState.CREDITED,
+        (OfferState.HELD, OfferStep.GIVE_BACK): OfferState.RETURNED,
     },
 )

@@ -102,8 +102,26 @@ class AgentSettings(AgentModel):
 
 
 class Card(Written):
-    """What is earned from money that was paid in by card, and how long the card company may take it back."""
+    """Top-ups by card: who takes them, what may be bought, and what is earned from such money."""
 
+    provider: Literal["none", "simulated", "stripe"] = "none"
+    secret_key_file: DataPath = Path("stripe.key")  # sk_…; never in this file, which is shown around
+    webhook_secret_file: DataPath = Path("stripe-webhook.secret")  # whsec_…, of the endpoint at /card/webhook
+    live: bool = True  # real money; test money is never credited where it is wanted
+    embedded: bool = True  # the simulator runs inside the service; the demo has it as a process of its own
+    simulator_port: Port = 7490
+    data: DataPath = Path("cards")  # what the simulator keeps
+    fee_percent: PercentFromZero = Millionths(40_000)  # 4 %: what the company takes, and the rate's way to the bank
+    quote_seconds: Annotated[int, Field(ge=60, le=3_600)] = 900  # to read the terms; the rate moves meanwhile
+    topup_min: Amount = from_sat(5_000)  # card companies take nothing below half a euro
+    topup_max: Amount = from_sat(200_000)
+    first_max: Amount = from_sat(50_000)  # of each until the first is `first_days` old: stolen cards are tried at once
+    first_days: Annotated[int, Field(ge=0, le=365)] = 7
+    user_day_max: Amount = from_sat(200_000)  # of one user in 24 hours
+    day_max: Amount = from_sat(2_000_000)  # of all users in 24 hours: what may be disputed at once
+    three_d_secure_above: Amount = from_sat(50_000)  # and always until the first is `first_days` old
+    verification: Literal["none", "operator"] = "none"  # operator: held until `relaybot users verify`
+    poll_seconds: Annotated[int, Field(ge=10, le=3_600)] = 60  # a webhook that got lost is made up for by then
     maturity_days: Annotated[int, Field(ge=0, le=730)] = 120  # the span in which most disputes come
     advance_sats_per_day: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0  # at the operator's own risk
 

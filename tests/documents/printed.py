@@ -21,7 +21,7 @@ from tests.documents.journals import PEOPLE as PEOPLE_IN_WORDS
 from tests.documents.journals import play_all
 from tests.documents.play import tell
 from wallet.money import format_sat
-from wallet.states import ATTEMPT, BATCH, COIN, DEPOSIT, PAYOUT
+from wallet.states import ATTEMPT, BATCH, COIN, DEPOSIT, OFFER, PAYOUT
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -39,7 +39,7 @@ def printed_texts() -> Mapping[str, str]:
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    for life in (JOB, PAYOUT, ATTEMPT, BATCH, COIN, DEPOSIT):
+    for life in (JOB, PAYOUT, ATTEMPT, BATCH, COIN, DEPOSIT, OFFER):
         yield f"states/{life.name}", f"{life.picture()}\n"
     story = told()
     for name, event in story.events.items():

@@ -1,0 +1,1 @@
+"""Top-ups by card: the rules, the adapter against the simulated company, the page, the attacks."""
