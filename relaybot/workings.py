@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
+from handlers import assignments, cancelling, commands, jobs, lots, targets, wallet_connect, workers
 from handlers.assigning import Assigning
 from handlers.assignments import release_due
 from handlers.bot import Agent, Bot, CardDesk, Chance
@@ -97,6 +97,7 @@ def build_bot(
             params=model.params,
             takes_open_requests=model.open,
             result_schema=model.result_schema,
+            on_cancel=model.on_cancel,
             split=split,
             split_hash=split_hash(split),
         )
@@ -132,7 +133,7 @@ def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
     handlers = {
         range(1): targets.on_profile,
         range(4, 5): commands.on_direct_message,
-        range(5, 6): jobs.on_cancel,
+        range(5, 6): cancelling.on_cancel,
         range(1059, 1060): commands.on_wrap,
         range(5000, 6000): jobs.on_request,
         range(6000, 7000): assignments.on_result,

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from relaybot.app import Addresses
@@ -110,11 +111,16 @@ async def _processes(w: World) -> AsyncIterator[Sequence[int]]:
         words = ("--relay", f"ws://{HOST}:{w.port}", "--service", nip19.encode_npub(w.bot), "--key", str(key))
         more = ("--demo-work", "--concurrency", str(IN_FLIGHT), "--state", str(w.data / "node"))
         started.append(await _start(w, "worker", *words, *more))
+        await w.until(partial(_is_there, w))
         yield [process.pid for process in started]
     finally:
         for process in started:
             process.terminate()
             await process.wait()
+
+
+async def _is_there(w: World) -> bool:
+    return bool(await w.rows("SELECT id FROM workers WHERE status = 'idle'"))
 
 
 async def _start(w: World, *words: str) -> asyncio.subprocess.Process:
