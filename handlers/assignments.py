@@ -234,7 +234,8 @@ async def _another_could(bot: Bot, job: Row) -> bool:
         return False
     split = await promised_split(bot, job)
     wanted = wanted_of(job, asked, worker_msat=split.worker_part_max(), tried=await tried_nodes(bot, job))
-    return could_do(await Roster(bot).look(), wanted, bot.node_rules)
+    nodes = await Roster(bot).look()
+    return could_do(nodes.get(wanted.kind, {}).values(), wanted, bot.node_rules)
 
 
 async def _measured(bot: Bot, worker: str, measure: Callable[[Record], Record]) -> tuple[Change, ...]:

@@ -36,9 +36,9 @@ async def list_jobs(
     config: Config, limit: int, *, state: str = "", customer: str = "", only_open: bool = False
 ) -> Sequence[Answer]:
     """Return the newest jobs: all, or those in one state, of one customer, or that are not over."""
-    asked = {"state": state, "customer": customer, "open": int(only_open), "limit": limit}
     async with opened(config) as book:
-        return [dict(row) for row in await book.database.fetch(_JOBS, **asked)]
+        rows = await book.database.fetch(_JOBS, state=state, customer=customer, open=int(only_open), limit=limit)
+    return [dict(row) for row in rows]
 
 
 async def list_payouts(config: Config, limit: int, *, unfinished: bool) -> Sequence[Answer]:
