@@ -25,6 +25,9 @@ from relaybot.figures import NAMES
 from relaybot.web.account.desk import Desk
 from relaybot.web.account.routes import account_routes
 from relaybot.web.addresses import address_routes
+from relaybot.web.api.door import Tokens
+from relaybot.web.api.openapi import openapi_route
+from relaybot.web.api.routes import api_routes
 from relaybot.web.app import build_app
 from relaybot.web.cards import card_routes
 from relaybot.web.metrics import PREFIX, Metrics, metrics_routes
@@ -243,9 +246,10 @@ def test_every_private_command_is_documented() -> None:
 def test_every_http_path_is_documented_and_no_other() -> None:
     site = Site(name="", about="", npub="", relay_url="", lightning="", simulated=True, agents=())
     bot = cast("Bot", SimpleNamespace(config=load_config(ROOT / "config.yaml", {})))  # routes ask no more of it
-    account = account_routes(Desk.__new__(Desk))
+    desk = Desk.__new__(Desk)
     metrics = metrics_routes(cast("Metrics", None), "")
-    more = [*address_routes(bot), *card_routes(bot, site), *withdraw_routes(bot), *account, *metrics]
+    own = [*withdraw_routes(bot), *api_routes(desk, Tokens(SetClock(0))), openapi_route()]
+    more = [*address_routes(bot), *card_routes(bot, site), *account_routes(desk), *own, *metrics]
     app = build_app(PublishedAccounts("00" * 32), site, more=more)
     served = {resource.canonical for resource in app.router.resources() if isinstance(resource, web.Resource)}
     table = PROTOCOL[PROTOCOL.index("## HTTP") :]

@@ -1,7 +1,8 @@
-"""What the pages say about the service itself: set at start, never read from the book."""
+"""What the pages say about the service itself; it is never read from the book while a page is made."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -15,6 +16,7 @@ class AgentCard:
     price: str
     kinds: tuple[int, ...]
     npub: str
+    author: str = ""  # npub of who registered it; '': it is the service's own
     parts: tuple[tuple[str, int], ...] = ()  # role and its part of the price, in millionths, the largest first
 
 
@@ -31,5 +33,5 @@ class Site:
     relay_url: str
     lightning: str
     simulated: bool
-    agents: tuple[AgentCard, ...] = ()
+    agents: Sequence[AgentCard] = ()
     account: bool = False  # there are pages for one's own account
