@@ -63,11 +63,8 @@ async def test_a_cancel_before_the_first_part_costs_nothing_and_a_lost_nodes_par
         await w.node_joins()
         bob = await w.join("bob")
         request, _ = await begun(w)
-        assert "charged in full" in next(
-            said.text
-            for event in bob.seen()
-            if event.kind == 7000 and (said := nip90.parse_feedback(event)).text.startswith("a compute node has begun")
-        )
+        begins = await bob.wait_for("a beginning", lambda one: one.kind == 7000 and "node has begun" in str(one.tags))
+        assert "charged in full" in nip90.parse_feedback(begins).text
         await w.handled(await bob.publish(5, "", [["e", request.id]]))
         assert (await w.job(request))["state"] == "released"
         second, child = await begun(w, after=1)
