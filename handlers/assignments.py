@@ -34,6 +34,7 @@ from handlers.jobs import (
     voice,
 )
 from handlers.nodes import Record, could_do
+from handlers.referrals import NOBODY, Referrers, counted, referral_max, referrers_in
 from handlers.roster import Roster
 from handlers.states import JobState, JobStep
 from handlers.wishes import zap_tags
@@ -169,12 +170,12 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
 async def plan_charged(bot: Bot, job: Row, escrow: Escrow, parts: Sequence[Part], *changes: Change) -> Plan:
     """Return the Plan that charges a job: its parts, what is left of the hold, and these changes."""
     now, charged = bot.clock.now(), sum(part.amount_msat for part in parts)
-    own = await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
-    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=own)
+    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=await _payers(bot, job))
     return plan_capture(escrow, parts, terms).plan(
         f"{cause_of(job['id'])}/capture",
         *changes,
         *not_used(job, job["price_msat"] - charged),
+        *counted(bot, parts),
         *check_payouts([part.to for part in parts if part.to is not None], now),
     )
 
@@ -183,23 +184,30 @@ async def parts_of(
     bot: Bot, job: Row, worker: str, *, usage: Mapping[str, int], charge_msat: Msat, held: Mix
 ) -> Sequence[Part]:
     """Return who gets what of a charge; referrers only where there are sats for them."""
-    split = await promised_split(bot, job)
-    users = await bot.book.database.rows_by_id("users", {job["customer"], worker, *split.people()})
-    referrers = {pubkey: row["referrer"] for pubkey, row in users.items() if row["referrer"] is not None}
+    split, now = await promised_split(bot, job), bot.clock.now()
 
-    def parts(referrers: Mapping[str, str]) -> Sequence[Part]:
+    def parts(referrers: Referrers, most: Mapping[str, int] | None = None) -> Sequence[Part]:
         return compute(
             split,
             charge_msat=charge_msat,
             worker=worker,
-            referrers=referrers,
-            payer_referrer=referrers.get(job["customer"]),
+            referrers=referrers.of,
+            payer_referrer=referrers.payer,
+            referral_max=most,
             usage=usage,
-            now=bot.clock.now(),
+            now=now,
         )
 
+    referrers = await referrers_in(bot, job, sorted({worker, *split.people()}), await _payers(bot, job))
     found = parts(referrers)
-    return found if referrers_are_paid(held, found) else parts({})
+    if not referrers_are_paid(held, found):
+        return parts(NOBODY)
+    return parts(referrers, await referral_max(bot, found))
+
+
+async def _payers(bot: Bot, job: Row) -> frozenset[str]:
+    """Return whose own money pays: the customer's, or that of everybody in the company."""
+    return await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
 
 
 async def _plan_failed(bot: Bot, job: Row, reason: str) -> Plan:
