@@ -12,7 +12,7 @@ and what held jobs need of a node, is only in memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,7 +30,7 @@ from relaybot.nostr.event import Event, parse_event
 from wallet.ledger import Change, Insert, Plan, Values
 from wallet.money import Msat
 
-CUSTOMERS_MAX = 64  # whose turn is looked for in one round
+CUSTOMERS_MAX = 64  # whose turn is looked for at once
 LINE_PIECES = (2, 20, 200)  # jobs of one customer that are read at a time: mostly the first can be done
 EXAMINED_MAX = 500  # jobs in one round: among them are some that no node can do
 KEPT_MAX = 20_000  # jobs of which it is remembered what they need
@@ -58,48 +58,52 @@ class Assigning:
         self._rules = bot.node_rules
         self._roster = Roster(bot)
         self._after = ""  # the customer who had the last turn
+        self._looked_at = -1
         self._wanted: dict[tuple[str, int], Wanted] = {}  # by job and attempt
 
     async def step(self) -> bool:
         """Give held jobs to free nodes. What is given changes jobs, which wakes whoever calls this in a loop."""
         if not await self._bot.book.database.fetch("SELECT 1 FROM jobs WHERE state = 'held' LIMIT 1"):
             return False
-        nodes = await self._roster.look()
-        free = sum(node.capacity - node.open_jobs for node in nodes if node.is_free)
-        if free:
-            plans = await self._give(await self._customers(nodes, min(free, CUSTOMERS_MAX)), nodes, free)
+        round_ = _Round(await self._roster.look())
+        asked_for = {kind for agent in self._bot.agents.values() for kind in agent.kinds}
+        kinds = {kind for kind in asked_for & round_.nodes.keys() if round_.has_free(kind)}
+        now = self._bot.clock.now()
+        if kinds or now != self._looked_at:  # each second also for jobs of agents that are offered no more
+            self._looked_at = now
+            plans = await self._give(await self._customers(kinds), kinds, round_)
             await asyncio.gather(*(self._bot.book.apply(plan) for plan in plans))
         return False
 
-    async def _customers(self, nodes: Sequence[Node], limit: int) -> Sequence[str]:
+    async def _customers(self, kinds: Collection[int]) -> Sequence[str]:
         """Return whose turn is next: those after the last one, and then from the first again."""
-        kinds = frozenset[int]().union(*(node.kinds for node in nodes if node.is_free))
-        hopeless = [agent.id for agent in self._bot.agents.values() if not agent.kinds & kinds]
+        hopeless = [agent.id for agent in self._bot.agents.values() if agent.kinds.isdisjoint(kinds)]
         names = {f"agent{place}": agent for place, agent in enumerate(hopeless)}
         agents = f"AND agent NOT IN ({', '.join(f':{name}' for name in names)})" if names else ""
         sql, database = _NEXT_CUSTOMERS.format(agents=agents), self._bot.book.database
-        found = [row["customer"] for row in await database.fetch(sql, after=self._after, limit=limit, **names)]
-        if len(found) < limit and self._after:
-            first = await database.fetch(sql, after="", limit=limit, **names)
-            found += [row["customer"] for row in first if row["customer"] <= self._after][: limit - len(found)]
+        found = [row["customer"] for row in await database.fetch(sql, after=self._after, limit=CUSTOMERS_MAX, **names)]
+        if len(found) < CUSTOMERS_MAX and self._after:
+            first = await database.fetch(sql, after="", limit=CUSTOMERS_MAX - len(found), **names)
+            found += [row["customer"] for row in first if row["customer"] <= self._after]
         return found
 
-    async def _give(self, customers: Sequence[str], nodes: Sequence[Node], free: int) -> list[Plan]:
-        """Return a Plan for each job that is given away, or cannot be done any more; customers take turns."""
+    async def _give(self, customers: Sequence[str], kinds: Collection[int], round_: _Round) -> list[Plan]:
+        """Return a Plan for each job that is given away, or cannot be done any more; customers take turns.
+
+        Once the nodes of one kind are all busy, the rest is for the next round, which passes over their jobs.
+        """
         plans: list[Plan] = []
         lines = {customer: _Line(self._bot, customer) for customer in customers}
-        round_ = _Round(nodes)
-        while lines and free > 0 and round_.examined < EXAMINED_MAX:
+        while lines and round_.examined < EXAMINED_MAX:
             for customer in tuple(lines):
+                if not all(round_.has_free(kind) for kind in kinds):
+                    return plans
                 self._after = customer
                 plan = await self._next(lines[customer], round_)
                 if plan is None:
                     del lines[customer]
-                    continue
-                plans.append(plan)
-                free -= 1
-                if free <= 0:
-                    break
+                else:
+                    plans.append(plan)
         return plans
 
     async def _next(self, line: _Line, round_: _Round) -> Plan | None:
@@ -127,7 +131,7 @@ class Assigning:
             self._wanted[key] = wanted
             if len(self._wanted) > KEPT_MAX:
                 del self._wanted[next(iter(self._wanted))]
-        node = choose(round_.nodes, wanted, self._rules, now)
+        node = choose(list(round_.nodes.get(wanted.kind, {}).values()), wanted, self._rules, now)
         if node is None:
             round_.give_up(wanted)
             return None
@@ -163,12 +167,16 @@ def wanted_of(job: Row, asked: nip90.JobRequest, *, worker_msat: Msat, tried: fr
 
 
 class _Round:
-    """One round: the nodes, who waited longest first, and what none of them can have now."""
+    """One round: the nodes by kind, who waited longest first, and what none of them can have now."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Mapping[int, Mapping[str, Node]]) -> None:
         self.nodes = nodes
         self.examined = 0
         self._hopeless: set[Wanted] = set()
+
+    def has_free(self, kind: int) -> bool:
+        """Tell whether a node of this kind can take one more job."""
+        return any(node.is_free for node in self.nodes[kind].values())
 
     def is_hopeless(self, wanted: Wanted) -> bool:
         """Tell whether no node was found for another job that needs the same: what is free gets only less."""

@@ -10,6 +10,7 @@ the node did is part of the same Plan.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -41,7 +42,7 @@ from handlers.workers import record_of
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
-from relaybot.nostr import nip90
+from relaybot.nostr import job_tags, nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.strict_json import parse_json
 from splits.compute import Part, compute
@@ -49,6 +50,7 @@ from splits.shape import fault_of
 from wallet.charges import Terms, plan_capture, referrers_are_paid
 from wallet.ledger import Change, Plan, Put
 from wallet.lots import Escrow, Mix
+from wallet.money import Msat
 from wallet.purses import escrow_of
 
 log = structlog.get_logger()
@@ -78,12 +80,29 @@ async def on_feedback(bot: Bot, event: Event) -> Decision:
     if said.status == "processing" and JobState(job["state"]) is JobState.ASSIGNED:
         changes: tuple[Change, ...] = (
             changed_job(bot, job, JobStep.CLAIM, due_at=lease.assignment["lease_until"]),
-            *told_of(bot, job, "processing", "a compute node has begun"),
+            *told_of(bot, job, "processing", _begun_text(bot, job)),
         )
         return Plan(f"{cause_of(job['id'])}/claim/{job['attempt']}", changes=changes)
     if said.status == "partial" and 0 < len(said.text) <= PIECE_CHARACTERS_MAX:
-        return Plan(f"{cause_of(job['id'])}/partial/{event.id}", changes=told_of(bot, job, "partial", said.text))
+        passed_on = (*_noted_part(bot, job, event), *told_of(bot, job, "partial", said.text))
+        return Plan(f"{cause_of(job['id'])}/partial/{event.id}", changes=passed_on)
     return f"{said.status}: nothing to change"
+
+
+def _begun_text(bot: Bot, job: Row) -> str:
+    agent = bot_agent(bot, job)
+    if agent is None or agent.on_cancel == "none":
+        return "a compute node has begun"
+    cost = "in full" if agent.on_cancel == "full" else "by what was used"
+    return f"a compute node has begun; after its first partial result a cancellation is charged {cost}"
+
+
+def _noted_part(bot: Bot, job: Row, event: Event) -> tuple[Change, ...]:
+    """Return the note that a part was passed on, and what the node had used by then, where a cancel may cost that."""
+    agent = bot_agent(bot, job)
+    if agent is None or agent.on_cancel == "none" or JobState(job["state"]) is not JobState.WORKING:
+        return ()
+    return (changed_job(bot, job, partial=json.dumps(job_tags.usage(event.tags), sort_keys=True)),)
 
 
 async def on_result(bot: Bot, event: Event) -> Decision:
@@ -127,59 +146,68 @@ def _check_shape(schema: Mapping[str, Any], content: str) -> None:
 
 async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: Escrow) -> Plan:
     job, worker = lease.job, lease.assignment["worker"]
-    now, cause = bot.clock.now(), cause_of(job["id"])
-    request = parse_event(job["request"])
+    now, request = bot.clock.now(), parse_event(job["request"])
     if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
-    own = await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
-    parts = await _parts(bot, job, worker, result, escrow.held, own=own)
-    charged = sum(part.amount_msat for part in parts)
+    charge = (await promised_split(bot, job)).price_for(result.usage, bid_msat=job["price_msat"])
+    parts = await parts_of(bot, job, worker, usage=result.usage, charge_msat=charge, held=escrow.held)
     speaker = voice(bot, job)
     tags = await zap_tags(bot, speaker.pubkey, request, parts)
     result_id, answers = delivered(bot, speaker, request, result.content, tags)
-    changes: list[Change] = [
-        changed_job(
-            bot,
-            job,
-            JobStep.DELIVER,
-            JobStep.CAPTURE,
-            charged_msat=charged,
-            result=result_id,
-            delivery=result.event_id,
-            due_at=None,
-        ),
+    delivery = result.event_id
+    steps = (JobStep.DELIVER, JobStep.CAPTURE)
+    return await plan_charged(
+        bot,
+        job,
+        escrow,
+        parts,
+        changed_job(bot, job, *steps, charged_msat=charge, result=result_id, delivery=delivery, due_at=None),
         *answers,
+        *await _measured(bot, worker, lambda record: record.after_success(now - lease.assignment["created_at"], now)),
+    )
+
+
+async def plan_charged(bot: Bot, job: Row, escrow: Escrow, parts: Sequence[Part], *changes: Change) -> Plan:
+    """Return the Plan that charges a job: its parts, what is left of the hold, and these changes."""
+    now, charged = bot.clock.now(), sum(part.amount_msat for part in parts)
+    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=await _payers(bot, job))
+    return plan_capture(escrow, parts, terms).plan(
+        f"{cause_of(job['id'])}/capture",
+        *changes,
         *not_used(job, job["price_msat"] - charged),
         *counted(bot, parts),
-        *await _measured(bot, worker, lambda record: record.after_success(now - lease.assignment["created_at"], now)),
         *check_payouts([part.to for part in parts if part.to is not None], now),
-    ]
-    terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=own)
-    return plan_capture(escrow, parts, terms).plan(f"{cause}/capture", *changes)
+    )
 
 
-async def _parts(
-    bot: Bot, job: Row, worker: str, result: nip90.Result, held: Mix, *, own: frozenset[str]
+async def parts_of(
+    bot: Bot, job: Row, worker: str, *, usage: Mapping[str, int], charge_msat: Msat, held: Mix
 ) -> Sequence[Part]:
+    """Return who gets what of a charge; referrers only where there are sats for them."""
     split, now = await promised_split(bot, job), bot.clock.now()
 
     def parts(referrers: Referrers, most: Mapping[str, int] | None = None) -> Sequence[Part]:
         return compute(
             split,
-            charge_msat=split.price_for(result.usage, bid_msat=job["price_msat"]),
+            charge_msat=charge_msat,
             worker=worker,
             referrers=referrers.of,
             payer_referrer=referrers.payer,
             referral_max=most,
-            usage=result.usage,
+            usage=usage,
             now=now,
         )
 
-    referrers = await referrers_in(bot, job, sorted({worker, *split.people()}), own)
+    referrers = await referrers_in(bot, job, sorted({worker, *split.people()}), await _payers(bot, job))
     found = parts(referrers)
     if not referrers_are_paid(held, found):
         return parts(NOBODY)
     return parts(referrers, await referral_max(bot, found))
+
+
+async def _payers(bot: Bot, job: Row) -> frozenset[str]:
+    """Return whose own money pays: the customer's, or that of everybody in the company."""
+    return await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
 
 
 async def _plan_failed(bot: Bot, job: Row, reason: str) -> Plan:
@@ -192,7 +220,7 @@ async def _plan_failed(bot: Bot, job: Row, reason: str) -> Plan:
 async def _plan_lost(bot: Bot, job: Row) -> Plan:
     """Return the Plan that takes a job from its node: it waits for the next one."""
     due_at = bot.clock.now() + bot.config.jobs.queue_seconds
-    lost = changed_job(bot, job, JobStep.LOSE, assignment="", worker="", due_at=due_at)
+    lost = changed_job(bot, job, JobStep.LOSE, assignment="", worker="", partial="", due_at=due_at)
     key = f"{cause_of(job['id'])}/lose/{job['attempt']}"
     return await _with_failure(bot, job, Plan(key, changes=(lost, *assignment_taken_back(bot, job))))
 
@@ -214,7 +242,8 @@ async def _another_could(bot: Bot, job: Row) -> bool:
         return False
     split = await promised_split(bot, job)
     wanted = wanted_of(job, asked, worker_msat=split.worker_part_max(), tried=await tried_nodes(bot, job))
-    return could_do(await Roster(bot).look(), wanted, bot.node_rules)
+    nodes = await Roster(bot).look()
+    return could_do(nodes.get(wanted.kind, {}).values(), wanted, bot.node_rules)
 
 
 async def _measured(bot: Bot, worker: str, measure: Callable[[Record], Record]) -> tuple[Change, ...]:

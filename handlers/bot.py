@@ -53,6 +53,7 @@ class Agent:
     params: Mapping[str, ParamModel]  # by name
     takes_open_requests: bool
     result_schema: Mapping[str, Any] | None  # JSON Schema that a result must fit
+    on_cancel: str  # what a cancel costs after the first partial result: none, usage, full
     split: ResolvedSplit
     split_hash: str
     author: str = ""  # hex pubkey of who registered it; '': it stands in config.yaml

@@ -21,7 +21,6 @@ its Plan, under the label `job/<id>`, so a repeat finds the same invoice.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from handlers.answers import told
 from handlers.bot import Agent, Bot, events_owed
@@ -29,15 +28,15 @@ from handlers.companies import ORG, Unpaid, charging, not_used, payer_of, plan_c
 from handlers.invoices import make_invoice, new_invoice
 from handlers.states import JOB, JobState, JobStep
 from relaybot.db.database import Row
-from relaybot.errors import Rejected, Unavailable
-from relaybot.inbox import Decision, handled
+from relaybot.errors import Rejected
+from relaybot.inbox import Decision
 from relaybot.nostr import nip19, nip90
 from relaybot.nostr.event import HEX32_LENGTH, Event, encode_event, is_hex, parse_event
 from relaybot.nostr.keys import KeyPair
 from splits.resolved import ResolvedSplit
 from wallet.accounts import person
 from wallet.charges import plan_hold, plan_release
-from wallet.ledger import Change, Insert, Journal, Plan, Put, Update, Values, Verdict
+from wallet.ledger import Change, Insert, Journal, Plan, Put, Update, Values
 from wallet.money import Msat, format_sat
 from wallet.purses import escrow_of, purse_of
 
@@ -79,39 +78,10 @@ async def on_request(bot: Bot, event: Event) -> Decision:
         return _refuse(bot, agent, event, str(refusal))
 
 
-async def on_cancel(bot: Bot, event: Event) -> Decision:
-    """Take a deletion (NIP-09): the customer's own jobs are released if they are not delivered yet.
-
-    Each ends by a Plan of its own, so a crash between two of them is harmless: they are decided again.
-    """
-    ended = 0
-    for request_id in cancelled(event):
-        answer = await bot.book.decide(partial(_decide_cancelled, bot, request_id, event.pubkey))
-        if not answer.done:  # it keeps moving
-            raise Unavailable(f"a job could not be cancelled now: {answer.reason}")
-        ended += answer.verdict is Verdict.APPLIED
-    return f"{ended} cancelled" if ended else "nothing of ours to cancel"
-
-
 def cancelled(event: Event) -> tuple[str, ...]:
     """Return the ids of the requests that a deletion names, each once; no more of them than are looked at."""
     named = dict.fromkeys(tag[1] for tag in event.tags_named("e") if len(tag) > 1 and is_hex(tag[1], HEX32_LENGTH))
     return tuple(named)[:CANCELLED_MAX]
-
-
-async def _decide_cancelled(bot: Bot, request_id: str, customer: str) -> Plan | None:
-    job = await bot.book.row("jobs", request_id)
-    if job is not None:
-        # NIP-09: only the author of an event may delete it.
-        own = job["customer"] == customer and JobState(job["state"]) in OPEN_STATES
-        return await plan_released(bot, job, "cancelled by the customer") if own else None
-    waiting = await bot.book.row("inbox", request_id)
-    if waiting is None or waiting["state"] != "new" or waiting["kind"] not in nip90.REQUEST_KINDS:
-        return None
-    if parse_event(waiting["event"]).pubkey != customer:
-        return None
-    # Whoever handles the request meanwhile guards this mark, too: one of the two decides again.
-    return Plan(f"{cause_of(request_id)}/cancel", changes=(handled(request_id, "cancelled before it was begun"),))
 
 
 async def plan_released(bot: Bot, job: Row, reason: str) -> Plan:
@@ -358,6 +328,7 @@ def _new_job(
         "worker": "",
         "result": "",
         "delivery": "",
+        "partial": "",
         "due_at": due_at,
         "created_at": now,
         "updated_at": now,

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from handlers import jobs
 from handlers.bot import Bot, written
+from handlers.cancelling import on_cancel
 from handlers.market import disagreeing, listing_of, stepped, titled
 from handlers.registered import counted_up, declined_shares, own_paths, shares_of, skills_used, split_of
 from handlers.states import ListingState, ListingStep
@@ -71,7 +71,7 @@ async def on_deletion(bot: Bot, event: Event) -> Decision:
         if not answer.done:  # it keeps moving
             raise Unavailable(f"a listing could not be withdrawn now: {answer.reason}")
         ended += answer.verdict is Verdict.APPLIED
-    cancelled = await jobs.on_cancel(bot, event)
+    cancelled = await on_cancel(bot, event)
     return f"{ended} withdrawn" if ended else cancelled
 
 

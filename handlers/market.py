@@ -111,6 +111,7 @@ class Market:
             kinds=frozenset(model.kinds),
             params=model.params,
             result_schema=model.result_schema,
+            on_cancel=model.on_cancel,
             takes_open_requests=model.open,
             split=split,
             split_hash=split_hash(split),

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cache
 from itertools import islice
 
 from relaybot.nostr.encryption import NIP04, NIP44, Scheme
@@ -184,7 +185,10 @@ def capacity(rules: Rules, announced: int, *, is_newcomer: bool) -> int:
 
 def choose(nodes: Sequence[Node], wanted: Wanted, rules: Rules, now: int) -> Node | None:
     """Return the node that gets the job, out of `nodes` that are there, who waited longest first; None: it waits."""
-    newcomers_full = sum(node.open_jobs for node in nodes if node.is_newcomer) >= NEWCOMERS_AT_ONCE
+
+    @cache
+    def newcomers_are_full() -> bool:
+        return sum(node.open_jobs for node in nodes if node.is_newcomer) >= NEWCOMERS_AT_ONCE
 
     def free(*, resting: bool) -> list[Node]:
         fitting = (
@@ -192,7 +196,7 @@ def choose(nodes: Sequence[Node], wanted: Wanted, rules: Rules, now: int) -> Nod
             for node in nodes
             if node.is_free
             and (node.record.rests_until > now) is resting
-            and not (node.is_newcomer and newcomers_full)
+            and not (node.is_newcomer and newcomers_are_full())
             and wanted.fits(node, rules)
         )
         return list(islice(fitting, CONSIDERED_MAX))

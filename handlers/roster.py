@@ -7,7 +7,7 @@ and once a second compares all versions, for a clock of another process may diff
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from handlers.bot import Bot
 from handlers.nodes import Node, capacity
@@ -27,11 +27,16 @@ class Roster:
         self._rules = bot.node_rules
         self._rows: dict[str, Row] = {}
         self._versions = 0  # the sum of those of `_rows`
-        self._nodes: dict[str, Node] = {}  # that are there, who waited longest first
+        self._nodes: dict[str, Node] = {}  # that are there
+        self._lines: dict[int, dict[str, Node]] = {}  # the same by the kinds they do, who waited longest first
+        self._busy: set[str] = set()  # who had open jobs at the last look
         self._looked_at = self._compared_at = -1
 
-    async def look(self) -> Sequence[Node]:
-        """Return the nodes that are there and admitted, each with the number of jobs it has."""
+    async def look(self) -> Mapping[int, Mapping[str, Node]]:
+        """Return the nodes that are there and admitted, by kind of job and pubkey, each with the number of its jobs.
+
+        What is returned moves on: `given` changes it.
+        """
         now = self._bot.clock.now()
         changed = await self._read(now)
         ids = {row["id"] for row in changed}
@@ -39,15 +44,19 @@ class Roster:
             self._place(row, now, is_new=row["id"] in ids)
         self._looked_at = now
         open_jobs = {row["worker"]: row["open"] for row in await self._bot.book.database.fetch(_OPEN)}
-        for pubkey, node in self._nodes.items():
-            node.open_jobs = open_jobs.get(pubkey, 0)
-        return list(self._nodes.values())
+        for pubkey in self._busy | open_jobs.keys():
+            if pubkey in self._nodes:
+                self._nodes[pubkey].open_jobs = open_jobs.get(pubkey, 0)
+        self._busy = set(open_jobs)
+        return self._lines
 
     def given(self, node: Node, now: int) -> None:
         """Note that a node was given a job: it goes to the end of the line."""
         node.open_jobs += 1
         node.assigned_at = now
-        self._nodes[node.pubkey] = self._nodes.pop(node.pubkey)
+        self._busy.add(node.pubkey)
+        for kind in node.kinds:
+            self._lines[kind][node.pubkey] = self._lines[kind].pop(node.pubkey)
 
     async def _read(self, now: int) -> Sequence[Row]:
         """Read what has changed, and return it."""
@@ -76,12 +85,22 @@ class Roster:
         return changed
 
     def _place(self, row: Row, now: int, *, is_new: bool) -> None:
-        """Give a node its place in the line, or take it out; who is new waits from now on."""
+        """Give a node its place in the lines, or take it out; who is new waits from now on."""
         pubkey, before = row["id"], self._nodes.get(row["id"])
         if not self._is_there(row, now):
             self._nodes.pop(pubkey, None)
+            self._leave(pubkey, before.kinds if before is not None else frozenset())
         elif before is None or is_new:
-            self._nodes[pubkey] = self._node(row, assigned_at=now if before is None else before.assigned_at)
+            node = self._node(row, assigned_at=now if before is None else before.assigned_at)
+            node.open_jobs = 0 if before is None else before.open_jobs
+            self._leave(pubkey, before.kinds - node.kinds if before is not None else frozenset())
+            self._nodes[pubkey] = node
+            for kind in node.kinds:
+                self._lines.setdefault(kind, {})[pubkey] = node  # where it stood, if it did
+
+    def _leave(self, pubkey: str, kinds: frozenset[int]) -> None:
+        for kind in kinds:
+            del self._lines[kind][pubkey]
 
     def _is_there(self, row: Row, now: int) -> bool:
         oldest = now - self._bot.config.workers.heartbeat_seconds_max

@@ -32,6 +32,7 @@ class JobStep(Enum):
     LOSE = "lose"  # the node did not claim, or did not deliver in time
     DELIVER = "deliver"
     CAPTURE = "capture"
+    CHARGE = "charge"  # the customer has cancelled, after a part was delivered
     RELEASE = "release"
 
 
@@ -54,6 +55,7 @@ JOB = Lifecycle(
         (JobState.WORKING, JobStep.LOSE): JobState.HELD,
         (JobState.WORKING, JobStep.DELIVER): JobState.DELIVERED,
         (JobState.WORKING, JobStep.RELEASE): JobState.RELEASED,
+        (JobState.WORKING, JobStep.CHARGE): JobState.CAPTURED,
         (JobState.DELIVERED, JobStep.CAPTURE): JobState.CAPTURED,
     },
 )

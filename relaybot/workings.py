@@ -97,6 +97,7 @@ def build_bot(
             params=model.params,
             takes_open_requests=model.open,
             result_schema=model.result_schema,
+            on_cancel=model.on_cancel,
             split=split,
             split_hash=split_hash(split),
         )

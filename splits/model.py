@@ -253,6 +253,7 @@ class AgentModel(Written):
         default_factory=dict, validate_default=True
     )
     result_schema: Annotated[Mapping[str, Any], AfterValidator(_shape)] | None = None  # JSON Schema; None: any text
+    on_cancel: Literal["none", "usage", "full"] = "none"  # what a cancel costs after the first partial result
     open: bool = False
     price: Annotated[PriceModel, BeforeValidator(_price)]
     owner: Person | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from handlers.nodes import Said
+from handlers.states import JobState
 from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, read_npub, show
 from relaybot.operator import listing, nodes, refunding, switching
 
@@ -18,14 +19,21 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.option("--limit", default=50, show_default=True)
+@click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only those in this state.")
+@click.option("--customer", help="Only those of this npub.")
+@click.option("--open", "only_open", is_flag=True, help="Only those that are not over.")
 @config_option
 @json_option
-def jobs_list(limit: int, config_path: Path, *, as_json: bool) -> None:
+def jobs_list(
+    limit: int, state: str | None, customer: str | None, config_path: Path, *, only_open: bool, as_json: bool
+) -> None:
     """List the newest jobs.
 
-    Example: relaybot jobs list --limit 10
+    Example: relaybot jobs list --open --limit 10
     """
-    show(finish(listing.list_jobs(load(config_path), limit)), "jobs", as_json=as_json)
+    pubkey = read_npub(customer, "--customer") if customer else ""
+    asked = listing.list_jobs(load(config_path), limit, state=state or "", customer=pubkey, only_open=only_open)
+    show(finish(asked), "jobs", as_json=as_json)
 
 
 @jobs.command("refund")

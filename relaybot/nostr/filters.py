@@ -66,7 +66,7 @@ def matches(filter_: Filter, event: Event) -> bool:
         and (filter_.ids is None or event.id in filter_.ids)
         and (filter_.since is None or event.created_at >= filter_.since)
         and (filter_.until is None or event.created_at <= filter_.until)
-        and all(_has_tag(event, name, values) for name, values in filter_.tags.items())
+        and (not filter_.tags or all(_has_tag(event, name, values) for name, values in filter_.tags.items()))
         and (filter_.wraps_to is None or event.kind not in WRAP_KINDS or _has_tag(event, "p", filter_.wraps_to))
     )
 
@@ -87,8 +87,11 @@ def encode_filter(filter_: Filter) -> dict[str, Any]:
 
 
 def _has_tag(event: Event, name: str, values: frozenset[str]) -> bool:
-    # NIP-01: only the first value of a tag is looked at
-    return any(tag[0] == name and len(tag) > 1 and tag[1] in values for tag in event.tags)
+    for tag in event.tags:  # noqa: SIM110  twice as fast as any(), and asked of each event for each filter
+        # NIP-01: only the first value of a tag is looked at
+        if tag[0] == name and len(tag) > 1 and tag[1] in values:
+            return True
+    return False
 
 
 def _strings(name: str, value: object) -> frozenset[str]:

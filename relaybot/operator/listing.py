@@ -9,10 +9,11 @@ from relaybot.db.database import Reader
 from relaybot.operator.opening import Answer, opened
 from wallet.accounts import Account, user
 
-_JOBS = (
-    "SELECT id, agent, customer, state, reason, price_msat, charged_msat, worker, created_at FROM jobs"
-    " ORDER BY created_at DESC LIMIT :limit"
-)
+_JOBS = """
+SELECT id, agent, customer, state, reason, price_msat, charged_msat, worker, attempt, created_at FROM jobs
+WHERE (:state = '' OR state = :state) AND (:customer = '' OR customer = :customer)
+AND (:open = 0 OR due_at IS NOT NULL) ORDER BY created_at DESC, id LIMIT :limit
+"""
 _PAYOUTS = (
     "SELECT id, pubkey, rail, state, amount_msat, reserve_msat, paid_msat, fee_msat, target, attempts, reason,"
     " created_at, (SELECT txid FROM batches WHERE batches.id = payouts.attempt AND payouts.rail = 'onchain') AS txid"
@@ -31,10 +32,13 @@ _PAID_OUT = "SELECT state, paid_msat, fee_msat FROM payouts WHERE pubkey = :pubk
 _OPEN_PAYOUTS = _PAYOUTS.replace(" ORDER BY", " WHERE next_at IS NOT NULL ORDER BY")
 
 
-async def list_jobs(config: Config, limit: int) -> Sequence[Answer]:
-    """Return the newest jobs."""
+async def list_jobs(
+    config: Config, limit: int, *, state: str = "", customer: str = "", only_open: bool = False
+) -> Sequence[Answer]:
+    """Return the newest jobs: all, or those in one state, of one customer, or that are not over."""
     async with opened(config) as book:
-        return [dict(row) for row in await book.database.fetch(_JOBS, limit=limit)]
+        rows = await book.database.fetch(_JOBS, state=state, customer=customer, open=int(only_open), limit=limit)
+    return [dict(row) for row in rows]
 
 
 async def list_payouts(config: Config, limit: int, *, unfinished: bool) -> Sequence[Answer]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers import assignments, jobs
+from handlers import assignments, cancelling, jobs
 from handlers.refunds import plan_refunded
 from relaybot.nostr.event import Event
 from tests.book.stores import KINDS, Store, store_of
@@ -62,7 +62,7 @@ async def test_a7_a_cancellation_and_a_result_of_the_same_job_together(till: Til
         if isinstance(decision, Plan):
             await till.book.apply(decision)
 
-    await asyncio.gather(captured(), jobs.on_cancel(till.bot, deletion))
+    await asyncio.gather(captured(), cancelling.on_cancel(till.bot, deletion))
     state, has = (await till.again(job))["state"], (await till.balance(BOB), await till.balance(ALICE))
     assert (state, has) in [("captured", (0, from_sat(6_000))), ("released", (from_sat(12_000), 0))]
     assert await till.held(job) == 0
