@@ -235,9 +235,11 @@ def _money(world: World) -> Iterator[str]:
         worker, tokens, child, _ = nip90.parse_result(results[0], key).content.split()
         yield from _rightly_delivered(world, request_id, worker, child)
         delivered = Delivered(request.agent, request.customer, worker, int(tokens), request.bid_msat)
-        charge, shares = dues(delivered, world.facts.referrers)
+        is_refunded = request_id in world.facts.refunded
+        # what referrers had for a job that is paid back is taken back, or owed
+        charge, shares = dues(delivered, {} if is_refunded else world.facts.referrers)
         due[request.customer] -= charge
-        if request_id in world.facts.refunded:
+        if is_refunded:
             due.update({request.customer: charge, PLATFORM: -charge})
         due.update(shares)
     for row in world.network._store.rows(_SENT, (WALLETS_NODE, SERVICE_NODE)):
