@@ -66,7 +66,7 @@ async def play(options: DemoOptions) -> Outcome:
             print(json.dumps(asdict(story.outcome)))  # noqa: T201  the command's answer
         _show(story.outcome, console)
         if not options.once:
-            await _stay(stage, console)
+            await _stay(stage, story.outcome, console)
     return story.outcome
 
 
@@ -123,11 +123,14 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Sequence[str]:
     return found
 
 
-async def _stay(stage: ProcessStage, console: Console) -> None:
+async def _stay(stage: ProcessStage, outcome: Outcome, console: Console) -> None:
     """Leave everything running, and say where to look, until the first signal."""
     console.print(
         f"\nEverything keeps running:\n"
         f"  page     http://{HOST}:{stage.port}/\n"
+        f"  agent    http://{HOST}:{stage.port}/agents/autodev\n"
+        f"  how      http://{HOST}:{stage.port}/how\n"
+        f"  by card  {outcome.card_page}\n"
         f"  relay    ws://{HOST}:{stage.port}\n"
         f"  wallets  {stage.wallets_url}\n"
         f"  books    {sys.argv[0]} books check --config {stage.config}\n"

@@ -170,6 +170,9 @@ def write_config(stage: Stage, cast: Cast) -> None:
             "confirm_seconds": 1,
             "empty_seconds": 1,
         },
+        # A simulated card company, and a price of bitcoin for it.
+        "card": {"provider": "simulated", "simulator_port": free_port(), "quote_seconds": 3_600},
+        "rates": {"bitcoin": "95000 EUR"},
         # With seven people no figure of real accounts would stand; the event says that this is a demonstration.
         "accounting": {"k": 1, "dominance_percent": 100, "delay_seconds": 0, "allow_open_day": True},
     }

@@ -53,6 +53,7 @@ ROLES = {
     "heidi": "data",
 }
 TOP_UP_SAT = 24_000
+CARD_SAT = 20_000
 
 Tell = Callable[[str], None]
 
@@ -68,6 +69,7 @@ class Outcome:
     feedbacks: list[str] = field(default_factory=list)
     result: str = ""
     summary: str = ""
+    card_page: str = ""
     books: dict[str, Any] = field(default_factory=dict)
     totals: list[dict[str, Any]] = field(default_factory=list)
     ok: bool = False
@@ -96,6 +98,7 @@ class Story:
             await self._failing_job()
             await self._publish_the_day(tasks)
             await self._check_the_books()
+            await self._offer_by_card()
             for task in list(tasks._tasks):  # noqa: SLF001  the clients' connections: the story is over
                 task.cancel()
         self.outcome.ok = True
@@ -221,6 +224,13 @@ class Story:
         self._must(books["sound"], f"the books are sound: {books}")
         self._must(books["node"] == "agrees", f"the node's books agree with ours: {books['node']}")
         self._tell("All balances sum to zero, all escrows are empty, the node's books agree with ours")
+
+    async def _offer_by_card(self) -> None:
+        """Let Bob ask what balance costs by card: whoever watches the demo may pay it."""
+        answer = await self._people["bob"].ask(self._service, f"topup {CARD_SAT} card")
+        self.outcome.card_page = answer.split()[-1]
+        self._must("/topup/card/" in self.outcome.card_page, f"Bob is told a page to pay at: {answer}")
+        self._tell(f"Bob asks for {format_sat(from_sat(CARD_SAT))} by card; the page stands for an hour")
 
     # What the people do and see
 

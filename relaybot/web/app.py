@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from relaybot.web.agents import agents_page
+from relaybot.web.agents import agent_page, agents_page
 from relaybot.web.days import day_page, days_page
+from relaybot.web.feeds import accounts_json, atom_feed
 from relaybot.web.home import home_page
+from relaybot.web.how import how_page
 from relaybot.web.html import el
-from relaybot.web.layout import MARK, page, security_headers
+from relaybot.web.layout import MARK, page, picture, security_headers
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.schema import schema_routes
 from relaybot.web.site import Site
@@ -36,12 +38,36 @@ def build_app(
     app.on_response_prepare.append(_add_headers)
 
     home_text = _kept(lambda: (accounts.count, tuple(site.agents)), lambda: home_page(accounts, site))
-    days_text = _kept(lambda: accounts.count, lambda: days_page(accounts, site))
 
     async def home(_: web.Request) -> web.Response:
         response = _html(home_text())
         response.force_close()  # a kept-alive connection on `/` may be reused for a websocket upgrade
         return response
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text="ready\n") if ready() else web.Response(text="not ready\n", status=503)
+
+    app.add_routes(
+        [
+            web.get("/", home),
+            *_account_routes(accounts, site),
+            *_agent_routes(site),
+            *schema_routes(),
+            web.get("/preview.png", _preview),
+            web.get("/icon.svg", _icon),
+            web.get("/healthz", _healthz),
+            web.get("/readyz", readyz),
+            *more,
+        ]
+    )
+    return app
+
+
+def _account_routes(accounts: PublishedAccounts, site: Site) -> list[web.RouteDef]:
+    """Return the routes of the published days: pages, and documents for programs."""
+    days_text = _kept(lambda: accounts.count, lambda: days_page(accounts, site))
+    feed_text = _kept(lambda: accounts.count, lambda: atom_feed(accounts, site))
+    json_text = _kept(lambda: accounts.count, lambda: accounts_json(accounts, site))
 
     async def days(_: web.Request) -> web.Response:
         return _html(days_text())
@@ -52,26 +78,39 @@ def build_app(
             raise web.HTTPNotFound(text="No accounts were published for that day.")
         return _html(day_page(published, accounts, site))
 
+    async def feed(_: web.Request) -> web.Response:
+        return _kept_for_a_while(web.Response(text=feed_text(), content_type="application/atom+xml"))
+
+    async def document(_: web.Request) -> web.Response:
+        response = _kept_for_a_while(web.Response(text=json_text(), content_type="application/json"))
+        response.headers["Access-Control-Allow-Origin"] = "*"  # it is public, and for programs
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        return response
+
+    return [
+        web.get("/accounts", days),
+        web.get("/accounts/{day}", day),
+        web.get("/accounts.atom", feed),
+        web.get("/accounts.json", document),
+    ]
+
+
+def _agent_routes(site: Site) -> list[web.RouteDef]:
+    """Return the routes of what the configuration says: the agents, and how the money flows."""
+
     async def agents(_: web.Request) -> web.Response:
         return _html(agents_page(site))
 
-    async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ready\n") if ready() else web.Response(text="not ready\n", status=503)
+    async def agent(request: web.Request) -> web.Response:
+        card = next((one for one in site.agents if one.id == request.match_info["agent"]), None)
+        if card is None:
+            raise web.HTTPNotFound
+        return _html(agent_page(card, site))
 
-    app.add_routes(
-        [
-            web.get("/", home),
-            web.get("/accounts", days),
-            web.get("/accounts/{day}", day),
-            web.get("/agents", agents),
-            *schema_routes(),
-            web.get("/icon.svg", _icon),
-            web.get("/healthz", _healthz),
-            web.get("/readyz", readyz),
-            *more,
-        ]
-    )
-    return app
+    async def how(_: web.Request) -> web.Response:
+        return _html(how_page(site))
+
+    return [web.get("/agents", agents), web.get("/agents/{agent}", agent), web.get("/how", how)]
 
 
 def _kept(shown: Callable[[], object], render: Callable[[], str]) -> Callable[[], str]:
@@ -91,6 +130,12 @@ def _kept(shown: Callable[[], object], render: Callable[[], str]) -> Callable[[]
 
 async def _icon(_: web.Request) -> web.Response:
     return web.Response(text=MARK, content_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
+
+
+async def _preview(_: web.Request) -> web.Response:
+    response = web.Response(body=picture(), content_type="image/png")
+    response.headers.update({"Cache-Control": "public, max-age=86400", "Cross-Origin-Resource-Policy": "cross-origin"})
+    return response
 
 
 async def _healthz(_: web.Request) -> web.Response:
@@ -129,6 +174,9 @@ def _not_found(site: Site, reason: str) -> str:
 
 def _html(text: str, status: int = 200) -> web.Response:
     response = web.Response(text=text, content_type="text/html", status=status)
-    if status == 200:  # noqa: PLR2004 -- OK
-        response.headers["Cache-Control"] = f"public, max-age={PAGE_SECONDS}"
+    return _kept_for_a_while(response) if status == 200 else response  # noqa: PLR2004 -- OK
+
+
+def _kept_for_a_while(response: web.Response) -> web.Response:
+    response.headers["Cache-Control"] = f"public, max-age={PAGE_SECONDS}"
     return response

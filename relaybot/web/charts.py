@@ -8,6 +8,7 @@ from relaybot.web.html import Html, el
 
 _WIDTH = 1_000
 _HEIGHT = 100
+_SHADES = 6  # of the pieces of one bar
 _LEAST = 2  # what stands is seen, however small
 
 
@@ -19,6 +20,25 @@ def share_bar(part: int, whole: int) -> Html:
         el("rect", class_="track", width=_WIDTH, height=10),
         el("rect", class_="bar", width=width, height=10),
         class_="share",
+        viewBox=f"0 0 {_WIDTH} 10",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+        focusable="false",
+    )
+
+
+def share_strip(parts: Sequence[int], whole: int) -> Html:
+    """Return one bar cut into `parts` of `whole`, each in another shade; decoration beside a table."""
+    place, pieces = 0, []
+    for number, part in enumerate(parts):
+        width = part * _WIDTH // whole
+        pieces.append(el("rect", class_=f"piece p{number % _SHADES}", x=place, width=max(width - _LEAST, 1), height=10))
+        place += width
+    return el(
+        "svg",
+        el("rect", class_="track", width=_WIDTH, height=10),
+        pieces,
+        class_="strip",
         viewBox=f"0 0 {_WIDTH} 10",
         preserveAspectRatio="none",
         aria_hidden="true",

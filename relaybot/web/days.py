@@ -28,7 +28,9 @@ def days_page(accounts: PublishedAccounts, site: Site) -> str:
         return page(site, opening, nothing, title="Day by day", here="/accounts")
     lede = el("p", "Each day is one signed event, published once and never changed.", class_="lede")
     table = day_table(list(reversed(days)), accounts, site)
-    return page(site, opening, lede, table, reasons(days[-1].summary), title="Day by day", here="/accounts")
+    atom, document = el("a", "Atom feed", href="/accounts.atom"), el("a", "JSON", href="/accounts.json")
+    feeds = el("p", "For programs: ", atom, " · ", document)
+    return page(site, opening, lede, table, feeds, reasons(days[-1].summary), title="Day by day", here="/accounts")
 
 
 def day_page(published: PublishedDay, accounts: PublishedAccounts, site: Site) -> str:
@@ -43,12 +45,14 @@ def day_page(published: PublishedDay, accounts: PublishedAccounts, site: Site) -
             demo_notice(summary),
             class_="opening",
         ),
-        _figures(summary),
+        _figures(published, accounts, site),
         _neighbours(published, accounts),
         reasons(summary),
         verification(accounts, site, published),
         title=name,
         here="/accounts",
+        path=f"/accounts/{published.day}",
+        about=f"The public accounts of {name}: what came in, who earned it, what was paid out.",
     )
 
 
@@ -64,7 +68,10 @@ def day_table(days: Sequence[PublishedDay], accounts: PublishedAccounts, site: S
         el(
             "tr",
             el("th", el("a", time_of(each.day, each.day), href=f"/accounts/{each.day}"), scope="row"),
-            *(el("td", amount(totals([each]).group(group)), class_="number") for group in _FLOWS),
+            *(
+                el("td", sourced(amount(totals([each]).group(group)), each, accounts, site), class_="number")
+                for group in _FLOWS
+            ),
             el("td", _event_link(each, accounts, site, f"{each.event_id[:8]}…")),
         )
         for each in days
@@ -124,7 +131,8 @@ def verification(accounts: PublishedAccounts, site: Site, published: PublishedDa
     )
 
 
-def _figures(summary: DaySummary) -> Html:
+def _figures(published: PublishedDay, accounts: PublishedAccounts, site: Site) -> Html:
+    summary = published.summary
     bodies = [
         el(
             "tbody",
@@ -133,7 +141,11 @@ def _figures(summary: DaySummary) -> Html:
                 el(
                     "tr",
                     el("th", cell_name((group, name)), scope="row"),
-                    el("td", figure_of((group, name), summary.figures[group, name]), class_="number"),
+                    el(
+                        "td",
+                        sourced(figure_of((group, name), summary.figures[group, name]), published, accounts, site),
+                        class_="number",
+                    ),
                 )
                 for name in names
             ],
@@ -160,8 +172,21 @@ def _neighbours(published: PublishedDay, accounts: PublishedAccounts) -> Html | 
 
 
 def _event_link(published: PublishedDay, accounts: PublishedAccounts, site: Site, text: str) -> Html:
-    nevent = _nevent(published.event_id, accounts.author, site.relay_url)
+    nevent = nevent_of(published, accounts, site)
     return el("a", el("code", text), href=f"nostr:{nevent}", title=nevent)
+
+
+def sourced(figure: Html, published: PublishedDay, accounts: PublishedAccounts, site: Site) -> Html:
+    """Return a figure that leads to the signed event it stands in; a withheld one leads to the reason already."""
+    if "withheld" in figure:
+        return figure
+    nevent = nevent_of(published, accounts, site)
+    return el("a", figure, href=f"nostr:{nevent}", title=f"the signed event: {nevent}", class_="source")
+
+
+def nevent_of(published: PublishedDay, accounts: PublishedAccounts, site: Site) -> str:
+    """Return a day's event as people pass it on (NIP-19)."""
+    return _nevent(published.event_id, accounts.author, site.relay_url)
 
 
 @lru_cache(maxsize=1_024)  # bech32 is most of a page's cost, and a day's event never changes

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from relaybot.nostr.flow_of_funds import CELLS, LAYOUT, CellName
 from relaybot.web.agents import how_to_ask
 from relaybot.web.charts import day_columns, share_bar
-from relaybot.web.days import day_table, demo_notice, reasons, verification
+from relaybot.web.days import day_table, demo_notice, reasons, sourced, verification
 from relaybot.web.html import Child, Html, el, joined
 from relaybot.web.layout import page
 from relaybot.web.published import PublishedAccounts, PublishedDay, Totals, totals, week_of
@@ -31,14 +31,15 @@ def home_page(accounts: PublishedAccounts, site: Site) -> str:
     """Return the page, made of published days only."""
     days = accounts.days()
     content = _story(days, accounts, site) if days else _nothing_yet(site)
-    return page(site, content, title="Public accounts", here="/")
+    about = "What came in, who earned it, and what was paid out: published day by day, signed, for all to check."
+    return page(site, content, title="Public accounts", here="/", about=about)
 
 
 def _story(days: Sequence[PublishedDay], accounts: PublishedAccounts, site: Site) -> Html:
     spans = _spans(days)
     return joined(
         _opening(days, spans[-1][1]),
-        el("div", [_card(flow, spans) for flow in FLOWS], class_="cards"),
+        el("div", [_card(flow, spans, days[-1], accounts, site) for flow in FLOWS], class_="cards"),
         _roles(spans[-1][1], since=days[0].day),
         _by_day(days, accounts, site),
         _all_figures(spans),
@@ -81,6 +82,7 @@ def _opening(days: Sequence[PublishedDay], whole: Totals) -> Html:
             ".",
             class_="lede",
         ),
+        el("p", el("a", "How the money flows", href="/how"), class_="more"),
         demo_notice(days[-1].summary),
         class_="opening",
     )
@@ -92,9 +94,23 @@ def _clause(msat: int | None, what: str) -> Html:
     return joined(amount(msat), " ", what)
 
 
-def _card(flow: str, spans: Sequence[tuple[Html, Totals]]) -> Html:
+def _card(
+    flow: str,
+    spans: Sequence[tuple[Html, Totals]],
+    last: PublishedDay,
+    accounts: PublishedAccounts,
+    site: Site,
+) -> Html:
+    """Show one flow over each span; the figure of the last day leads to its event, sums to the days they are of."""
+
+    def figure(sums: Totals) -> Html:
+        shown = amount(sums.group(flow))
+        if sums is spans[0][1]:
+            return sourced(shown, last, accounts, site)
+        return shown if sums.group(flow) is None else el("a", shown, href="/accounts", class_="source")
+
     rows = [
-        el("div", el("dt", name), el("dd", amount(sums.group(flow))), class_="whole" if sums is spans[-1][1] else None)
+        el("div", el("dt", name), el("dd", figure(sums)), class_="whole" if sums is spans[-1][1] else None)
         for name, sums in reversed(spans)
     ]
     return el("section", el("h2", GROUPS[flow]), el("p", _HINTS[flow]), el("dl", rows), class_=f"card {flow}")

@@ -7,7 +7,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-from relaybot.web.html import Child, Html, document, el, raw_style
+from relaybot.web.html import Child, Html, document, el, joined, raw_style
 from relaybot.web.site import Site
 
 MARK = (
@@ -16,7 +16,7 @@ MARK = (
     '<path d="M4 16h9"/><path d="M13 16c6 0 6-9 15-9"/><path d="M13 16h15"/><path d="M13 16c6 0 6 9 15 9"/>'
     '</g><circle cx="13" cy="16" r="3.5" fill="#c2700f"/></svg>'
 )
-_PAGES = (("/", "Accounts"), ("/accounts", "Day by day"), ("/agents", "Agents"))
+_PAGES = (("/", "Accounts"), ("/accounts", "Day by day"), ("/agents", "Agents"), ("/how", "How it works"))
 _ACCOUNT = ("/account", "Your account")
 
 
@@ -24,6 +24,12 @@ _ACCOUNT = ("/account", "Your account")
 def stylesheet() -> str:
     """Return our one stylesheet."""
     return files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+
+
+@cache
+def picture() -> bytes:
+    """Return the picture that others show beside a link to us (PNG, 1200 by 630)."""
+    return files(__package__).joinpath("preview.png").read_bytes()
 
 
 @cache
@@ -45,15 +51,22 @@ def security_headers() -> dict[str, str]:
     }
 
 
-def page(site: Site, *content: Child, title: str, here: str = "", head: Child = None) -> str:
-    """Return a whole page; `here` is the path of the navigation entry it belongs to, `head` goes into its head."""
+def page(
+    site: Site, *content: Child, title: str, here: str = "", path: str = "", about: str = "", head: Child = None
+) -> str:
+    """Return a whole page; `here` is the path of the navigation entry it belongs to, `head` goes into its head.
+
+    `path` is its own, where that is another one; `about` is what is said of it where somebody links to it.
+    """
     return document(
         el(
             "head",
             el("meta", charset="utf-8"),
             el("meta", name="viewport", content="width=device-width, initial-scale=1"),
             el("meta", name="color-scheme", content="light dark"),
-            el("meta", name="description", content=site.about),
+            el("meta", name="description", content=about or site.about),
+            _preview(site, title, path or here, about or site.about) if path or here else None,
+            el("link", rel="alternate", type="application/atom+xml", title="Public accounts", href="/accounts.atom"),
             el("title", f"{title} · {site.name}"),
             el("link", rel="icon", href="/icon.svg", type="image/svg+xml"),
             raw_style(stylesheet()),
@@ -67,6 +80,20 @@ def page(site: Site, *content: Child, title: str, here: str = "", head: Child = 
             _footer(site),
         ),
     )
+
+
+def _preview(site: Site, title: str, path: str, about: str) -> Html:
+    """Return what others show of a link to this page (the Open Graph protocol)."""
+    said = (
+        ("og:type", "website"),
+        ("og:site_name", site.name),
+        ("og:title", title),
+        ("og:description", about),
+        ("og:url", f"{site.url}{path}"),
+        ("og:image", f"{site.url}/preview.png"),
+        ("og:image:alt", "One line that becomes three: money that is split"),
+    )
+    return joined(*(el("meta", property=name, content=content) for name, content in said))
 
 
 def _header(site: Site, here: str) -> Html:

@@ -7,7 +7,8 @@ from typing import overload
 
 from handlers.bot import Agent, Bot
 from relaybot.nostr import nip19
-from relaybot.web.site import AgentCard, Site
+from relaybot.web.site import AgentCard, Input, Site
+from splits.resolved import Price
 from splits.shown import parts_by_role
 from wallet.money import format_sat
 
@@ -37,7 +38,7 @@ class AgentCards(Sequence[AgentCard]):
 
     def _card(self, pubkey: str, agent: Agent) -> AgentCard:
         """Return a card; what it costs to make is paid once for each version of an agent."""
-        key = (pubkey, agent.split_hash, f"{agent.name}\n{agent.about}\n{sorted(agent.kinds)}")
+        key = (pubkey, agent.split_hash, f"{agent.name}\n{agent.about}\n{sorted(agent.kinds)}\n{agent.params}")
         if key not in self._made:
             if len(self._made) >= CARDS_KEPT_MAX:
                 self._made.clear()
@@ -50,6 +51,11 @@ class AgentCards(Sequence[AgentCard]):
                 npub=nip19.encode_npub(pubkey),
                 parts=tuple(parts_by_role(agent.split, now=self._bot.clock.now()).items()),
                 author=nip19.encode_npub(agent.author) if agent.author else "",
+                inputs=tuple(
+                    Input(name, param.about, param.required, tuple(param.values))
+                    for name, param in agent.params.items()
+                ),
+                metered=_metered(agent.split.price),
             )
         return self._made[key]
 
@@ -67,4 +73,15 @@ def site_of(bot: Bot) -> Site:
         simulated=simulated,
         agents=AgentCards(bot),
         account=config.web.account,
+        url=config.web_url,
+        cards=bot.cards is not None,
     )
+
+
+def _metered(price: Price) -> str:
+    """Say in words what a price depends on; '' for a fixed one."""
+    if price.meter is None:
+        return ""
+    base = f"{format_sat(price.base_msat)}, and " if price.base_msat else ""
+    unit = f"{price.meter.count:,} {price.meter.unit}" if price.meter.count > 1 else price.meter.unit
+    return f"{base}{format_sat(price.amount_msat)} for each {unit} used; never more than the price"

@@ -7,8 +7,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Input:
+    """A parameter of an agent's requests; without `values` it takes any."""
+
+    name: str
+    about: str
+    required: bool
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AgentCard:
-    """One agent as strangers may see it: `price` is text such as `12,000 sat`."""
+    """One agent as strangers may see it: `price` is text such as `12,000 sat`, the most a job costs.
+
+    `metered` says in words what it depends on; '' for a fixed price.
+    """
 
     id: str
     name: str
@@ -18,6 +31,8 @@ class AgentCard:
     npub: str
     author: str = ""  # npub of who registered it; '': it is the service's own
     parts: tuple[tuple[str, int], ...] = ()  # role and its part of the price, in millionths, the largest first
+    inputs: tuple[Input, ...] = ()
+    metered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +50,5 @@ class Site:
     simulated: bool
     agents: Sequence[AgentCard] = ()
     account: bool = False  # there are pages for one's own account
+    url: str = ""  # where the pages are found, without a slash at the end
+    cards: bool = False  # balance can be bought by card

@@ -91,6 +91,13 @@ def percent(part: int, whole: int) -> str:
     return f"{share} %" if share else "< 1 %"
 
 
+def exact_percent(part: int, whole: int) -> str:
+    """Return a share with the decimals it needs, two at most: `8.33 %`, `63 %`."""
+    hundredths = (part * 10_000 + whole // 2) // whole
+    text = f"{hundredths // 100}.{hundredths % 100:02d}".rstrip("0").rstrip(".")
+    return f"{text} %"
+
+
 def withheld() -> Html:
     """Return the word for a figure that is not published, leading to the reason."""
     return el("a", "withheld", href="#withheld", class_="withheld")

@@ -162,7 +162,7 @@ async def test_the_empty_page_explains_itself_and_how_to_ask_for_a_job(serve: Se
 
 async def test_the_example_request_can_be_pasted(serve: Serve) -> None:
     text = await (await (await serve(PublishedAccounts(BOOKS.pubkey))).get("/agents")).text()
-    match = re.search(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)
+    match = re.search(r"<pre tabindex=\"0\"><code>(.*?)</code></pre>", text, re.DOTALL)
     assert match
     example = json.loads("".join(Outline(f"<p>{match[1]}</p>").text))
     assert example["kind"] == 5050
@@ -310,8 +310,8 @@ async def test_the_mark_is_a_picture_of_ours(serve: Serve) -> None:
 async def test_the_agents_page_says_who_earns_what_of_a_thousand_sats(serve: Serve) -> None:
     agent = replace(AGENT, parts=(("platform", 638_300), ("model", 25_000)))
     page = await read(await serve(accounts_of(), site_with(agents=(agent,))), "/agents")
-    assert "The platform638.3 sat" in page.words
-    assert "Models25 sat" in page.words
+    assert "The platform63.83 %638.3 sat" in page.words
+    assert "Models2.5 %25 sat" in page.words
 
 
 async def test_the_schema_of_skills_and_agents_is_published(serve: Serve) -> None:
