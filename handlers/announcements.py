@@ -25,6 +25,8 @@ from wallet.ledger import Change, Plan, Put
 
 log = structlog.get_logger()
 
+DELETION_KIND = 5
+RETIRED = 0  # the fingerprint of an announcement that was taken back
 PROFILE_KIND, DM_RELAYS_KIND, RELAY_LIST_KIND = 0, 10050, 10002
 
 
@@ -41,6 +43,23 @@ async def announce(bot: Bot, relay_url: str) -> None:
         *(event for agent in bot.agents.values() for event in _agent_events(bot, agent, relays)),
     )
     await asyncio.gather(*(bot.book.decide(partial(_decide, bot, event)) for event in events))
+
+
+async def retire(bot: Bot, keypair: KeyPair, identifier: str) -> None:
+    """Take back the announcement of an agent that is not offered any more (NIP-09), if it stands."""
+    await bot.book.decide(partial(_decide_retired, bot, keypair, identifier))
+
+
+async def _decide_retired(bot: Bot, keypair: KeyPair, identifier: str) -> Plan | None:
+    cursor = f"announced/{keypair.pubkey}/{nip89.ANNOUNCEMENT_KIND}"
+    row = await bot.book.row("cursors", cursor)
+    if row is None or row["value"] == RETIRED:
+        return None
+    now = bot.clock.now()
+    tags = [("a", f"{nip89.ANNOUNCEMENT_KIND}:{keypair.pubkey}:{identifier}"), ("k", str(nip89.ANNOUNCEMENT_KIND))]
+    deletion = keypair.sign(kind=DELETION_KIND, content="not offered any more", tags=tags, created_at=now)
+    changes: tuple[Change, ...] = (Put("cursors", cursor, {"value": RETIRED}), *events_owed(now, deletion))
+    return Plan(f"{cursor}/{row['version']}", changes=changes)
 
 
 async def _decide(bot: Bot, event: Event) -> Plan | None:

@@ -76,9 +76,11 @@ async def ask_for(bot: Bot, asked: Asked, agent: Agent, params: Sequence[tuple[s
 
 
 def named_agent(bot: Bot, word: str) -> Agent:
-    """Return the agent of this id or name. Rejected if there is none."""
-    for agent in bot.agents.values():
-        if word.lower() in {agent.id.lower(), agent.name.lower()}:
+    """Return who is meant: an id before a name, config.yaml's before others. Rejected if nobody is."""
+    word = word.lower()
+    known = sorted(bot.agents.values(), key=lambda agent: (agent.id != word, agent.author != ""))
+    for agent in known:
+        if word in {agent.id, agent.name.lower(), agent.id.partition(".")[0]}:
             return agent
     raise Rejected("invalid", "no agent of that name; agents lists them", found=word[:40])
 

@@ -5,7 +5,7 @@ It is made once, by `relaybot.workings`, and handed to each handler; what it rem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,34 @@ class Agent:
     result_schema: Mapping[str, Any] | None  # JSON Schema that a result must fit
     split: ResolvedSplit
     split_hash: str
+    author: str = ""  # hex pubkey of who registered it; '': it stands in config.yaml
+
+
+class Offered(Mapping[str, Agent]):
+    """The agents in service by hex pubkey: config.yaml's, then those that authors registered.
+
+    The second ones come and go while we run (`handlers/market.py`), all at once between two awaits.
+    """
+
+    def __init__(self, own: Mapping[str, Agent]) -> None:
+        self._own = dict(own)
+        self._all: dict[str, Agent] = {}
+        self.contributors: frozenset[str] = frozenset()  # hex pubkeys named in any split
+        self.put({})
+
+    def put(self, listed: Mapping[str, Agent]) -> None:
+        """Have `listed` in service beside config.yaml's, and no others."""
+        self._all = {**self._own, **{pubkey: agent for pubkey, agent in listed.items() if pubkey not in self._own}}
+        self.contributors = frozenset().union(*(agent.split.people() for agent in self._all.values()))
+
+    def __getitem__(self, pubkey: str) -> Agent:
+        return self._all[pubkey]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 @dataclass(slots=True)
@@ -83,8 +111,7 @@ class Bot:
     zapper: KeyPair  # signs zap receipts
     wallet_key: Callable[[str], KeyPair]  # ours for the wallet connection of an app with this hex pubkey
     preimage: Callable[[str], bytes]  # of our invoice with this label
-    agents: Mapping[str, Agent]  # by hex pubkey
-    contributors: frozenset[str]  # hex pubkeys named in any split: their payout targets are followed
+    agents: Offered
     workers_allowed: frozenset[str]
     book: Book
     lightning: Lightning
@@ -97,6 +124,11 @@ class Bot:
     queue: Queue = field(default_factory=Queue)
     rates: Rates = field(default_factory=NoRates)
     wallet_rate: Rate = field(default_factory=lambda: Rate(0))  # how often a connected app may ask
+
+    @property
+    def contributors(self) -> frozenset[str]:
+        """The hex pubkeys named in any split: their payout targets are followed."""
+        return self.agents.contributors
 
     @property
     def own_relays(self) -> frozenset[str]:

@@ -21,6 +21,7 @@ from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
 from handlers.sessions import login
+from handlers.shares import share
 from handlers.strangers import heard
 from handlers.targets import payout
 from handlers.topups import topup
@@ -187,6 +188,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "payout [<lightning address | offer | bitcoin address> | keep] [threshold <sats>]",
             "where and when your earnings are sent by themselves",
             payout,
+        ),
+        "share": Command(
+            "share [<skill or agent> (decline | agree [<version>])]",
+            "what others' skills and agents give you; say no, or agree to less",
+            share,
         ),
         "notices": Command("notices [on | off]", "whether you are told of what you are given", notices),
         "zaps": Command("zaps [on | off]", "whether public results name you, so that people can zap you", zaps),

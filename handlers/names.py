@@ -13,6 +13,7 @@ from enum import Enum
 from handlers.bot import Bot
 from relaybot.errors import BadConfig, Rejected
 from relaybot.nostr import nip19
+from splits.market import is_listed_id
 from wallet.accounts import user
 from wallet.ledger import Change, Insert, Update
 
@@ -84,7 +85,7 @@ async def plan_name(bot: Bot, pubkey: str, name: str) -> tuple[Change, ...]:
     """Return the changes that give `name` to the user; none if it is theirs already. Rejected says why not."""
     if not _NAME.fullmatch(name):
         raise Rejected("invalid", "a name is 2 to 30 of a-z, 0-9, dot, hyphen, underscore, and begins with a letter")
-    if name in _RESERVED or name in (agent.id for agent in bot.agents.values()):
+    if name in _RESERVED or is_listed_id(name) or name in (agent.id for agent in bot.agents.values()):
         raise Rejected("invalid", "this name is reserved")
     taken = await bot.book.row("names", name)
     if taken is not None and taken["pubkey"] != pubkey:

@@ -1,4 +1,4 @@
-"""The life of a job, as a table. Whoever changes a job's state asks this table first."""
+"""The lives of a job, and of a version of a listing, as tables. Whoever changes a state asks its table first."""
 
 from __future__ import annotations
 
@@ -55,5 +55,38 @@ JOB = Lifecycle(
         (JobState.WORKING, JobStep.DELIVER): JobState.DELIVERED,
         (JobState.WORKING, JobStep.RELEASE): JobState.RELEASED,
         (JobState.DELIVERED, JobStep.CAPTURE): JobState.CAPTURED,
+    },
+)
+
+
+class ListingState(Enum):
+    """Where one version of a skill or an agent stands that its author registered."""
+
+    WAITING = "waiting"  # for the operator
+    APPROVED = "approved"  # in service
+    REFUSED = "refused"
+    REPLACED = "replaced"  # by a newer version
+    WITHDRAWN = "withdrawn"  # by its author
+
+
+class ListingStep(Enum):
+    """What can happen to it."""
+
+    APPROVE = "approve"
+    REFUSE = "refuse"  # of an approved one: it is taken out of service
+    REPLACE = "replace"
+    WITHDRAW = "withdraw"
+
+
+LISTING = Lifecycle(
+    "listing",
+    {
+        (ListingState.WAITING, ListingStep.APPROVE): ListingState.APPROVED,
+        (ListingState.WAITING, ListingStep.REFUSE): ListingState.REFUSED,
+        (ListingState.WAITING, ListingStep.REPLACE): ListingState.REPLACED,
+        (ListingState.WAITING, ListingStep.WITHDRAW): ListingState.WITHDRAWN,
+        (ListingState.APPROVED, ListingStep.REFUSE): ListingState.REFUSED,
+        (ListingState.APPROVED, ListingStep.REPLACE): ListingState.REPLACED,
+        (ListingState.APPROVED, ListingStep.WITHDRAW): ListingState.WITHDRAWN,
     },
 )

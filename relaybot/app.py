@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import structlog
 
 from handlers import announcements
 from handlers.bot import Bot
+from handlers.market import Market
 from handlers.names import check_names
 from relaybot import visits
 from relaybot.clock import Clock, SystemClock
@@ -57,10 +58,11 @@ from relaybot.web.api.door import Tokens
 from relaybot.web.app import build_app
 from relaybot.web.cards import card_routes
 from relaybot.web.metrics import Latencies, Metrics, metrics_routes, relay_figures
+from relaybot.web.offered import site_of
 from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
 from relaybot.web.self_service import self_service_routes
-from relaybot.web.site import Site, site_of
+from relaybot.web.site import Site
 from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
 from wallet.book import Book
 from wallet.chain import Chain
@@ -73,6 +75,7 @@ log = structlog.get_logger()
 
 CURSOR_SECONDS = 60  # how often it is noted up to when the embedded relay was read
 DAY_SECONDS = 86_400
+MARKET_SECONDS = 1  # how often it is looked whether the operator has approved something
 UPKEEP_SECONDS = 1  # how often it is looked for events that have expired
 STOP_SECONDS = 10  # for each part to end by itself
 
@@ -188,7 +191,8 @@ async def _run(
                 is_ready=is_fit,
                 probe=probe,
             )
-        reader = own.reader if own is not None else Reader(bot, inbox, None)
+        reader, market = own.reader if own is not None else Reader(bot, inbox, None), Market(bot, keyring.key)
+        await market.refresh()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, own.hub)} if own is not None else {}
         relays |= {url: connection.publish for url, connection in others.items()}
@@ -210,8 +214,29 @@ async def _run(
             for connection in others.values():
                 await reader.read_other(connection)
             await announcements.announce(bot, config.relay.public_url)
+        follow = partial(_follow, market, reader, own, others.values() if Role.BOT in share.roles else None, bot)
+        changed = bot.book.watch("listings", "namings")  # by this process; others are looked for every second
+        tasks.create_task(repeat("market", follow, wake=changed, seconds=MARKET_SECONDS), name="market")
         is_ready.set()
         ready(_addresses(bot, keyring.key("books").pubkey, own))
+
+
+async def _follow(
+    market: Market, reader: Reader, own: _OwnRelay | None, others: Iterable[RelayConnection] | None, bot: Bot
+) -> bool:
+    """Take agents of others into service and out of it: read what is for them, and say that they are there."""
+    if not await market.refresh():
+        return False
+    if own is not None:
+        await reader.read_own(own.hub)
+    if others is not None:
+        for connection in others:
+            await reader.read_other(connection)
+        await announcements.announce(bot, bot.config.relay.public_url)
+        for agent, keypair in await market.retired():
+            await announcements.retire(bot, keypair, agent)
+    market.followed()
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +268,7 @@ async def _open_relay(
     reader = Reader(bot, inbox, store)
     hub = Hub(store, settings.limits, bot.clock, before_ok=reader.take, has_account=partial(_has_account, bot.book))
     stack.push_async_callback(_in_time, hub.close)
-    site = site_of(config, bot)
+    site = site_of(bot)
     routes = [*address_routes(bot), *card_routes(bot, site)]
     if site.account:
         desk = _desk(bot, site, keyring, inbox, hub)

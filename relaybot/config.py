@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
@@ -81,6 +81,7 @@ class Config(Written):
     people: Table[Pubkey] = Field(default_factory=dict, validate_default=True)
     skills: Table[SkillModel] = Field(default_factory=dict, validate_default=True)
     agents: Table[AgentSettings] = Field(default_factory=dict, validate_default=True)
+    marketplace: Literal["closed", "approved"] = "closed"  # whoever registers an agent gets customers' money by it
     card: Card
     jobs: Jobs
     workers: Workers

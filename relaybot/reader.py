@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from msgspec.structs import replace
 
 from handlers.bot import TWO_DAYS, Bot
 from handlers.jobs import cancelled
+from handlers.listings import CLOSED, has_registered
 from handlers.targets import is_followed
 from handlers.wallet_connect import is_ours
 from relaybot.connection import OnEose, OnEvent
@@ -24,6 +25,7 @@ from relaybot.inbox import Inbox
 from relaybot.nostr import nip04, nip47, nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
+from relaybot.nostr.listings import LISTING_KIND, deleted_listings
 from wallet.ledger import Plan, Put
 
 log = structlog.get_logger()
@@ -56,6 +58,10 @@ class Listening(Protocol):
         """Have `callback` called with what is stored, then with what comes."""
         ...
 
+    def end(self, feed: Any) -> None:
+        """End what `subscribe` returned."""
+        ...
+
 
 class Connected(Protocol):
     """Another relay, as its client (`relaybot.connection`)."""
@@ -80,6 +86,7 @@ class Reader:
         self._bot = bot
         self._inbox = inbox
         self._store = store  # of the embedded relay, if this process has it
+        self._own: Any = None  # our subscription there
         self._missed = False  # something of the embedded relay could not be taken when it came
 
     async def take(self, event: Event) -> None:
@@ -91,10 +98,16 @@ class Reader:
             raise
 
     async def read_own(self, hub: Listening) -> None:
-        """Have what is new of the embedded relay come by `take`, without a socket, and read what it has stored."""
-        filters = self.filters(await self._read_until(OWN_RELAY))
+        """Have what is new of the embedded relay come by `take`, without a socket, and read what it has stored.
+
+        Asked again, it reads by what we want now.
+        """
+        filters, before = self.filters(await self._read_until(OWN_RELAY)), self._own
         # The subscription says what is taken from now on, however old it is; it hands over nothing itself.
-        await hub.subscribe([replace(one, since=None, limit=0) for one in filters], _taken, durable=True)
+        wanted = [replace(one, since=None, limit=0) for one in filters]
+        self._own = await hub.subscribe(wanted, _taken, durable=True)
+        if before is not None:  # we want other things now: what came between the two is stored, and read below
+            hub.end(before)
         await self._read_stored(filters)
 
     async def keep_up_own(self) -> bool:
@@ -148,6 +161,8 @@ class Reader:
             Filter(kinds=TARGETS, authors=followed),
             Filter(kinds=TARGETS, since=since),
         ]
+        if bot.config.marketplace != CLOSED:
+            wanted.append(Filter(kinds=frozenset({LISTING_KIND}), since=since))
         if bot.config.dm.nip04:
             wanted.append(Filter(kinds=frozenset({nip04.MESSAGE_KIND}), tags={"p": service}, since=since))
         if bot.config.dm.enabled:
@@ -194,6 +209,8 @@ class Reader:
             return await is_ours(self._bot, event)
         if event.kind == CANCEL:
             return await self._names_our_work(event)
+        if event.kind == LISTING_KIND:
+            return self._bot.config.marketplace != CLOSED
         if event.kind in TARGETS:
             return await is_followed(self._bot, event.pubkey)
         return True
@@ -202,7 +219,7 @@ class Reader:
         for request_id in cancelled(event):  # the request itself may still be waiting in the inbox
             if await self._bot.book.database.fetch("SELECT 1 FROM inbox WHERE id = :id", id=request_id):
                 return True
-        return False
+        return bool(deleted_listings(event)[0]) and await has_registered(self._bot, event.pubkey)
 
 
 def _taken(_event: Event) -> None:

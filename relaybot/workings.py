@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
-from handlers import assignments, commands, jobs, lots, targets, wallet_connect, workers
+from handlers import assignments, commands, jobs, listings, lots, targets, wallet_connect, workers
 from handlers.assigning import Assigning
 from handlers.assignments import release_due
-from handlers.bot import Agent, Bot, CardDesk, Chance
+from handlers.bot import Agent, Bot, CardDesk, Chance, Offered
 from handlers.card_payments import CardPayments
 from handlers.deposits import Deposits
 from handlers.message_relays import MessageRelays, on_dm_relays
@@ -106,8 +106,7 @@ def build_bot(
         zapper=keyring.key("zapper"),
         wallet_key=lambda app: keyring.key(f"nwc/{app}"),
         preimage=lambda label: keyring.secret(f"preimage/{label}"),
-        agents=agents,
-        contributors=frozenset().union(*(agent.split.people() for agent in agents.values())),
+        agents=Offered(agents),
         workers_allowed=frozenset(config.workers.allowed),
         book=book,
         lightning=lightning,
@@ -132,7 +131,7 @@ def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
     handlers = {
         range(1): targets.on_profile,
         range(4, 5): commands.on_direct_message,
-        range(5, 6): jobs.on_cancel,
+        range(5, 6): listings.on_deletion,
         range(1059, 1060): commands.on_wrap,
         range(5000, 6000): jobs.on_request,
         range(6000, 7000): assignments.on_result,
@@ -142,6 +141,7 @@ def build_inbox(bot: Bot, process: Process = ALONE) -> Inbox:
         range(11998, 11999): workers.on_heartbeat,
         range(23194, 23195): wallet_connect.on_request,
         range(31990, 31991): workers.on_announcement,
+        range(37172, 37173): listings.on_listing,
     }
     return Inbox(
         bot.book,

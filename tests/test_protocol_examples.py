@@ -11,10 +11,14 @@ from relaybot.keyring import Keyring
 from relaybot.nostr import flow_of_funds, nip17, nip40, nip44, nip59, nip89, nip90
 from relaybot.nostr.event import Event, encode_event, event_from
 from relaybot.nostr.keys import KeyPair, verify
+from relaybot.nostr.listings import deleted_listings, parse_listing
 from relaybot.nostr.messages import ClientEvent, build_event_frame, parse_client_message
+from splits.market import read_listing
+from splits.schema import schema_of
 from tests.documents.blocks import ROOT, printed_blocks
 from tests.documents.cast import MASTER, key_of
 from tests.documents.printed import told
+from tests.splits.schema_reader import faults
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.destinations import parse_lightning_address
 
@@ -22,7 +26,7 @@ BLOCKS = dict(printed_blocks((ROOT / "docs" / "protocol.md").read_text(encoding=
 EXAMPLES = {name.removeprefix("event/"): text for name, text in BLOCKS.items() if name.startswith("event/")}
 EVENTS = {name: event_from(json.loads(text)) for name, text in EXAMPLES.items()}
 SERVICE, AUTODEV = Keyring(MASTER).key("service"), Keyring(MASTER).key("agent/autodev")
-BOB, CAROL, FRANK = key_of("bob"), key_of("carol"), key_of("frank")
+ALICE, BOB, CAROL, FRANK = (key_of(name) for name in ("alice", "bob", "carol", "frank"))
 PRICE = 12_000_000
 
 Check = Callable[[Event], None]
@@ -73,6 +77,21 @@ def deletion(author: KeyPair) -> Check:
 def private(event: Event) -> None:
     message = nip17.parse_message(nip59.unwrap(event, SERVICE))
     assert (message.sender, message.text) == (BOB.pubkey, "topup 24000")
+
+
+def listing(what: str, name: str) -> Check:
+    def check(event: Event) -> None:
+        read, schema = parse_listing(event), schema_of(what)
+        assert (read.author, read.what, read.name) == (ALICE.pubkey, what, name)
+        assert read_listing(what, read.content, read.author).owner == ALICE.pubkey
+        assert list(faults(json.loads(read.content), schema, schema)) == []
+        assert json.loads(BLOCKS[f"market/{what}"]) == json.loads(read.content)
+
+    return check
+
+
+def listing_withdrawn(event: Event) -> None:
+    assert deleted_listings(event) == ([("agent", "summaries")], [])
 
 
 def worker_announcement(event: Event) -> None:
@@ -141,6 +160,9 @@ CHECKS: dict[str, Check] = {
     "relay-list": relays("r"),
     "dm-relays": relays("relay"),
     "summary": summary,
+    "listing-skill": listing("skill", "summarise"),
+    "listing-agent": listing("agent", "summaries"),
+    "listing-withdrawn": listing_withdrawn,
 }
 
 

@@ -118,6 +118,9 @@ class Attempt(msgspec.Struct):
     status: _Status
     preimage: str | None = None
     amount_sent_msat: AnyMsat | None = None
+    label: str | None = None
+    bolt11: str | None = None
+    bolt12: str | None = None
 
 
 class ListPays(msgspec.Struct):
@@ -266,7 +269,10 @@ def _settled(payment_hash: str, complete: list[Attempt]) -> PaymentReport:
         raise Unavailable("lightning node: a complete payment without preimage or amount")
     if _hash_of(preimage) != payment_hash:
         raise Unavailable("lightning node: a complete payment with another payment's preimage")
-    return PaymentReport(PaymentState.SETTLED, Msat(sent), preimage)
+    first = complete[0]
+    return PaymentReport(
+        PaymentState.SETTLED, Msat(sent), preimage, label=first.label, invoice=first.bolt11 or first.bolt12
+    )
 
 
 def _hash_of(preimage: str) -> str | None:

@@ -64,6 +64,8 @@ class PaymentReport:
     amount_sent_msat: Msat | None = None  # SETTLED only, the routing fee included
     preimage: str | None = None
     reason: str | None = None  # short; holds no invoice and no text of the node
+    label: str | None = field(default=None, compare=False)  # SETTLED only: what we called it when we paid
+    invoice: str | None = field(default=None, compare=False, repr=False)  # SETTLED only: the text that was paid
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def evidence_of(report: PaymentReport) -> str:
 def plan_settled(payout: Row, attempt: Row, found: Finding, rules: PayoutRules, now: int) -> Plan:
     """Return what follows for a sent attempt: paid, definitely failed, or held on and asked about again."""
     if found.report.state is PaymentState.SETTLED:
-        return _plan_paid(payout, attempt, found.report, now)
+        return plan_paid(payout, attempt, found.report, now)
     evidence = found.evidence
     if evidence == FAILED and now < attempt["sent_at"] + rules.call_seconds:
         evidence = ""  # the call may be between two routes: every attempt failed, and one more follows
@@ -147,7 +147,8 @@ def plan_failed(payout: Row, attempt: Row, reason: str, rules: PayoutRules, now:
     return Plan(f"payment/{attempt['id']}/failed", transfers, (ended, change))
 
 
-def _plan_paid(payout: Row, attempt: Row, report: PaymentReport, now: int) -> Plan:
+def plan_paid(payout: Row, attempt: Row, report: PaymentReport, now: int) -> Plan:
+    """Book a payment that arrived: amount and fee have left the escrow, the rest is its owner's again."""
     escrow, owner, amount = hold(cause_of(payout["id"])), user(payout["pubkey"]), Msat(payout["amount_msat"])
     assert report.amount_sent_msat is not None, f"payment {attempt['id']} settled without an amount"
     paid = min(report.amount_sent_msat, amount)  # less than the amount: the payee took a part of the parts only

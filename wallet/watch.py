@@ -7,6 +7,9 @@ send away are paused, by the switch the operator has, and an alarm says which si
 much more. Looks go on every few seconds until one finds that the books agree; then what was
 paused for this reason goes on by itself. What the operator paused stays paused.
 
+While a restore has closed what goes out, payments that were made after the backup are booked
+to their payouts first (`replay.py`).
+
 Nothing is sent before the first look is over (`begun`), for the book may be yesterday's (H3).
 The pause is a row of the book: a crash leaves it, and the first look after it decides anew.
 """
@@ -29,7 +32,8 @@ from wallet.ledger import Plan
 from wallet.lightning import Lightning
 from wallet.money import Msat, format_sat
 from wallet.reconcile import book_by_rule
-from wallet.switches import PAUSED_BY_DOUBT, RECONCILIATION, plan_pause, plan_resume
+from wallet.replay import replay
+from wallet.switches import PAUSED, PAUSED_BY_DOUBT, RECONCILIATION, RESTORED, plan_pause, plan_resume
 from wallet.under_way import compare
 
 log = structlog.get_logger()
@@ -85,6 +89,9 @@ class Watch:
         await book_by_rule(self._book, self._lightning, self._chain)
         async with self._book.database.snapshot() as reader:
             found = (await compare(reader, self._lightning, self._chain)).differences
+        if found and await self._is_restored() and await replay(self._book, self._lightning, _keys(found), began):
+            async with self._book.database.snapshot() as reader:
+                found = (await compare(reader, self._lightning, self._chain)).differences
         left = sum_of(found)
         self._alarms.note(
             gauge("books_looked_at", began),
@@ -123,6 +130,10 @@ class Watch:
         unknown = f"the end of {stuck} payments is not known for too long: relaybot payouts list --stuck"
         self._alarms.report(STUCK, unknown if stuck else None, stops=False)
 
+    async def _is_restored(self) -> bool:
+        row = await self._book.row("pauses", RESTORED)
+        return row is not None and row["state"] == PAUSED
+
     async def _pause(self) -> None:
         for row in await self._switches():
             await self._throw(row, plan_pause(row, reason="", by=RECONCILIATION, now=self._clock.now()))
@@ -139,3 +150,7 @@ class Watch:
         """Apply a switch; if somebody else was faster, the next look sees it."""
         if plan is not None and (await self._book.apply(plan)).done:
             log.warning("switched", scope=row["id"], before=row["state"], by=RECONCILIATION)
+
+
+def _keys(found: tuple[Difference, ...]) -> list[str]:
+    return [one.key for one in found]

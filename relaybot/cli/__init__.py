@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import backups, books, card_offers, cards, relay, service, switches, work, worker
+from relaybot.cli import backups, books, card_offers, cards, market, relay, service, switches, work, worker
 from relaybot.errors import RelaybotError
 
 
@@ -61,5 +61,6 @@ for command in (
     *relay.COMMANDS,
     *work.COMMANDS,
     *switches.COMMANDS,
+    *market.COMMANDS,
 ):
     cli.add_command(command)

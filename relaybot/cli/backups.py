@@ -37,7 +37,7 @@ def restore(file: Path, config_path: Path, *, as_json: bool) -> None:
 
 
 @books.command("agree")
-@click.option("--accept", "accepted", multiple=True, help="A payment hash or transaction you accept as it is.")
+@click.option("--accept", "accepted", multiple=True, help="A payment hash, transaction or relay you accept as it is.")
 @config_option
 @json_option
 def books_agree(accepted: tuple[str, ...], config_path: Path, *, as_json: bool) -> None:

@@ -5,6 +5,10 @@ be paid again. So a restore closes a switch, in the file, before the book has it
 payout, withdrawal and app guards it. `agree` opens it when the books agree with the node and
 nothing is on its way that the book does not know, or where the operator accepts what is left
 by name.
+
+What came since the backup is taken in by the service: it reads settlements from the node and
+events from the relays, and books payments to their payouts. So `agree` refuses until a service
+has read every relay since the restore, and has handled what it read.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from relaybot.db.sqlite import open_sqlite
 from relaybot.errors import Rejected
 from relaybot.operator.checking import node_of
 from relaybot.operator.opening import Answer, opened
+from relaybot.reader import OWN_RELAY
 from wallet.book import Book, running
 from wallet.chain import Chain
 from wallet.ledger import Plan, Put, Values
@@ -115,16 +120,32 @@ async def agree(config: Config, accepted: Sequence[str]) -> Answer:
         row = await book.row("pauses", RESTORED)
         assert row is not None, "no switch of a restore"
         if row["state"] == OPEN:
-            return {"agreed": True, "what_goes_out": OPEN, "differences": [], "in_flight": []}
+            return {"agreed": True, "what_goes_out": OPEN, "differences": [], "in_flight": [], "not_read": []}
+        unread = [name for name in await _unread(book, config, since=row["since"]) if name not in accepted]
         differences, in_flight = await _unexplained(book, lightning, chain)
         left = {key: said for key, said in differences.items() if key not in accepted}
         flying = [key for key in in_flight if key not in accepted]
-        agreed = not left and not flying
+        agreed = not left and not flying and not unread
         plan = plan_resume(row, by=RESTORE, now=SystemClock().now())
         if agreed and (plan is None or not (await book.apply(plan)).done):
             raise Rejected("error", "the book did not take it")
-    shown = {"differences": [*left.values()], "in_flight": flying}
+    shown = {"differences": [*left.values()], "in_flight": flying, "not_read": unread}
     return {"agreed": agreed, "what_goes_out": OPEN if agreed else "closed", **shown}
+
+
+async def _unread(book: Book, config: Config, *, since: int) -> list[str]:
+    """Return what a service has not taken in since the restore: relays, by name, and `inbox` if events wait there.
+
+    Commands and cancellations since the backup are among them: done after `agree`, they would
+    be done a second time.
+    """
+    rows = await book.database.fetch("SELECT id, value FROM cursors WHERE id LIKE 'reader/%'")
+    until = {row["id"].removeprefix("reader/"): row["value"] for row in rows}
+    wanted = [name for name in until if name == OWN_RELAY or name in config.relays]
+    wanted += [name for name in config.relays if name not in until]
+    unread = [name for name in wanted or [OWN_RELAY] if until.get(name, 0) < since]
+    waiting = await book.database.fetch("SELECT 1 FROM inbox WHERE state = 'new' LIMIT 1")
+    return [*sorted(unread), *(["inbox"] if waiting else [])]
 
 
 async def _unexplained(book: Book, lightning: Lightning, chain: Chain) -> tuple[dict[str, str], list[str]]:

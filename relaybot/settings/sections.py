@@ -273,6 +273,10 @@ class Limits(Written):
     topup_min: Amount = from_sat(1)  # wallets cannot pay less
     topup_max: Amount = from_sat(1_000_000)
     balance_max: Amount = from_sat(10_000_000)
+    listing_bytes_max: Count = 16_384  # of a skill or an agent; one with 64 shares by npub has about 9,000
+    listings_per_author_max: Count = 50
+    listing_versions_per_day_max: Annotated[int, Field(ge=1, le=999)] = 10  # of one author: each is read by somebody
+    listings_waiting_max: Count = 1_000  # of all authors, for the operator
 
 
 class Log(Written):

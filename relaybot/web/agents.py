@@ -83,6 +83,7 @@ def _card(agent: AgentCard) -> Html:
             el("div", el("dt", "Price"), el("dd", el("strong", agent.price))),
             el("div", el("dt", "Job kind"), el("dd", el("code", kinds))),
             el("div", el("dt", "Key"), el("dd", el("code", agent.npub))),
+            el("div", el("dt", "By"), el("dd", el("code", agent.author))) if agent.author else None,
             class_="facts",
         ),
         _parts(agent),

@@ -35,8 +35,8 @@ def build_app(
     app = web.Application(middlewares=[_error_pages(site)], client_max_size=BODY_BYTES_MAX)
     app.on_response_prepare.append(_add_headers)
 
-    home_text = _kept(accounts, lambda: home_page(accounts, site))
-    days_text = _kept(accounts, lambda: days_page(accounts, site))
+    home_text = _kept(lambda: (accounts.count, tuple(site.agents)), lambda: home_page(accounts, site))
+    days_text = _kept(lambda: accounts.count, lambda: days_page(accounts, site))
 
     async def home(_: web.Request) -> web.Response:
         response = _html(home_text())
@@ -74,14 +74,16 @@ def build_app(
     return app
 
 
-def _kept(accounts: PublishedAccounts, render: Callable[[], str]) -> Callable[[], str]:
-    """Return `render` so that it works anew only after a day was added."""
-    counted, text = -1, ""
+def _kept(shown: Callable[[], object], render: Callable[[], str]) -> Callable[[], str]:
+    """Return `render` so that it works anew only after what is `shown` has changed."""
+    last: object = None
+    text = ""
 
     def page_text() -> str:
-        nonlocal counted, text
-        if counted != accounts.count:
-            counted, text = accounts.count, render()
+        nonlocal last, text
+        now = shown()
+        if now != last or not text:
+            last, text = now, render()
         return text
 
     return page_text

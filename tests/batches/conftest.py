@@ -19,6 +19,7 @@ from relaybot.db.database import Row
 from relaybot.nostr.keys import KeyPair
 from relaybot.probe import Probe, no_probe
 from relaybot.simulator.network import SimulatedNetwork
+from tests.book.stores import SqliteStore
 from tests.payouts.desk import NOW, Killed
 from tests.settlements.conftest import BOB, Street, Till, data_dir
 from wallet.accounts import CAPITAL, user
@@ -172,7 +173,7 @@ async def branch(tmp_path: Path, data_dir: Path) -> AsyncIterator[Branch]:
     await network.start()
     settings = {"onchain": {"batch_seconds": 0, "spend_confirmations": 1}, "dm": {"confirm_above": "1 btc"}}
     config = parse_config(settings, config_dir=tmp_path)
-    branch = Branch(tmp_path / "book.sqlite3", network, clock, config)
+    branch = Branch(SqliteStore(tmp_path / "book.sqlite3"), network, clock, config)
     await branch.open()
     yield branch
     await network.close()

@@ -9,20 +9,15 @@ from pathlib import Path
 import pytest
 
 from relaybot.db.database import Database
-from tests.book.stores import PostgresStore, SqliteStore, Store, connected, opened
-from tests.postgres import new_schema, unavailable
+from tests.book.stores import KINDS, Store, connected, opened, store_of
 from wallet.book import Book
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Return what makes another empty store of one kind."""
-    if request.param == "sqlite":
-        numbers = count()
-        return lambda: SqliteStore(tmp_path / f"{next(numbers)}.db")
-    if why := unavailable():
-        pytest.skip(why)
-    return lambda: PostgresStore(new_schema())
+    numbers = count()
+    return lambda: store_of(request.param, tmp_path / f"{next(numbers)}.db")
 
 
 @pytest.fixture

@@ -141,7 +141,10 @@ class Facts:
 
     async def _next_lot(self, *, advance: Msat | None = None) -> Plan:
         database = self._book.database
-        rows = await database.fetch("SELECT * FROM lots WHERE matures_at > 0 AND amount_msat > 0 ORDER BY id")
+        rows = await database.fetch(
+            "SELECT lots.* FROM lots JOIN card_deposits AS paid ON paid.id = deposit AND paid.state <> 'disputed'"
+            " WHERE matures_at > 0 AND lots.amount_msat > 0 ORDER BY lots.id"
+        )
         lots = [Lot.of_row(row) for row in rows]
         balances = {row["id"]: row["balance_msat"] for row in await database.fetch("SELECT * FROM accounts")}
         ours = sum(
@@ -162,7 +165,7 @@ class Facts:
         assert found is not None, f"no deposit {deposit_id}"
         deposit, lots, debt = found
         journal = {
-            "dispute": lambda: plan_disputed(deposit, lots, part, now=NOW),
+            "dispute": lambda: plan_disputed(deposit, lots, part, now=self._book._clock.now()),
             "collect": lambda: plan_collected(deposit, lots, debt),
             "win": lambda: plan_dispute_won(deposit, lots, debt),
             "lose": lambda: plan_dispute_lost(deposit),

@@ -68,8 +68,11 @@ class Scenario:
                 self._last = await self._plan(words)
                 await self._apply(line, self._last, Verdict.APPLIED)
                 if words[0] == "hold":
-                    job = words[5]
-                    self._escrows[job] = await escrow_of(self._book.database, f"job/{job}", owner_of(words[1]))
+                    await self.remember(words[5], words[1])
+
+    async def remember(self, job: str, payer: str) -> None:
+        """Take note of what is held for a job now."""
+        self._escrows[job] = await escrow_of(self._book.database, f"job/{job}", owner_of(payer))
 
     async def _apply(self, line: str, plan: Plan, expected: Verdict) -> None:
         answer = await self._book.apply(plan)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import asyncpg
+import pytest
 
 from relaybot.clock import Clock, SetClock
 from relaybot.config import Config
@@ -20,6 +21,7 @@ from relaybot.db.migrations import Migration, load_migrations
 from relaybot.db.postgres import PostgresDatabase, open_postgres
 from relaybot.db.sqlite import SqliteDatabase, open_sqlite
 from relaybot.probe import Probe, no_probe
+from tests.postgres import new_schema, unavailable
 from wallet.accounts import NODE_LIGHTNING, Account, user
 from wallet.book import Book, invariants, running
 from wallet.ledger import Plan, Put, Transfer
@@ -108,6 +110,18 @@ async def opened(
             database._writer.connection.set_trace_callback(lambda _: probe("statement"))
         async with running(Book(port, clock or SetClock(NOW))) as book:
             yield book
+
+
+KINDS = ("sqlite", "postgresql")
+
+
+def store_of(kind: str, path: Path) -> Store:
+    """Return an empty store of this kind; where there is no PostgreSQL, the test is skipped and says why."""
+    if kind == "sqlite":
+        return SqliteStore(path)
+    if why := unavailable():
+        pytest.skip(why)
+    return PostgresStore(new_schema())
 
 
 def book_file(config: Config) -> Path:

@@ -1,4 +1,4 @@
-"""The attacks on the ledger and its storage: A1 to A3, A5 to A8, B1, B4, B5, H2, H4 of the list the project keeps."""
+"""The attacks on the ledger and its storage, of the project's list: A1 to A3, A5 to A8, B1, B4, B5, H2, H4."""
 
 from __future__ import annotations
 

@@ -11,10 +11,12 @@ import pytest
 from relaybot.config import Config, parse_config
 from relaybot.errors import Rejected
 from relaybot.operator import restoring
+from relaybot.reader import OWN_RELAY
 from relaybot.simulator.network import SimulatedNetwork
 from tests.book.stores import PostgresStore, SqliteStore, Store, broken, contents, opened, sats_of, top_up
 from wallet.cln import CoreLightning
 from wallet.cln_chain import CoreLightningChain
+from wallet.ledger import Plan, Put
 from wallet.money import Msat, from_sat
 from wallet.reconcile import book_by_rule
 
@@ -61,7 +63,10 @@ async def test_h3_a_restored_book_sends_nothing_until_it_agrees_with_a_node_that
             assert switch is not None
             assert switch["state"] == "paused"
             said = await restoring.agree(new, ())
-            assert not said["agreed"]
+            assert (said["agreed"], said["not_read"]) == (False, [OWN_RELAY])  # no service has run since
+            await book.apply(Plan("read", changes=(Put("cursors", f"reader/{OWN_RELAY}", {"value": 2**40}),)))
+            said = await restoring.agree(new, ())
+            assert (said["agreed"], said["not_read"]) == (False, [])
             (difference,) = said["differences"]
             assert "the node says" in difference
             key = difference.split()[1].rstrip(":")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from relaybot.db.database import Row
 from relaybot.nostr.event import Event
@@ -24,6 +25,41 @@ SCRIBE = {
 }
 
 
+def listings(npub_of: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+    """Return what Alice registers: a skill, and an agent that uses it."""
+    return {
+        "skill:summarise": {
+            "name": "Summarise",
+            "about": "Says in few words what a text says in many",
+            "shares": [
+                {
+                    "to": npub_of("dave"),
+                    "role": "model",
+                    "per": "1000 tokens",
+                    "amount": "2 sat",
+                    "at_most": "200 sat",
+                },
+                {
+                    "role": "data",
+                    "percent": "5%",
+                    "split": {"shares": [{"to": npub_of("grace"), "percent": "60%"}], "rest": npub_of("heidi")},
+                },
+            ],
+        },
+        "agent:summaries": {
+            "name": "Summaries",
+            "about": "Summarises what a link leads to",
+            "kinds": [5001],
+            "params": {"language": {"about": "of the summary", "values": ["en", "de"]}},
+            "price": {"base": "500 sat", "per": "1000 tokens", "amount": "3 sat", "at_most": "1000 sat"},
+            "skills": ["summarise"],
+            "payer_referrer": "10 sat",
+            "shares": [{"to": "$worker", "role": "compute", "percent": "40%", "referrer": "5 sat"}],
+            "rest": "$owner",
+        },
+    }
+
+
 @dataclass(slots=True)
 class Told:
     """What the story leaves: events by name, transfers by the journal's name, and who is who."""
@@ -33,6 +69,7 @@ class Told:
     inside: dict[str, str] = field(default_factory=dict)  # what an encrypted event says, by the event's name
     journals: dict[str, Sequence[Row]] = field(default_factory=dict)
     balances: dict[str, dict[str, int]] = field(default_factory=dict)
+    market: str = ""  # what the operator is shown before approving
     plans: list[str] = field(default_factory=list)  # the key of every Plan that was applied
 
 

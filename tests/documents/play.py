@@ -30,7 +30,7 @@ from relaybot.nostr.encryption import NIP44, Encryption, decrypt
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.workings import build_bot, build_inbox
-from tests.documents import incoming
+from tests.documents import incoming, selling
 from tests.documents.cast import DAY, MASTER, MORNING, PEOPLE, RELAY, SCRIBE, Chance, Told, key_of
 from tests.documents.scripted import WALLETS_NODE, ScriptedChain, ScriptedNode, signed_invoice
 from tests.payouts.desk import nothing_on_chain
@@ -75,6 +75,7 @@ async def _tell(directory: Path) -> Told:
                     "skills": SKILLS,
                     "agents": {**AGENTS, "scribe": SCRIBE},
                     "workers": {"allowed": ["carol"]},
+                    "marketplace": "approved",
                 },
                 config_dir=directory,
             )
@@ -119,6 +120,7 @@ class _Story:
         await incoming.play_deposits(self)
         await incoming.play_internal_payment(self)
         await self._the_day()
+        await selling.play_market(self)
 
     # ---- the acts
 
@@ -292,7 +294,7 @@ class _Story:
             answer = await self._bot.book.apply(decision)
             assert answer.verdict is Verdict.APPLIED, f"{name}: {answer}"
         else:
-            assert name == "cancel", f"{name}: {decision}"  # ends each job by a Plan of its own
+            assert name in {"cancel", "listing-withdrawn"}, f"{name}: {decision}"  # ends each job by a Plan of its own
 
     async def _said(self) -> dict[str, Event]:
         """Return what the bot owed the world since the last look, by kind and status: `7000 processing`."""

@@ -11,12 +11,13 @@ from types import MappingProxyType
 import msgspec
 
 from handlers.commands import COMMANDS
-from handlers.states import JOB
+from handlers.states import JOB, LISTING
 from relaybot.db.database import Row
 from relaybot.nostr.event import Event
+from relaybot.nostr.nip19 import encode_npub
 from relaybot.relay.nip11 import build_information
 from relaybot.relay.settings import RelaySettings
-from tests.documents.cast import PEOPLE, Told
+from tests.documents.cast import PEOPLE, Told, key_of, listings
 from tests.documents.journals import PEOPLE as PEOPLE_IN_WORDS
 from tests.documents.journals import play_all
 from tests.documents.play import tell
@@ -39,7 +40,7 @@ def printed_texts() -> Mapping[str, str]:
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    for life in (JOB, PAYOUT, ATTEMPT, BATCH, COIN, DEPOSIT, OFFER):
+    for life in (JOB, LISTING, PAYOUT, ATTEMPT, BATCH, COIN, DEPOSIT, OFFER):
         yield f"states/{life.name}", f"{life.picture()}\n"
     story = told()
     for name, event in story.events.items():
@@ -52,6 +53,9 @@ def _texts() -> Iterator[tuple[str, str]]:
         words = "".join(f"{line}\n" for line in played.lines)
         yield f"words/{name}", f"{words}\n{_journal(played.transfers, played.balances, PEOPLE_IN_WORDS)}"
     yield "people", _people(story)
+    yield "market/show", story.market
+    for name, written in listings(lambda one: encode_npub(key_of(one).pubkey)).items():
+        yield f"market/{name.partition(':')[0]}", f"{json.dumps(written, indent=2)}\n"
     yield "commands", "".join(f"{command.usage}\n    {command.about}\n" for command in COMMANDS.values())
     settings = RelaySettings(name="relaybot", description="The relay of a payment bot")
     yield "nip11", f"{json.dumps(build_information(settings), indent=2)}\n"

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,14 +131,14 @@ class World:
     async def _has(self, name: str, msat: int) -> bool:
         return await self.balance(name) == msat
 
-    async def node_joins(self, name: str = "carol") -> Person:
+    async def node_joins(self, name: str = "carol", kinds: Sequence[int] = (5050,)) -> Person:
         """Let a compute node announce itself; what it says about its jobs is up to the test."""
         person, now = await self.join(name), int(time.time())
         announcement = nip89.build_worker_announcement(
             person.keypair,
             identifier="bee",
             service=self.bot,
-            kinds=[5050],
+            kinds=kinds,
             name="a node",
             about="",
             expiration=now + 3600,

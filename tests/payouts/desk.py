@@ -18,13 +18,12 @@ from typing import Any
 from handlers.bot import check_payouts
 from relaybot.clock import SetClock
 from relaybot.db.database import Row
-from relaybot.db.migrations import load_migrations
-from relaybot.db.sqlite import open_sqlite
 from relaybot.errors import Unavailable
 from relaybot.loops import Stumbles
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Outcome, Script
+from tests.book.stores import SqliteStore, Store
 from wallet.accounts import CAPITAL, hold, user
 from wallet.batch_rules import Quote
 from wallet.bolt11_invoice import parse_bolt11
@@ -138,8 +137,9 @@ class Wallets:
 class Desk:
     """What outlives every process: the file of the book, the network, the clock, the people's wallets."""
 
-    def __init__(self, path: Path, network: SimulatedNetwork, clock: SetClock) -> None:
+    def __init__(self, path: Path, network: SimulatedNetwork, clock: SetClock, *, store: Store | None = None) -> None:
         self.path = path
+        self.store = store  # else the book is the file
         self.network = network
         self.clock = clock
         self.wallets = Wallets(network)
@@ -153,7 +153,7 @@ class Desk:
     @asynccontextmanager
     async def life(self, probe: Probe = no_probe, rules: PayoutRules = RULES) -> AsyncIterator[Life]:
         """Start a process on the file, and end it hard."""
-        database = await open_sqlite(self.path, load_migrations(), now=self.clock.now(), probe=probe)
+        database = await (self.store or SqliteStore(self.path)).open(probe)
         node = Node(self.network.sockets["service"])
         book = CheckedBook(database, self.clock)
         committing = asyncio.create_task(book.run())

@@ -20,8 +20,7 @@ from handlers.settlements import Settlements
 from relaybot.clock import SetClock
 from relaybot.config import Config, parse_config
 from relaybot.db.database import Row
-from relaybot.db.migrations import load_migrations
-from relaybot.db.sqlite import open_sqlite
+from relaybot.db.sqlite import SqliteDatabase
 from relaybot.keyring import Keyring
 from relaybot.nostr import nip17, nip59
 from relaybot.nostr.event import Event, parse_event
@@ -30,6 +29,7 @@ from relaybot.probe import Probe, no_probe, probed
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.people import Wanted
 from relaybot.workings import build_bot
+from tests.book.stores import SqliteStore, Store
 from tests.payouts.desk import NOW, CheckedBook, Killed
 from wallet.accounts import hold, owed, user
 from wallet.book import Book
@@ -126,7 +126,8 @@ class Till:
 
     async def told(self, customer: KeyPair = BOB) -> list[str]:
         """Return what a customer was told in private messages, oldest first."""
-        rows = await self.book.database.fetch("SELECT event FROM outbox ORDER BY created_at, rowid")
+        order = "rowid" if isinstance(self.book.database, SqliteDatabase) else "ctid"  # as they were written
+        rows = await self.book.database.fetch(f"SELECT event FROM outbox ORDER BY created_at, {order}")  # noqa: S608  our own word
         events = [parse_event(row["event"]) for row in rows]
         mine = [event for event in events if event.kind == 1059 and event.tag("p") == customer.pubkey]
         return [nip17.parse_message(nip59.unwrap(event, customer)).text for event in mine]
@@ -221,8 +222,8 @@ class Till:
 class Street:
     """What outlives every process: the file, the node, the clock."""
 
-    def __init__(self, path: Path, network: SimulatedNetwork, clock: SetClock, config: Config) -> None:
-        self.path = path
+    def __init__(self, store: Store, network: SimulatedNetwork, clock: SetClock, config: Config) -> None:
+        self.store = store
         self.network = network
         self.clock = clock
         self.config = config
@@ -230,7 +231,7 @@ class Street:
     @asynccontextmanager
     async def till(self, probe: Probe = no_probe) -> AsyncIterator[Till]:
         """Start a process on the file, and end it hard."""
-        database = await open_sqlite(self.path, load_migrations(), now=self.clock.now(), probe=probe)
+        database = await self.store.open(probe)
         node = CoreLightning(self.network.sockets["service"])
         book = CheckedBook(database, self.clock)
         committing = asyncio.create_task(book.run())
@@ -267,13 +268,21 @@ def data_dir() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def street(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
+def store(tmp_path: Path) -> Store:
+    """Where the book is: attacks on money override it, and are made on both databases."""
+    return SqliteStore(tmp_path / "book.sqlite3")
+
+
+@pytest.fixture
+async def street(
+    tmp_path: Path, store: Store, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Street]:
     monkeypatch.setattr(settlements, "WAIT_SECONDS", 0)  # nothing new: say so at once
     clock = SetClock(NOW)
     network = SimulatedNetwork(data_dir, clock=clock)
     await network.start()
     config = parse_config({"agents": {"autodev": AGENT}}, config_dir=tmp_path)
-    yield Street(tmp_path / "book.sqlite3", network, clock, config)
+    yield Street(store, network, clock, config)
     await network.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from handlers import assignments, jobs
 from handlers.assigning import Assigning
-from handlers.bot import Bot
+from handlers.bot import Bot, Offered
 from handlers.lots import follow_lots
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.refunds import plan_refunded
@@ -51,8 +51,8 @@ async def asks(till: Till) -> str:
     return str(row["id"])
 
 
-async def delivered(till: Till, job_id: str) -> None:
-    """Let a node have the job, and deliver."""
+async def assigned(till: Till, job_id: str) -> Event:
+    """Let a node have the job; return its assignment."""
     now = till.bot.clock.now()
     beat: Values = {
         "kinds": "[5050]",
@@ -68,9 +68,19 @@ async def delivered(till: Till, job_id: str) -> None:
     job = await till.book.row("jobs", job_id)
     assert job is not None
     rows = await till.book.database.rows_by_id("outbox", [job["assignment"]])
-    child = parse_event(rows[job["assignment"]]["event"])
-    result = nip90.build_result(CAROL, request=child, content="done", encrypt=Encryption(NIP44, b"n" * 32), now=now)
-    decision = await assignments.on_result(till.bot, result)
+    return parse_event(rows[job["assignment"]]["event"])
+
+
+def result_of(till: Till, child: Event) -> Event:
+    """Return the node's result of an assignment."""
+    now, secret = till.bot.clock.now(), Encryption(NIP44, b"n" * 32)
+    return nip90.build_result(CAROL, request=child, content="done", encrypt=secret, now=now)
+
+
+async def delivered(till: Till, job_id: str) -> None:
+    """Let a node have the job, and deliver."""
+    child = await assigned(till, job_id)
+    decision = await assignments.on_result(till.bot, result_of(till, child))
     assert isinstance(decision, Plan)
     assert (await till.book.apply(decision)).done
 
@@ -81,7 +91,7 @@ def paying_carol(till: Till, **card: int) -> Till:
     path = till.bot.config.service.data_dir
     config = parse_config({"agents": {"autodev": agent}, "card": card}, config_dir=path)
     [(pubkey, old)] = till.bot.agents.items()
-    agents = {pubkey: replace(old, split=config.splits["autodev"])}
+    agents = Offered({pubkey: replace(old, split=config.splits["autodev"])})
     bot = replace(till.bot, config=config, agents=agents, workers_allowed=frozenset({CAROL.pubkey}))
     return Till(bot, till.network, till.committing)
 
@@ -206,7 +216,7 @@ async def test_private_messages_tell_everything_of_ones_money(till: Till) -> Non
 async def test_an_open_request_of_a_debtor_is_left_alone(till: Till) -> None:
     await booked(till.book, "debt", Journal((Transfer(owed(BOB.pubkey), CAPITAL, Msat(1), "test"),)))
     [(pubkey, agent)] = till.bot.agents.items()
-    bot = replace(till.bot, agents={pubkey: replace(agent, takes_open_requests=True)})
+    bot = replace(till.bot, agents=Offered({pubkey: replace(agent, takes_open_requests=True)}))
     request = BOB.sign(kind=5050, content="", tags=[["i", "x", "text"]], created_at=bot.clock.now())
     assert (
         await jobs.on_request(bot, request)

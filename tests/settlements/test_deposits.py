@@ -289,7 +289,7 @@ async def test_e4_what_pays_no_address_of_ours_is_none_of_our_business(till: Til
 
 async def test_a_fee_is_taken_off_each_deposit_and_comes_back_with_its_reversal(till: Till, street: Street) -> None:
     config = parse_config(
-        {"agents": {"autodev": AGENT}, "onchain": {"deposit_fee": "500 sat"}}, config_dir=street.path.parent
+        {"agents": {"autodev": AGENT}, "onchain": {"deposit_fee": "500 sat"}}, config_dir=street.config.service.data_dir
     )
     following = Deposits(replace(till.bot, config=config))
     await deposited(till)

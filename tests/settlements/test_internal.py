@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,17 @@ from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.params import Fault
 from relaybot.simulator.signing import InvoiceText, build_bolt11
+from tests.book.stores import KINDS, Store, store_of
 from tests.settlements.conftest import ALICE, BOB, PRICE, Street, Till
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.ledger import Plan, Verdict
 from wallet.lightning import Lightning
 from wallet.money import Msat, from_sat
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return store_of(request.param, tmp_path / "book.sqlite3")
 
 
 async def paid(till: Till, bolt11: str, payer: KeyPair = BOB, *, key: str = "test/pay", sat: int | None = None) -> None:

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from relaybot.errors import Rejected
-from relaybot.nostr import nip57, nip59, nip90
+from relaybot.nostr import nip47, nip57, nip59, nip90
 from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.network import SERVICE_NODE
 from tests.simulator.cast import KEYRING, key_of, name_of, names
 from tests.simulator.disk import now
 from wallet.accounts import NODE_LIGHTNING
+from wallet.audit import lots_unsound
 from wallet.book import invariants, loose_ends
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Auditor:
         self.results: dict[str, list[Event]] = defaultdict(list)  # by request
         self.deliveries: dict[str, list[str]] = defaultdict(list)  # by assignment
         self.receipts: Counter[str] = Counter()  # of zaps, by invoice
+        self.app_answers: Counter[str] = Counter()  # by request
         self._said: dict[str, nip90.Feedback | None] = {}
         self._ends: dict[str, list[str]] = defaultdict(list)  # `success` or `error`, by request
         self._plain: sqlite3.Connection | None = None
@@ -80,7 +82,7 @@ class Auditor:
 
     def whole(self) -> None:
         """Add everything up."""
-        for text in (*now(invariants(self)), *now(loose_ends(self))):
+        for text in (*now(invariants(self)), *now(lots_unsound(self)), *now(loose_ends(self))):
             self.found(text)
 
     def _check_leg(self, plan: str) -> None:
@@ -113,6 +115,10 @@ class Auditor:
             facts.requests[event.id].asked_at = self._world.loop.time()
         elif event.kind == nip57.ZAP_RECEIPT_KIND:
             self.receipts[event.tag("bolt11") or ""] += 1
+        elif event.kind == nip47.RESPONSE_KIND:
+            self.app_answers[about] += 1
+            if self.app_answers[about] > 1:
+                self.found(f"an app is answered twice: {about[:6]}")
         elif event.kind in nip90.REQUEST_KINDS:  # an assignment of the bot's
             facts.leases[event.id] = event.tag("p") or "", int(event.tag("expiration") or 0)
         elif event.kind == nip59.WRAP_KIND:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from relaybot.nostr import nip90
 from relaybot.simulator.network import SERVICE_NODE
 from relaybot.simulator.people import WALLETS_NODE
+from tests.simulator.apps import BUDGET_SAT
 from tests.simulator.cast import LONGEST_JOB_SECONDS, NAMES, PLATFORM, Delivered, dues, key_of, name_of
 from tests.simulator.timeline import START
 from wallet.accounts import CAPITAL, NODE_LIGHTNING
@@ -23,6 +24,12 @@ _LEFT_OVER = {
     "events failed": "SELECT id || ' of kind ' || kind FROM inbox WHERE state = 'failed'",
     "events are not sent": "SELECT id || ': ' || note FROM outbox WHERE state <> 'sent'",
     "jobs are not ended": "SELECT substr(id, 1, 6) || ' ' || state FROM jobs WHERE due_at IS NOT NULL",
+    "money of a disputed payment is not collected": (
+        "SELECT lots.id FROM lots JOIN card_deposits AS paid ON paid.id = deposit AND paid.state <> 'good'"
+        " JOIN accounts ON accounts.id = 'user/' || pubkey || '/owed' AND balance_msat < 0"
+        " WHERE lots.amount_msat > 0 AND lots.account NOT LIKE 'hold/%' AND disputed_msat >"
+        " (SELECT SUM(taken_msat) FROM lots AS one WHERE one.deposit = paid.id)"
+    ),
     "users are not looked at": "SELECT substr(id, 1, 6) FROM users WHERE payout_check_at IS NOT NULL",
 }
 _OPEN_PAYOUTS = "SELECT id, attempt, state, reason FROM payouts WHERE next_at IS NOT NULL"
@@ -38,6 +45,26 @@ _SENT = (
     " JOIN invoices i ON i.node = ? AND i.payment_hash = p.payment_hash"
     " WHERE p.node = ? AND p.status = 'complete'"
 )
+
+_SWITCHES = "SELECT number, id FROM plans WHERE id LIKE 'users/%/withdrawals/%' ORDER BY number"
+_LEFT_BETWEEN = (
+    "SELECT plans.id FROM plans JOIN attempts ON plans.id = 'payment/' || attempts.id || '/sent'"
+    " JOIN payouts ON payouts.id = attempts.payout WHERE plans.number BETWEEN ? AND ? AND pubkey = ?"
+    " UNION ALL SELECT transfers.plan FROM transfers JOIN plans ON plans.id = transfers.plan"
+    " WHERE plans.number BETWEEN ? AND ? AND debit = ? AND reason = 'internal'"
+)
+_HELD_BY_CARD = (
+    "SELECT COALESCE(SUM(CASE WHEN debit = 'card/receivable' THEN amount_msat ELSE -amount_msat END), 0)"
+    " FROM transfers WHERE plan LIKE ? AND 'card/receivable' IN (debit, credit)"
+)
+_DISPUTED = "(reason LIKE 'disputed:%' OR reason LIKE 'won:%' OR reason LIKE 'written off:%')"
+_TAKEN_SATS = f"SELECT plan, debit FROM transfers WHERE {_DISPUTED} AND debit LIKE 'user/%/sats'"  # noqa: S608  our own
+_SATS_BACK = (
+    "SELECT credit, SUM(amount_msat), (SELECT COALESCE(SUM(amount_msat), 0) FROM transfers AS paid"
+    " WHERE paid.debit = won.credit AND paid.credit LIKE 'user/%/owed') FROM transfers AS won"
+    " WHERE reason LIKE 'won:%' AND credit LIKE 'user/%/sats' GROUP BY credit"
+)
+_DISPUTES = f"SELECT debit, credit, amount_msat FROM transfers WHERE {_DISPUTED}"  # noqa: S608  our own words
 
 
 def left_over(world: World) -> Iterator[str]:
@@ -65,6 +92,9 @@ def check(world: World) -> None:
         *_sent(world),
         *_hashes(world),
         *_payouts(world),
+        *_apps(world),
+        *_closed(world),
+        *_cards(world),
         *_receipts(world),
         *_money(world),
     ):
@@ -142,9 +172,63 @@ def _payouts(world: World) -> Iterator[str]:
             yield f"{payout[:20]} was paid {len(hashes)} times"
 
 
+def _apps(world: World) -> Iterator[str]:
+    """What an app asked for is answered once if it was taken, and never more is paid than its budget."""
+    spent: Counter[str] = Counter()
+    for row in world.network._store.rows(_SENT, (WALLETS_NODE, SERVICE_NODE)):
+        asking = world.facts.app_payments.get(str(row["payout"]).split("/")[1])
+        if asking is not None:
+            spent[asking.app.key.pubkey] += row["sent_msat"]
+    for app, msat in spent.items():
+        if msat > BUDGET_SAT * 1_000 and not world.facts.clock_was_ahead:
+            yield f"app {app[:6]} has spent {msat} msat of a budget of {BUDGET_SAT} sat"
+    for request_id in world.facts.app_payments:
+        taken = world.auditor.rows("SELECT 1 FROM inbox WHERE id = ?", request_id)
+        if taken and world.auditor.app_answers[request_id] != 1:
+            yield f"app's request {request_id[:6]} has {world.auditor.app_answers[request_id]} answers"
+
+
+def _closed(world: World) -> Iterator[str]:
+    """Nothing left from anybody while their withdrawals were closed."""
+    since: dict[str, int] = {}
+    for number, plan in world.auditor.rows(_SWITCHES):
+        pubkey = plan.split("/")[1]
+        begun = since.pop(pubkey, None)
+        if begun is None:
+            since[pubkey] = number
+            continue
+        left = world.auditor.rows(_LEFT_BETWEEN, begun, number, pubkey, begun, number, f"user/{pubkey}/sats")
+        if left:
+            yield f"{left[0][0][:80]}: {name_of(pubkey)}'s withdrawals were closed"
+
+
+def _cards(world: World) -> Iterator[str]:
+    """The card company holds what was paid and not taken back; what is somebody's in sats is never taken."""
+    for payment_id, payment in world.facts.cards.items():
+        held = world.auditor.rows(_HELD_BY_CARD, f"card/{payment_id}/%")[0][0]
+        if held != payment.msat - payment.taken_msat:
+            yield f"{payment.name}'s {payment_id}: {held} msat, of {payment.msat} msat {payment.taken_msat} were taken"
+    for account, given, repaid in world.auditor.rows(_SATS_BACK):
+        if given > repaid:
+            yield f"{account[:12]} was given {given} msat in sats by disputes and had paid {repaid} msat"
+    for plan, account in world.auditor.rows(_TAKEN_SATS):
+        yield f"{plan} has taken from {account[:12]}"
+
+
+def _taken_back(world: World) -> Counter[str]:
+    """Return who has more or less by disputes: whose card money it was is for the book to know."""
+    due: Counter[str] = Counter()
+    for debit, credit, msat in world.auditor.rows(_DISPUTES):
+        for account, sign in ((debit, -1), (credit, 1)):
+            if account.startswith("user/"):
+                due[name_of(account.split("/")[1])] += sign * msat
+    return due
+
+
 def _money(world: World) -> Iterator[str]:
     """Everybody has what they paid in and earned, less what they were charged and sent."""
     due = _paid_in(world)
+    due.update(_taken_back(world))
     for request_id, results in world.auditor.delivered():
         request = world.facts.requests[request_id]
         key = key_of(request.customer)
@@ -175,6 +259,9 @@ def _money(world: World) -> Iterator[str]:
 def _whose(world: World, label: str) -> tuple[str, str]:
     """Return whose money a payment is, and to whose wallet it was meant to go."""
     _, cause, *_ = label.split("/")
+    if cause in world.facts.app_payments:
+        asking = world.facts.app_payments[cause]
+        return asking.app.owner, asking.to
     if cause in world.facts.commands:  # a withdrawal: the command is its cause
         return world.facts.commands[cause][0], world.facts.withdrawn_to[cause]
     return name_of(cause), name_of(cause)

@@ -6,29 +6,15 @@ They come in where the pages and the operator do: at the handlers and the book o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from handlers import pay_requests
-from handlers.bot import Bot
 from handlers.pay_requests import Asked
-from handlers.refunds import plan_refunded
-from relaybot.db.database import Row
 from relaybot.errors import RelaybotError
 from relaybot.nostr import nip19, nip57, nip90
 from relaybot.nostr.event import Event, encode_event
 from tests.simulator.cast import CONTRIBUTORS, CUSTOMERS, KEYRING, PLATFORM, SCRIBE, key_of
-from tests.simulator.timeline import wait
-from wallet.accounts import person
-from wallet.deposits import CardDeposit, Debt, plan_bought
-from wallet.journals import plan_bonus
-from wallet.ledger import Journal, Plan
-from wallet.lots import NOTHING, card_account
-from wallet.money import from_sat
-from wallet.states import DepositState
-from wallet.switches import OPERATOR, plan_pause, plan_resume
 
 if TYPE_CHECKING:
     from tests.simulator.people import Person
@@ -127,86 +113,3 @@ def _result(world: World) -> Event | None:
         if request.agent == SCRIBE and all(tag[0] != "encrypted" for tag in results[0].tags):
             return results[0]
     return None
-
-
-async def grant(world: World, name: str, number: int) -> None:
-    """Have the operator give somebody promo money."""
-    amount = from_sat(300)
-    journal = plan_bonus(person(key_of(name).pubkey), amount, "first job free")
-    await _book(world, journal, f"test/bonus/{number}", name, amount)
-
-
-async def buy_by_card(world: World, name: str, number: int) -> None:
-    """Have somebody buy balance by card; not where referrers are, whose part then depends on the class."""
-    if world.facts.referrers:
-        return
-    pubkey, amount = key_of(name).pubkey, from_sat(1_500)
-    deposit = CardDeposit(
-        id=f"test-{number}",
-        version=1,
-        account=card_account(person(pubkey)),
-        pubkey=pubkey,
-        amount_msat=amount,
-        state=DepositState.GOOD,
-        written_off_msat=NOTHING,
-        created_at=world.clock.now(),
-    )
-    await _book(world, plan_bought(deposit, Debt(NOTHING)), f"test/card/{number}", name, amount)
-
-
-async def refund(world: World, request_id: str) -> None:
-    """Have the operator pay a delivered job back, out of the platform's own."""
-    world.tell(f"the operator pays job {request_id[:6]} back")
-    await _until_done(world, lambda bot: plan_refunded(bot, request_id))
-    world.facts.refunded.add(request_id)
-
-
-async def pause(world: World, scope: str, seconds: float) -> None:
-    """Have the operator pause something, and let it go on after a while."""
-    if scope in world.facts.paused:
-        return
-    world.facts.paused.add(scope)
-
-    async def paused(bot: Bot) -> Plan | None:
-        return plan_pause(await _switch(bot, scope), reason="a test", by=OPERATOR, now=bot.clock.now())
-
-    async def resumed(bot: Bot) -> Plan | None:
-        return plan_resume(await _switch(bot, scope), by=OPERATOR, now=bot.clock.now())
-
-    world.tell(f"the operator pauses {scope}")
-    await _until_done(world, paused)
-    await world.outage(wait(seconds))
-    await _until_done(world, resumed)
-    world.tell(f"the operator lets {scope} go on")
-    world.facts.paused.discard(scope)
-
-
-async def _switch(bot: Bot, scope: str) -> Row:
-    row = await bot.book.row("pauses", scope)
-    assert row is not None, f"{scope} cannot be paused"
-    return row
-
-
-async def _book(world: World, journal: Journal, key: str, name: str, amount: int) -> None:
-    """Apply a journal of the operator's under its key, until it stands."""
-    world.tell(f"{name} gets {amount} msat: {key}")
-    world.facts.given[name] += amount
-
-    async def booked(_: Bot) -> Plan:
-        return journal.plan(key)
-
-    await _until_done(world, booked)
-
-
-async def _until_done(world: World, decide: Callable[[Bot], Awaitable[Plan | None]]) -> None:
-    """Have the bot decide and apply something, in one life or another."""
-    while True:
-        life = world.life
-        if life is not None and life.bot is not None and life.alive:
-            try:
-                answer = await life.visit(life.bot.book.decide(partial(decide, life.bot)))
-            except RelaybotError:
-                answer = None
-            if answer is not None and answer.done:
-                return
-        await wait(2)

@@ -49,6 +49,16 @@ async def _stopped(stage: Stage) -> None:
         stage.world.life.stop()
 
 
+async def _killed_over_a_payment(stage: Stage) -> None:
+    """Die while a payment is on its way, for a moment, or until invoices expire."""
+    world = stage.world
+    hold_payments(stage)
+    stage.begin(stage.somebody().withdraw())
+    await wait(stage.chance.uniform(2, 9))
+    world.down_seconds = stage.chance.choice((2.0, 15.0, 150.0))
+    world.kill()
+
+
 def _for_a_while(stage: Stage, what: str, seconds: float, end: Callable[[], None]) -> None:
     """Have something that was begun end by itself; nobody may hold the bot to its times meanwhile."""
     world, lasts = stage.world, stage.chance.seconds(seconds)
@@ -170,6 +180,7 @@ async def _clock_jumps(stage: Stage) -> None:
 MISHAPS: dict[Mishap, float] = {
     _killed: 3,
     _fuse: 8,
+    _killed_over_a_payment: 3,
     _stopped: 1,
     _disk_full: 3,
     _node_down: 3,

@@ -24,7 +24,10 @@ from wallet.cln_calls import Lane, NodeError
 from wallet.cln_chain import CoreLightningChain
 
 BETWEEN_ROUTES_SECONDS = 60.0  # a call looks for other routes for so long: until then "all failed" is no end
-EMPTY_SECONDS = 4.0  # records may be empty for so long after a call: a real node needs milliseconds
+FIRST_ROUTE_SECONDS = 3.0  # until then the first route is tried
+EMPTY_SECONDS = (
+    15.0  # records may be empty for so long after a call: longer than two looks that would make a failure definite
+)
 RECORDS = frozenset({"listpays", "listsendpays"})
 HTLCS = {"listhtlcs": "htlcs", "listpeerchannels": "channels"}
 
@@ -59,7 +62,7 @@ class NodeManners:
         self.called_at.setdefault(payment_hash, asyncio.get_running_loop().time())
         if payment_hash not in self._lies:
             lies = self.chance.of(self.lies_percent)
-            self._lies[payment_hash] = self.chance.choice(("empty", "failed", "records")) if lies else ""
+            self._lies[payment_hash] = self.chance.choice(("empty", "failed", "failed", "records")) if lies else ""
 
     def hidden(self, payment_hash: str) -> str:
         """Return how the records lie about this payment now.
@@ -74,7 +77,7 @@ class NodeManners:
             return lie
         if lie == "empty":
             return lie if seconds < EMPTY_SECONDS else ""
-        return lie if seconds < BETWEEN_ROUTES_SECONDS and int(seconds / 15) % 2 else ""
+        return lie if FIRST_ROUTE_SECONDS < seconds < BETWEEN_ROUTES_SECONDS else ""
 
     def told(self, method: str, params: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         """Return an answer as the node gives it at this moment."""

@@ -15,6 +15,7 @@ from relaybot.simulator.orders import Order
 from relaybot.simulator.params import Fault
 from relaybot.simulator.payments import ConnectionLost
 from relaybot.simulator.people import WALLETS_NODE
+from tests.simulator.apps import App, connected, pays
 from tests.simulator.cast import CUSTOMERS, KEYRING, METER, METER_KIND, SCRIBE, SCRIBE_KIND, key_of
 from tests.simulator.timeline import wait
 
@@ -38,6 +39,7 @@ class Person:
         self.chance = world.chance(f"person/{name}")
         self._asked = 0
         self._withdrawn: tuple[str, str] | None = None
+        self._app: App | None = None
 
     # ---- private messages
 
@@ -97,6 +99,12 @@ class Person:
             where, to = self._withdrawn  # the same once more
         self._withdrawn = where, to
         await self.command(f"withdraw {where}", twice=chance.of(15), to=to)
+
+    async def pays_by_app(self) -> None:
+        """Have a connected app pay something; connect one first."""
+        self._app = self._app or await connected(self)
+        if self._app is not None:
+            await pays(self, self._app)
 
     # ---- paying
 

@@ -136,7 +136,7 @@ _JOBS = (
     one(
         "an old request is worked",
         "handlers/jobs.py",
-        "if (request.expiration or event.created_at + jobs.ttl_seconds) <= now:",
+        "if lives_until <= now:",
         "if False:",
     ),
     one(
@@ -247,4 +247,63 @@ _EVENTS = (
     ),
 )
 
-ELSEWHERE = (*_LEDGER, *_MONEY_IN, *_JOBS, *_EVENTS)
+_CARDS = (
+    one(
+        "a dispute leaves the lots as they were",
+        "wallet/deposits.py",
+        '            transfers.append(Transfer(lot.account, CARD_RECEIVABLE, part, f"disputed:{deposit.id}"))\n'
+        "            changes.append(_taken(lot, part))\n",
+        '            transfers.append(Transfer(lot.account, CARD_RECEIVABLE, part, f"disputed:{deposit.id}"))\n',
+    ),
+    one(
+        "a part that is disputed takes the whole payment",
+        "wallet/deposits.py",
+        "disputed = deposit.amount_msat if amount_msat is None else amount_msat",
+        "disputed = deposit.amount_msat",
+    ),
+    one(
+        "what comes back of a disputed payment stays where it is",
+        "handlers/lots.py",
+        "    if not collected.transfers:",
+        "    if True:",
+    ),
+    one(
+        "a dispute that is won gives the debt back twice",
+        "wallet/deposits.py",
+        "        (user(deposit.pubkey), debt.repaid_msat),",
+        "        (user(deposit.pubkey), debt.repaid_msat + debt.owed_msat),",
+    ),
+)
+
+_EXITS = (
+    Mutant(
+        "whose withdrawals are closed is paid all the same",
+        (
+            ("handlers/withdrawals.py", 'if row["withdrawals"] != "open":', "if False:"),
+            (
+                "wallet/obstacles.py",
+                'if owner is not None and owner["withdrawals"] == "open":',
+                "if owner is not None:",
+            ),
+            (
+                "wallet/payout_plans.py",
+                'Expect("users", payout["pubkey"], {"withdrawals": "open"}),',
+                'Expect("users", payout["pubkey"], {}),',
+            ),
+        ),
+    ),
+    one(
+        "an app may spend more than its budget",
+        "handlers/wallet_connect.py",
+        'if connection["budget_msat"] is not None and used + amount > connection["budget_msat"]:',
+        "if False:",
+    ),
+    one(
+        "an app is not told how its payment ended",
+        "handlers/wallet_connect.py",
+        "        changes += _told(bot, connection, request, _paid(found))\n",
+        "",
+    ),
+)
+
+ELSEWHERE = (*_LEDGER, *_MONEY_IN, *_JOBS, *_EVENTS, *_CARDS, *_EXITS)

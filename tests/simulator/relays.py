@@ -74,6 +74,9 @@ class OwnRelay:
         self._durable = list(filters)
         return callback
 
+    def end(self, _feed: object) -> None:
+        """End a subscription: the newest alone says what is taken."""
+
     async def publish(self, event: Event) -> Ok:
         """Store an event of the bot."""
         await self._borders.yielding("own relay: publish")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from relaybot.nostr import nip19
-from tests.simulator import evening, gifts, mishaps
+from tests.simulator import evening, gifts, mishaps, office
 from tests.simulator.cast import CUSTOMERS, NAMES, REFERRER, WORKERS, key_of
 from tests.simulator.people import Person
 from tests.simulator.timeline import Chance, wait
@@ -65,13 +65,16 @@ async def play(world: World, steps: int) -> None:
 
 
 async def _prologue(stage: Stage) -> None:
-    """Name referrers before anything is earned, in some stories."""
+    """Name referrers before anything is earned, or pay by card, in some stories."""
     referrer = nip19.encode_npub(key_of(REFERRER).pubkey)
     for name in ("alice", "bob"):
         if stage.chance.of(30):
             answer = await stage.people[name].command(f"refer {referrer}")
             if answer.startswith("Thank you"):
                 stage.world.facts.referrers[name] = REFERRER
+    if stage.chance.of(40):
+        for name in CUSTOMERS:
+            stage.begin(office.buy_by_card(stage.world, name, stage.chance.getrandbits(40)))
     for name, way in (("alice", "profile"), ("carol", "10133"), ("dave", "command"), ("heidi", "command")):
         if stage.chance.of(50):
             stage.begin(stage.people[name].states_target(way))
@@ -150,19 +153,29 @@ async def _gives(stage: Stage) -> None:
 
 
 async def _is_granted(stage: Stage) -> None:
-    how = stage.chance.choice((gifts.grant, gifts.buy_by_card))
+    how = stage.chance.choice((office.grant, office.buy_by_card))
     stage.begin(how(stage.world, stage.somebody().name, stage.chance.getrandbits(40)))
 
 
 async def _refunds(stage: Stage) -> None:
     done = [request_id for request_id, _ in stage.world.auditor.delivered()]
     if done:
-        stage.begin(gifts.refund(stage.world, stage.chance.choice(done)))
+        stage.begin(office.refund(stage.world, stage.chance.choice(done)))
 
 
 async def _pauses(stage: Stage) -> None:
     scope = stage.chance.choice(("payouts", "withdrawals", "lightning"))
-    stage.begin(gifts.pause(stage.world, scope, stage.chance.seconds(40)))
+    stage.begin(office.pause(stage.world, scope, stage.chance.seconds(40)))
+
+
+async def _closes(stage: Stage) -> None:
+    """Close every exit of somebody for a while."""
+    name = stage.chance.choice((*CUSTOMERS, "alice", "carol"))
+    stage.begin(office.close_withdrawals(stage.world, name, stage.chance.seconds(60)))
+
+
+async def _app_pays(stage: Stage) -> None:
+    stage.begin(stage.somebody().pays_by_app())
 
 
 async def _withdraws(stage: Stage) -> None:
@@ -181,6 +194,9 @@ ACTIONS: dict[Action, float] = {
     _is_granted: 5,
     _refunds: 3,
     _withdraws: 8,
+    _app_pays: 5,
+    _closes: 2,
+    office.dispute: 6,
     _pauses: 2,
     _states_target: 6,
     _says_something: 4,

@@ -12,12 +12,14 @@ from typing import Any
 from relaybot.errors import Unavailable
 from relaybot.nostr.event import Event
 from relaybot.simulator.network import SimulatedNetwork
+from tests.simulator.apps import Asking
 from tests.simulator.audit import Auditor
 from tests.simulator.cast import NAMES
 from tests.simulator.disk import Disk
 from tests.simulator.gifts import Gift
 from tests.simulator.life import Life, is_only
 from tests.simulator.node import NodeManners
+from tests.simulator.office import Payment
 from tests.simulator.relays import FAR, Manners, Shelf
 from tests.simulator.timeline import Chance, VirtualLoop, WorldClock, wait
 from tests.simulator.wallets import WalletHost
@@ -51,6 +53,9 @@ class Facts:
     refunded: set[str] = field(default_factory=set)  # jobs that the operator has paid back
     withdrawn_to: dict[str, str] = field(default_factory=dict)  # whose wallet a withdrawal goes to, by rumor id
     paid_inside: dict[str, tuple[str, str, int]] = field(default_factory=dict)  # payer, invoice, msat, by rumor id
+    cards: dict[str, Payment] = field(default_factory=dict)  # card payments, by id
+    app_payments: dict[str, Asking] = field(default_factory=dict)  # what wallet apps asked for, by request
+    closed: set[str] = field(default_factory=set)  # whose withdrawals are being closed and opened
     paused: set[str] = field(default_factory=set)  # what the operator has paused
     referrers: dict[str, str] = field(default_factory=dict)  # who named whom, before anything was earned
     heard_at: dict[str, float] = field(default_factory=dict)  # when an event was first heard on any relay
@@ -72,6 +77,7 @@ class World:
         self.quiet = False
         self.life: Life | None = None
         self.lives = 0
+        self.down_seconds: float | None = None  # after the next death; else by chance
         self._tell = tell
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -147,7 +153,9 @@ class World:
             self._ended.clear()
             self.start()
             await self._ended.wait()
-            await self.outage(wait(2.0 if self.quiet else 1.0 + chance.seconds(DOWN_SECONDS_MAX)))
+            down = 1.0 + chance.seconds(DOWN_SECONDS_MAX) if self.down_seconds is None else self.down_seconds
+            self.down_seconds = None
+            await self.outage(wait(2.0 if self.quiet else down))
 
     async def outage(self, work: Coroutine[Any, Any, None]) -> None:
         """Count the time that something takes as time in which nobody may wait for the bot."""

@@ -60,6 +60,8 @@ def _properties(document: Any, rule: dict[str, Any], root: dict[str, Any], place
 
 def _others(document: Any, rule: Any, root: dict[str, Any], place: str, known: set[str]) -> Iterator[str]:
     for key in _keys(document) - known:
+        if rule is True:
+            continue
         if rule is False:
             yield f"{place}: {key} is not known"
         else:

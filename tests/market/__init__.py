@@ -1,0 +1,1 @@
+"""Skills and agents of others: registered, approved, in service, withdrawn."""
