@@ -7,6 +7,7 @@ knows no clock and no node: who pays gives `now` and the currency it can pay in.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import bolt11
 from bolt11 import Bolt11, TagChar
@@ -18,6 +19,7 @@ from wallet.money import Msat, checked
 CURRENCIES = {"bitcoin": "bc", "testnet": "tb", "testnet4": "tb", "signet": "tbs", "regtest": "bcrt"}
 
 _CHARS_MAX = 4_096  # with many route hints an invoice has some 1,500; the cost of decoding grows with the length
+_READ_MAX = 512  # invoices that are remembered as they were read: 2 MB at most
 _EXPIRY_SECONDS_MAX = 100 * 365 * 86_400  # the field may hold any number; this one fits every integer we store it in
 _AMOUNT_DIGITS_MAX = 18  # 21 million bitcoin in pico-bitcoin overflow it; nobody writes amounts so
 _PREFIX = re.compile(rf"ln(?:bcrt|tbs|tb|bc)(?:(?P<digits>\d{{1,{_AMOUNT_DIGITS_MAX}}})(?P<unit>[munp]?))?1", re.ASCII)
@@ -33,7 +35,11 @@ def parse_bolt11(text: str) -> DecodedInvoice:
     The signature is checked, and the payee is who signed. The answer's `bolt11` is the
     bare text in lower case, so that one invoice has one form.
     """
-    bare = _canonical(text)
+    return _read(_canonical(text))
+
+
+@lru_cache(_READ_MAX)  # the package takes milliseconds of the loop for each, and one payment reads its invoice often
+def _read(bare: str) -> DecodedInvoice:
     try:
         invoice = bolt11.decode(bare)
         return _decoded(bare, invoice)

@@ -71,6 +71,10 @@ def test_upper_case_as_in_qr_codes_is_the_same_invoice() -> None:
     assert parse_bolt11(RECORDED.upper()) == parse_bolt11(RECORDED)
 
 
+def test_an_invoice_is_decoded_once_however_often_it_is_read() -> None:
+    assert parse_bolt11(RECORDED) is parse_bolt11(f"lightning:{RECORDED.upper()}")
+
+
 def test_an_amountless_invoice_has_no_amount() -> None:
     assert parse_bolt11(signed(amount_msat=None)).amount_msat is None
 
