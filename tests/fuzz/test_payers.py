@@ -27,6 +27,7 @@ from relaybot.nostr.encryption import NIP04, NIP44, Encryption
 from relaybot.nostr.event import encode_event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.network import SimulatedNetwork
+from tests.book.stores import SqliteStore
 from tests.fuzz.conftest import fuzzed, fuzzed_slowly
 from tests.fuzz.talk import hexes, values, words
 from tests.payouts.desk import NOW
@@ -64,7 +65,7 @@ async def shop() -> AsyncIterator[Till]:
         }
         config = parse_config(written, config_dir=directory)
         try:
-            async with Street(directory / "book.sqlite3", network, clock, config).till() as till:
+            async with Street(SqliteStore(directory / "book.sqlite3"), network, clock, config).till() as till:
                 yield till
                 assert await till.book.database.fetch("SELECT id FROM transfers") == []
         finally:
