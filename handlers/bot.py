@@ -55,6 +55,7 @@ class Agent:
     result_schema: Mapping[str, Any] | None  # JSON Schema that a result must fit
     split: ResolvedSplit
     split_hash: str
+    fetches_inputs: bool = True  # what a job's inputs name is fetched for the node
     author: str = ""  # hex pubkey of who registered it; '': it stands in config.yaml
 
 

@@ -36,7 +36,7 @@ from relaybot.nostr import nip19
 from relaybot.nostr.keys import KeyPair
 from splits.agreement import worse_for
 from splits.market import Listed, people_of
-from splits.model import AgentModel, SkillModel
+from splits.model import FETCHED, AgentModel, SkillModel
 from splits.problems import BadConfigs
 from splits.resolved import split_hash
 from wallet.ledger import Change, Expect, Insert, Plan, Update, Values
@@ -111,6 +111,7 @@ class Market:
             kinds=frozenset(model.kinds),
             params=model.params,
             result_schema=model.result_schema,
+            fetches_inputs=model.inputs == FETCHED,
             takes_open_requests=model.open,
             split=split,
             split_hash=split_hash(split),
