@@ -11,7 +11,7 @@ NODE := $(and $(shell command -v node),$(shell command -v npm))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs kills fuzz soak lock clean
+.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs bench-payouts kills fuzz soak lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -72,7 +72,7 @@ format: setup  ## put the code into its one form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-relay bench-book bench-jobs  ## measure everything on this machine, one after the other
+bench: bench-relay bench-book bench-jobs bench-payouts  ## measure everything on this machine, one after the other
 
 bench-relay: setup $(PEERS)/.installed  ## our relay and others under the same load; then our own, with ever more in it
 	$(BIN)/python -m tests.bench.relay $(BENCH)
@@ -94,6 +94,9 @@ $(LNBITS)/.installed:
 
 bench-jobs: setup  ## whole jobs a second
 	$(BIN)/python -m tests.bench.jobs $(BENCH)
+
+bench-payouts: setup  ## payouts a second beside the node alone, and what a payment that hangs costs the others
+	$(BIN)/python -m tests.bench.payouts $(BENCH)
 
 kills: setup  ## two service processes on one book, killed at random a hundred times under load
 	$(BIN)/python -m tests.kills $(KILLS)

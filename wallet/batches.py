@@ -29,7 +29,7 @@ import structlog
 
 from relaybot.clock import Clock
 from relaybot.db.database import Row
-from relaybot.errors import Rejected, Unavailable
+from relaybot.errors import Unavailable
 from relaybot.loops import Stumbles
 from wallet.batch_plans import (
     plan_buried,
@@ -42,10 +42,11 @@ from wallet.batch_plans import (
     plan_sent_again,
     plan_settled,
 )
+from wallet.batch_preparing import DEAR, LeftOut, Preparing, Scripts
 from wallet.batch_rules import CAUTION, BatchRules, Quote, quote, shares, weight_of
 from wallet.bolt11_invoice import CURRENCIES
 from wallet.book import Book
-from wallet.chain import Chain, Payment
+from wallet.chain import Chain
 from wallet.chain_address import parse_chain_address
 from wallet.ledger import Change, Plan, Put, Verdict
 from wallet.lightning import Lightning
@@ -59,8 +60,6 @@ from wallet.targets import rail_of, targets_of
 
 log = structlog.get_logger()
 
-NO_COINS = "the node's wallet has too few coins now: it goes on when there are some"
-DEAR = "fees are higher than what is kept ready for them: it goes on when they fall"
 PUT_ASIDE = "the transaction was put aside before it was sent: it goes into the next one"
 DAY_FULL = "the day's limit of all payouts is reached: it goes on later"
 NO_TARGET = "there is no payout target"
@@ -123,6 +122,7 @@ class Batches:
         self._batch = batch_rules
         self._tell = tell
         self._obstacles = Obstacles(book, lightning, clock, rules)
+        self._preparing = Preparing(lightning, chain, batch_rules)
         self._later: dict[str, int] = {}  # when to look at a batch again: a pause, no fact
 
     async def step(self) -> bool:
@@ -194,7 +194,7 @@ class Batches:
     async def _chosen(self, waiting: Sequence[Row]) -> list[tuple[Row, str]]:
         """Return which payouts may go now, each with its address; the others are stopped or wait, and say why."""
         chosen: list[tuple[Row, str]] = []
-        room, scripts = await self._obstacles.room_today(), _Scripts(self._lightning)
+        room, scripts = await self._obstacles.room_today(), Scripts(self._lightning)
         feerate = await self._chain.feerate()
         for payout in waiting:
             address = await self._address(payout)
@@ -253,29 +253,25 @@ class Batches:
         return await self._book.database.fetch(_MEMBERS, batch=batch["id"], state=state)
 
     async def _prepare(self, batch: Row) -> bool:
-        payouts, scripts = await self._members(batch), _Scripts(self._lightning)
+        payouts = await self._members(batch)
         if not (await self._lightning.info()).synced:
             return False
-        payments = [
-            Payment(one["target"], await scripts.of(one["target"]), Msat(one["amount_msat"])) for one in payouts
-        ]
-        try:
-            prepared = await self._chain.prepare(
-                payments, feerate=await self._chain.feerate(), confirmations=self._batch.spend_confirmations
+        prepared = await self._preparing.prepare(payouts)
+        if isinstance(prepared, LeftOut):
+            return await self._leave_out(batch, prepared.payouts, self._rules.retry_seconds_max, prepared.reason) and (
+                not prepared.is_final or await self._give_up(prepared)
             )
-        except Rejected:
-            largest = max(payouts, key=lambda one: (one["amount_msat"], one["id"]))
-            log.warning("coins_low", batch=batch["id"], amount_msat=batch["amount_msat"])
-            return await self._leave_out(batch, [largest], self._rules.retry_seconds_max, NO_COINS)
-        charges = shares(prepared.fee_msat, [weight_of(payment.script) for payment in payments])
-        dear = [one for one, part in zip(payouts, charges, strict=True) if part > one["reserve_msat"]]
-        if dear:
-            await self._chain.discard(prepared.txid)
-            return await self._leave_out(batch, dear, self._rules.retry_seconds_max, DEAR)
         answer = await self._book.apply(plan_prepared(batch, prepared, self._clock.now()))
         if answer.verdict is not Verdict.APPLIED:  # another process was faster: its transaction is the one
             await self._chain.discard(prepared.txid)
         return answer.done
+
+    async def _give_up(self, left: LeftOut) -> bool:
+        """Stop those that no waiting helps: the money is balance again."""
+        rows = await self._book.database.rows_by_id("payouts", [payout["id"] for payout in left.payouts])
+        for payout in rows.values():
+            await self._stop(payout, left.reason)
+        return True
 
     async def _leave_out(self, batch: Row, leave: Sequence[Row], pause: int, reason: str) -> bool:
         for payout in leave:
@@ -338,7 +334,7 @@ class Batches:
         return False
 
     async def _settle(self, batch: Row) -> bool:
-        payouts, scripts = await self._members(batch), _Scripts(self._lightning)
+        payouts, scripts = await self._members(batch), Scripts(self._lightning)
         weights = {one["id"]: weight_of(await scripts.of(one["target"])) for one in payouts}
         charges = shares(batch["fee_msat"], list(weights.values()))
         told: list[Change] = []
@@ -372,17 +368,3 @@ class Batches:
         notice = notice_of(payout, plan)
         told = () if notice is None else await self._tell(notice)
         await self._book.apply(replace(plan, changes=(*plan.changes, *told)))
-
-
-class _Scripts:
-    """Reads addresses of our node's network as scripts; the network is asked for once."""
-
-    def __init__(self, lightning: Lightning) -> None:
-        self._lightning = lightning
-        self._currency = ""
-
-    async def of(self, address: str) -> str:
-        """Return what an output to this address, which was read before, says."""
-        if not self._currency:
-            self._currency = CURRENCIES[(await self._lightning.info()).network]
-        return parse_chain_address(address, currency=self._currency).script

@@ -11,7 +11,21 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from relaybot.errors import Rejected
 from wallet.money import Msat
+
+TOO_FEW_COINS = "too few coins are free"
+REFUSED_PAYMENT = "the node refuses one of these payments"
+
+
+def too_few_coins() -> Rejected:
+    """Return what is raised where too few coins are free and deep enough."""
+    return Rejected("invalid", TOO_FEW_COINS)
+
+
+def refused_payment() -> Rejected:
+    """Return what is raised where the node refuses a transaction for one of its outputs."""
+    return Rejected("invalid", REFUSED_PAYMENT)
 
 
 class OutputState(Enum):
@@ -107,9 +121,9 @@ class Chain(Protocol):
     async def prepare(self, payments: Sequence[Payment], *, feerate: int, confirmations: int) -> Prepared:
         """Return one transaction with these outputs, out of coins that are so deep, at this feerate.
 
-        Rejected if there are too few such coins. What the node prepared is read and compared
-        with what was asked for. Unavailable leaves nothing but coins that the node reserves
-        for half a day.
+        Rejected if there are too few such coins, or if the node refuses a payment. What the
+        node prepared is read and compared with what was asked for. Unavailable leaves nothing
+        but coins that the node reserves for half a day.
         """
         ...
 

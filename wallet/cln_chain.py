@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from relaybot.errors import Rejected, Unavailable
-from wallet.chain import ChainMove, Output, OutputState, Payment, Prepared
+from wallet.chain import ChainMove, Output, OutputState, Payment, Prepared, refused_payment, too_few_coins
 from wallet.cln_answers import AnyMsat, shaped
 from wallet.cln_calls import Lane, NodeError
 from wallet.money import MSAT_PER_SAT, Msat
@@ -26,6 +26,7 @@ _WAIT_TIMED_OUT = 2000
 _SENDERS = 2
 _SEND_SECONDS = 60
 _CANNOT_AFFORD = {301, 313}  # too few coins; enough, but for what the node keeps to end channels with
+_REFUSED = {-1, -32602}  # an address, or a sum, that the node cannot pay: which one it says in words only
 _NOT_PREPARED = -32602
 _RESERVED_BLOCKS = 72  # as the node reserves by itself
 _Shape = TypeVar("_Shape")
@@ -183,7 +184,9 @@ class CoreLightningChain:
             answer = await self._sends.call("txprepare", asked, limit_seconds=_SEND_SECONDS)
         except NodeError as error:
             if error.code in _CANNOT_AFFORD:
-                raise Rejected("invalid", "too few coins are free") from None
+                raise too_few_coins() from None
+            if error.code in _REFUSED:
+                raise refused_payment() from None
             raise Unavailable(str(error)) from None
         said = shaped("txprepare", answer, _TxPrepare)
         prepared = await self._understood(said, payments)

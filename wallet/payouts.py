@@ -19,10 +19,7 @@ ever. A new attempt needs the old one definitely failed.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -56,14 +53,12 @@ from wallet.payout_plans import (
     plan_taken,
     plan_waiting,
 )
+from wallet.payout_queue import SLOW_SECONDS, PayoutQueue
 from wallet.states import AttemptState, PayoutKind, PayoutState, Rail
 from wallet.targets import rail_of, targets_of
 
 log = structlog.get_logger()
 
-DUE_MAX = 200  # payouts looked at in one round
-ROUND_SECONDS = 1.0  # between two looks for what is due
-SLOW_SECONDS = 5.0  # a call that takes longer no longer counts against the concurrency
 
 ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
@@ -95,6 +90,7 @@ class Payouts:
         self._obstacles = Obstacles(book, lightning, clock, rules)
         self._process = process
         self._calling: set[str] = set()  # payment hashes with a call under way in this process
+        self.queue = PayoutQueue(book, clock, rules, self.step, calling=self._calling, stumbles=self._stumbles)
 
     # Going on
 
@@ -103,75 +99,7 @@ class Payouts:
 
         `at_once` of them may go to the same host: one wallet's trouble leaves room for all others.
         """
-        news, slots = self._book.watch("payouts"), asyncio.Semaphore(concurrency)
-        running, towards = set[str](), Counter[str]()
-
-        async def bring_on(payout_id: str, host: str) -> None:
-            step = tasks.create_task(self._step_or_wait(payout_id))
-            step.add_done_callback(lambda _: running.discard(payout_id))
-            await asyncio.wait({step}, timeout=slow_seconds)
-            towards[host] -= 1
-            slots.release()
-            news.set()
-
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                news.clear()
-                towards = +towards  # hosts that nothing goes to are forgotten
-                full = [host for host, count in towards.items() if count >= at_once]
-                for payout_id, host in await self._due_or_none(full):
-                    if payout_id in running or towards[host] >= at_once:
-                        continue
-                    await slots.acquire()
-                    running.add(payout_id)
-                    towards[host] += 1
-                    tasks.create_task(bring_on(payout_id, host))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(ROUND_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
-                        await news.wait()
-
-    async def _due_or_none(self, full: Sequence[str]) -> list[tuple[str, str]]:
-        try:
-            return await self._due(full)
-        except Unavailable as error:  # the database: the next round looks again
-            log.warning("payouts_unavailable", reason=str(error))
-            return []
-
-    async def _due(self, full: Sequence[str] = ()) -> list[tuple[str, str]]:
-        """Return what has something to do now, longest waiting and smallest first: its id, and the host it goes to.
-
-        What goes to one of the `full` hosts is left out, or its queue would stand before everybody else's.
-        """
-        now, rules = self._clock.now(), self._rules
-        others = "".join(f" AND target NOT LIKE :host{n} AND target NOT LIKE :link{n}" for n in range(len(full)))
-        hosts = {f"host{n}": f"%@{host}" for n, host in enumerate(full)}
-        links = {f"link{n}": f"lnurlp://{host}/%" for n, host in enumerate(full)}
-        rows = await self._book.database.fetch(
-            "SELECT id, attempt, target FROM payouts WHERE (next_at <= :now OR next_at > :latest) AND rail = :rail"  # noqa: S608  our own placeholders
-            f"{others} ORDER BY next_at, amount_msat LIMIT :limit",
-            now=now,
-            latest=now + max(rules.retry_seconds_max, rules.poll_seconds, rules.confirm_seconds),  # the clock was ahead
-            rail=Rail.LIGHTNING.value,
-            limit=DUE_MAX + len(self._calling),
-            **hosts,
-            **links,
-        )
-        return [(row["id"], _host_of(row["target"])) for row in rows if row["attempt"] not in self._calling]
-
-    async def _step_or_wait(self, payout_id: str) -> None:
-        try:
-            stepped = await self._stumbles.past(
-                "payouts", payout_id, partial(self._stepped, payout_id), otherwise=False
-            )
-        except Unavailable as error:  # the node: what is sent stays sent, and is asked about in the next round
-            log.warning("payout_unavailable", payout=payout_id, reason=str(error))
-            stepped = False
-        if not stepped:
-            await asyncio.sleep(ROUND_SECONDS)
-
-    async def _stepped(self, payout_id: str) -> bool:
-        await self.step(payout_id)
-        return True
+        await self.queue.run(concurrency=concurrency, at_once=at_once, slow_seconds=slow_seconds)
 
     async def _taken(self, payout_id: str) -> Row | None:
         """Return a payout that is ours to bring on; None if another process does.
@@ -190,14 +118,17 @@ class Payouts:
         answer = await self._book.apply(plan_taken(payout, self._process.name))
         return await self._book.row("payouts", payout_id) if answer.done else None
 
-    async def step(self, payout_id: str) -> None:
-        """Bring one payout on by one step: prepare an attempt, send it, or ask what became of it."""
+    async def step(self, payout_id: str) -> bool:
+        """Bring one payout on by one step: prepare an attempt, send it, or ask what became of it.
+
+        Return whether an attempt is prepared now, and can be sent at once.
+        """
         payout = await self._taken(payout_id)
         if payout is None:
-            return
+            return False
         match PayoutState(payout["state"]):
             case PayoutState.OPEN | PayoutState.WAITING:
-                await self._prepare(payout)
+                return await self._prepare(payout)
             case PayoutState.PAYING:
                 attempt = await self._book.row("attempts", payout["attempt"])
                 assert attempt is not None, f"payout {payout_id} names an attempt that is not there"
@@ -207,33 +138,35 @@ class Payouts:
                     await self._inquire(payout, attempt)
             case PayoutState.PAID | PayoutState.STOPPED:
                 pass
+        return False
 
-    async def _prepare(self, payout: Row) -> None:
+    async def _prepare(self, payout: Row) -> bool:
         targets = await self._targets(payout)
         reason = await self._obstacles.closed(payout["pubkey"]) if targets else "there is no payout target"
         if reason is not None:
             await self._stop(payout, reason)
-            return
+            return False
         obstacle = await self._obstacles.before_asking(payout)
         if obstacle is not None:
             await self._pause(payout, obstacle)
-            return
+            return False
         target = targets[payout["attempts"] % len(targets)]  # after a failure the next one has its turn
         try:
             invoice = await self._request_invoice(target, Msat(payout["amount_msat"]))
         except Unavailable as error:
             await self._wait(payout, f"the target does not answer: {error}")
-            return
+            return False
         except Rejected as error:
             if error.reason == OWN_NODE:  # that is where the money is already
                 await self._stop(payout, "the target is our own node: it stays balance")
             else:
                 await self._refused_target(payout, str(error))
-            return
+            return False
         assert invoice.amount_msat in (payout["amount_msat"], None), f"{payout['id']}: invoice of {invoice.amount_msat}"
         answer = await self._book.apply(plan_prepared(payout, invoice, target, self._clock.now()))
         if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:
             await self._refused_target(payout, "the target gave an invoice that was used before")
+        return answer.done
 
     async def _targets(self, payout: Row) -> list[str]:
         """Return where it may go: a withdrawal where it was said, a payout where its owner wants to be paid."""
@@ -377,11 +310,6 @@ class Payouts:
         """Return `plan` with the message owed to the payout's owner, if it ends or begins to wait by it."""
         notice = notice_of(payout, plan)
         return plan if notice is None else replace(plan, changes=(*plan.changes, *await self._tell(notice)))
-
-
-def _host_of(target: str) -> str:
-    """Return the host that gives the invoices of a target; where none does, the target itself."""
-    return target.rpartition("@")[2] if "@" in target else target.removeprefix("lnurlp://").partition("/")[0]
 
 
 def _log(payout: Row, payment_hash: str, report: PaymentReport, plan: Plan) -> None:

@@ -40,6 +40,7 @@ _SAYERS = {
     "_fail_attempt": 2,
     "_refused_target": 1,
     "_leave_out": 3,
+    "LeftOut": 1,
     "_drop": 0,
     "_fail": 1,
     "close": 1,

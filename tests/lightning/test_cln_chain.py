@@ -184,6 +184,15 @@ async def test_what_cannot_be_afforded_is_refused(lab: Lab, chain: CoreLightning
             await chain.prepare(paying(sat), feerate=1_000, confirmations=confirmations)
 
 
+async def test_e5_a_payment_that_the_node_refuses_is_told_from_too_few_coins(
+    lab: Lab, chain: CoreLightningChain
+) -> None:
+    await funded(lab, chain)
+    mainnet = Payment("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", f"0014{'00' * 20}", from_sat(50_000))
+    with pytest.raises(Rejected, match="refuses one of these payments"):
+        await chain.prepare([*paying(50_000), mainnet], feerate=1_000, confirmations=1)
+
+
 async def test_the_wallet_knows_its_own_addresses(lab: Lab, chain: CoreLightningChain) -> None:
     assert await chain.is_own(await chain.new_address())
     assert not await chain.is_own(STRANGER)
@@ -230,7 +239,7 @@ async def test_a_transaction_that_was_not_asked_for_is_discarded(told: Told, fau
 
 async def test_an_error_of_a_call_that_prepares_or_discards_is_told(told: Told) -> None:
     chain, answers = told
-    answers |= {method: {"error": {"code": -1, "message": "m"}} for method in ("txprepare", "txdiscard")}
+    answers |= {method: {"error": {"code": -4, "message": "m"}} for method in ("txprepare", "txdiscard")}
     with pytest.raises(Unavailable):
         await chain.prepare(paying(10_000), feerate=500, confirmations=1)
     with pytest.raises(Unavailable):

@@ -111,7 +111,7 @@ class Day:
 
     async def _round(self, life: Life) -> None:
         await life.checks.open_due()
-        for payout, _ in await life.payouts._due():
+        for payout, _ in await life.payouts.queue.due():
             await life.payouts.step(payout)
 
 

@@ -12,7 +12,7 @@ from relaybot.errors import Unavailable
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Ending, Outcome
 from tests.payouts.desk import LOST, Desk, Life
-from wallet import payouts as module
+from wallet import payout_queue as module
 from wallet.money import Msat
 
 AT_ONCE = 10  # to one host
@@ -91,7 +91,7 @@ async def test_a_hanging_call_is_not_looked_at_by_the_process_that_makes_it(life
     attempt = await life.attempt()
     await life.in_flight(attempt["id"])
     desk.clock.advance(60)
-    assert await life.payouts._due() == []
+    assert await life.payouts.queue.due() == []
     desk.network.payments.release(payment_hash=None, ending=None)
     await call
     assert await states(life, "alice") == ["paid"]
@@ -108,7 +108,7 @@ async def test_payments_that_hang_do_not_hide_those_that_are_due(
     await life.in_flight((await life.attempt())["id"])
     desk.clock.advance(60)
     await life.open("bob")
-    assert await life.payouts._due() == [((await life.payout("bob"))["id"], "wallets.test")]
+    assert await life.payouts.queue.due() == [((await life.payout("bob"))["id"], "wallets.test")]
     call.cancel()
     await asyncio.wait({call})
 

@@ -310,7 +310,7 @@ async def test_h2_a_clock_that_was_set_back_does_not_stop_a_payout(life: Life, d
     await life.sent()
     await life.look()
     desk.clock.advance(-90_000)
-    assert await life.payouts._due() == [((await life.payout())["id"], "wallets.test")]
+    assert await life.payouts.queue.due() == [((await life.payout())["id"], "wallets.test")]
     await life.step()
     await life.looks_until("paid", looks=20)
     assert desk.received("alice") == [1_980_000]

@@ -168,7 +168,7 @@ async def test_c12_a_held_payment_is_shown_with_its_age_and_told_once_and_never_
     await window.say("alice", f"withdraw 1000 {invoice}")
     for _ in range(40):
         desk.clock.advance(60)
-        for payout, _ in await life.payouts._due():
+        for payout, _ in await life.payouts.queue.due():
             await life.payouts.step(payout)
     assert await payouts(life) == [("withdrawal", "paying", 1_000_000)]
     assert await life.balance("alice") == 990_000
