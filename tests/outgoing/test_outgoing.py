@@ -74,17 +74,6 @@ async def test_a_pinned_name_leads_where_the_operator_says(plain: Server, form: 
     assert "Host: wallets.test\r\n" in plain.heads[0]
 
 
-async def test_a_text_is_fetched_whatever_its_type_and_bytes_are_not(plain: Server) -> None:
-    plain.reply = answer("Grüße".encode(), "Content-Type: application/pdf")
-    assert await pinned(plain).get_text(PINNED) == "Grüße"
-    assert "Accept: text/*" in plain.heads[0]
-    plain.reply = answer(b"\xff\xfe")
-    with pytest.raises(Rejected, match="answer is no text in UTF-8"):
-        await pinned(plain).get_text(PINNED)
-    with pytest.raises(Rejected, match="answer is too large"):
-        await pinned(plain).get_text(PINNED, max_bytes=1)
-
-
 async def test_a_path_that_looks_like_a_host_stays_a_path(plain: Server) -> None:
     await pinned(plain).get_json("https://wallets.test//169.254.169.254/@x:1/../y")
     assert plain.heads[0].startswith("GET //169.254.169.254/y HTTP/1.1\r\n")
