@@ -18,6 +18,7 @@ from functools import partial
 
 from handlers.bot import Bot, events_owed
 from handlers.companies import ORG
+from handlers.inputs import inputs_for_node
 from handlers.jobs import bot_agent, cause_of, changed_job, plan_released, promised_split
 from handlers.nodes import Node, Wanted, choose
 from handlers.roster import Roster
@@ -126,6 +127,10 @@ class Assigning:
             asked = nip90.parse_job_request(parse_event(job["request"]), agent.keypair)
         except Rejected as refusal:  # the agent was given another key
             return await plan_released(self._bot, job, f"the request cannot be read any more: {refusal.reason}")
+        inputs = await inputs_for_node(self._bot, agent, job, asked)
+        if inputs is None or isinstance(inputs, Plan):  # they are fetched first, or are being fetched
+            return inputs
+        asked = replace(asked, inputs=tuple(inputs))
         if wanted is None:
             wanted = await self._needs(job, asked)
             self._wanted[key] = wanted

@@ -56,6 +56,7 @@ class Agent:
     on_cancel: str  # what a cancel costs after the first partial result: none, usage, full
     split: ResolvedSplit
     split_hash: str
+    fetches_inputs: bool = True  # what a job's inputs name is fetched for the node
     author: str = ""  # hex pubkey of who registered it; '': it stands in config.yaml
 
 

@@ -41,6 +41,7 @@ from wallet.money import Msat, format_sat
 from wallet.purses import escrow_of, purse_of
 
 APPROVAL_DIGITS = 8  # of a job's id, by which an owner names it
+FETCHED_MAX = 8  # inputs of one job: each is a request or a look-up
 CANCELLED_MAX = 100  # jobs that one deletion may name: each costs a look and a commit
 
 _UNPAID = "restricted: the company does not pay for it; a private message says why"
@@ -180,6 +181,8 @@ def _accepted(bot: Bot, agent: Agent, event: Event) -> nip90.JobRequest:
     if lives_until <= now:
         raise Rejected("invalid", "expiration: the request has expired")
     _check_params(agent, request)
+    if agent.fetches_inputs and sum(one.type != "text" for one in request.inputs) > FETCHED_MAX:
+        raise Rejected("invalid", "i: too many inputs that are to be fetched", allowed=FETCHED_MAX)
     price = agent.split.price_min
     if request.bid_msat is not None and request.bid_msat < price:
         raise Rejected("invalid", f"bid: below the price of {format_sat(price)}", found=format_sat(request.bid_msat))

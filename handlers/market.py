@@ -36,7 +36,7 @@ from relaybot.nostr import nip19
 from relaybot.nostr.keys import KeyPair
 from splits.agreement import worse_for
 from splits.market import Listed, people_of
-from splits.model import AgentModel, SkillModel
+from splits.model import FETCHED, AgentModel, SkillModel
 from splits.problems import BadConfigs
 from splits.resolved import split_hash
 from wallet.ledger import Change, Expect, Insert, Plan, Update, Values
@@ -112,6 +112,7 @@ class Market:
             params=model.params,
             result_schema=model.result_schema,
             on_cancel=model.on_cancel,
+            fetches_inputs=model.inputs == FETCHED,
             takes_open_requests=model.open,
             split=split,
             split_hash=split_hash(split),

@@ -21,7 +21,6 @@ from handlers import announcements
 from handlers.bot import Bot
 from handlers.market import Market
 from handlers.names import check_names
-from relaybot import visits
 from relaybot.clock import Clock, SystemClock
 from relaybot.config import Config
 from relaybot.connection import RelayConnection
@@ -30,6 +29,7 @@ from relaybot.db.migrations import load_migrations
 from relaybot.db.postgres import open_postgres
 from relaybot.db.sqlite import open_sqlite
 from relaybot.desk import open_cards
+from relaybot.doors import open_doors
 from relaybot.errors import BadConfig, Rejected
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring
@@ -37,10 +37,8 @@ from relaybot.loops import repeat
 from relaybot.nostr.event import Event, encode_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.flow_of_funds import KIND as SUMMARY_KIND
-from relaybot.nostr.keys import KeyPair
 from relaybot.nostr.messages import Ok
 from relaybot.outbox import Publish
-from relaybot.outgoing import Outgoing, OutgoingLimits
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.processes import ALONE, Process, join
 from relaybot.reader import OWN_RELAY, Reader
@@ -51,7 +49,6 @@ from relaybot.relay.server import RelayServer
 from relaybot.relay.settings import RelayLimits, RelaySettings
 from relaybot.relay.upkeep import Upkeep
 from relaybot.simulator.network import SimulatedNetwork
-from relaybot.visitor import Visitor
 from relaybot.web.account.desk import Desk, origins_of
 from relaybot.web.addresses import address_routes
 from relaybot.web.api.door import Tokens
@@ -63,13 +60,12 @@ from relaybot.web.published import PublishedAccounts
 from relaybot.web.rates import Rate
 from relaybot.web.self_service import self_service_routes
 from relaybot.web.site import Site
-from relaybot.workings import Doors, Role, build_bot, build_inbox, standing_tasks
+from relaybot.workings import Role, build_bot, build_inbox, standing_tasks
 from wallet.book import Book
 from wallet.chain import Chain
 from wallet.cln import CoreLightning
 from wallet.cln_chain import CoreLightningChain
 from wallet.lightning import Lightning
-from wallet.lnurl import Fetcher
 
 log = structlog.get_logger()
 
@@ -196,8 +192,8 @@ async def _run(
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         relays: dict[str, Publish] = {OWN_RELAY: partial(_publish, own.hub)} if own is not None else {}
         relays |= {url: connection.publish for url, connection in others.items()}
-        look_up = partial(reader.look_up_target, list(others.values()))
-        doors = Doors(relays, look_up, _fetcher(config, probe), _visitor(config, bot, probe))
+        store = own.store if own is not None else None
+        doors = open_doors(bot, relays, reader, store, list(others.values()), probe=probe)
         standing = standing_tasks(bot, keyring, inbox, doors, process=share.process, roles=share.roles)
         standing |= {f"relay {url}": connection.run() for url, connection in others.items()}
         for name, work in standing.items():
@@ -244,6 +240,7 @@ class _OwnRelay:
     """The embedded relay, listening."""
 
     reader: Reader
+    store: EventStore
     hub: Hub
     published: PublishedAccounts
     upkeep: Upkeep
@@ -284,7 +281,7 @@ async def _open_relay(
     host, port = await _listen(server, config)
     stack.push_async_callback(_in_time, server.close)
     upkeep = Upkeep(store, _retention(config), bot.clock)
-    return _OwnRelay(reader, hub, published, upkeep, f"{host}:{port}")
+    return _OwnRelay(reader, store, hub, published, upkeep, f"{host}:{port}")
 
 
 def _desk(bot: Bot, site: Site, keyring: Keyring, inbox: Inbox, hub: Hub) -> Desk:
@@ -323,26 +320,6 @@ async def _in_time(close: Callable[[], Awaitable[None]]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await close()
-
-
-def _fetcher(config: Config, probe: Probe) -> Fetcher:
-    limits = OutgoingLimits(
-        seconds_max=config.outgoing.timeout_seconds,
-        bytes_max=config.outgoing.bytes_max,
-        requests_max=config.outgoing.requests_max,
-    )
-    outgoing = Outgoing(hosts=config.pinned_hosts, limits=limits)
-    return outgoing if probe is no_probe else probed(outgoing, probe)
-
-
-def _visitor(config: Config, bot: Bot, probe: Probe) -> visits.Publish:
-    visitor = Visitor(
-        hosts=config.pinned_hosts,
-        keypair=bot.service,
-        make_key=lambda: KeyPair(bot.chance(32)),
-        clock=bot.clock,
-    )
-    return visitor.publish if probe is no_probe else probed(visitor, probe).publish
 
 
 def _show_day(published: PublishedAccounts, event: Event) -> None:

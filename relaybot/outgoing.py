@@ -32,6 +32,7 @@ URL_CHARACTERS_MAX = 2_048  # longer ones are refused by servers too
 ADDRESSES_MAX = 8  # of one name; more would only spread the waiting
 LOOKUP_THREADS = 4  # a hanging name server holds these, and no other thread of ours
 CHUNK_BYTES = 16_384
+JSON, TEXT = "application/json", "text/*, application/json;q=0.9, */*;q=0.1"  # what we ask for
 
 _WRITTEN = re.compile(r"[!-~]+", re.ASCII)  # printable, no space
 _NOT_IN_URLS = frozenset('"<>\\^`{|}#')  # RFC 3986 has none of them; parsers disagree about `\` and `#`
@@ -63,7 +64,7 @@ class _Target:
 
 
 class Outgoing:
-    """Fetch JSON documents from hosts that strangers name."""
+    """Fetch documents from hosts that strangers name."""
 
     def __init__(  # the last three are the world: name server, certificates, sockets
         self,
@@ -94,14 +95,24 @@ class Outgoing:
         JSON of at most `max_bytes`; Unavailable if the host does not answer well in time.
         """
         target = self._parse_target(url)
+        return _document(await self._body(target, JSON, max_bytes), target.host)
+
+    async def get_text(self, url: str, *, max_bytes: int | None = None) -> str:
+        """Return the text at `url`, whatever its type. Rejected and Unavailable as in `get_json`."""
+        target = self._parse_target(url)
+        try:
+            return (await self._body(target, TEXT, max_bytes)).decode()
+        except UnicodeDecodeError:
+            raise Rejected("invalid", "answer is no text in UTF-8", host=target.host) from None
+
+    async def _body(self, target: _Target, accept: str, bytes_max: int | None) -> bytes:
         try:
             async with self._slots, asyncio.timeout(self._limits.seconds_max):
-                body = await self._fetch(target, self._limits.bytes_max if max_bytes is None else max_bytes)
+                return await self._fetch(target, accept, self._limits.bytes_max if bytes_max is None else bytes_max)
         except TimeoutError:
             raise Unavailable(f"{target.host} did not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{target.host} cannot be reached: {type(error).__name__}") from None
-        return _document(body, target.host)
 
     def _parse_target(self, url: str) -> _Target:
         """Check the text of a URL; nothing is looked up, and what is asked for is built from the checked parts."""
@@ -121,7 +132,7 @@ class Outgoing:
         assert built.raw_authority == base.raw_authority, f"the path moved the request to {built.raw_authority}"
         return _Target(host, built, pinned=origin is not None)
 
-    async def _fetch(self, target: _Target, bytes_max: int) -> bytes:
+    async def _fetch(self, target: _Target, accept: str, bytes_max: int) -> bytes:
         resolver = None if target.pinned else _Checked(target.host, await public_addresses(self._lookup, target.host))
         connector = aiohttp.TCPConnector(
             resolver=resolver,
@@ -137,7 +148,7 @@ class Outgoing:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),  # `get_json` holds the clock for everything
         )
-        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "Host": target.host}
+        headers = {"Accept": accept, "Accept-Encoding": "gzip", "Host": target.host}
         asking = session.get(target.url, headers=headers, allow_redirects=False, server_hostname=target.host)
         async with session, asking as response:
             _check_status(response.status, target.host)

@@ -1,4 +1,4 @@
-"""Short visits to relays that strangers name: one connection, one event, its OK.
+"""Short visits to relays that strangers name: one connection, one event and its OK, or one that is asked for.
 
 A zap's sender says where the receipt shall go, a message's recipient where they read. Such
 an address is guarded like every outgoing request (`outgoing.py`): a public name, looked up
@@ -17,7 +17,8 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
@@ -27,13 +28,18 @@ from relaybot.clock import Clock
 from relaybot.connection import AUTH_REQUIRED, Straight
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.event import Event
-from relaybot.nostr.keys import KeyPair
+from relaybot.nostr.filters import Filter
+from relaybot.nostr.keys import KeyPair, verify
 from relaybot.nostr.messages import (
     Challenge,
+    Closed,
+    Eose,
     Ok,
+    RelayEvent,
     RelayMessage,
     build_auth,
     build_event_frame,
+    build_req,
     parse_relay_message,
 )
 from relaybot.nostr.nip42 import build_auth_event
@@ -45,6 +51,10 @@ _URL = re.compile(r"(?P<scheme>wss?)://(?P<host>[^:/?#@\[\]]+)(?::(?P<port>\d{1,
 _PORTS = {"ws": 80, "wss": 443}
 _LOW_PORT_MAX = 1_023  # below, something else than a relay listens
 _PORT_MAX = 65_535
+
+LOOK = "look"  # our one subscription
+
+Said = TypeVar("Said")
 
 Dial = Callable[[str, int], Awaitable[socket.socket]]  # a socket that is connected to (address, port)
 
@@ -108,16 +118,44 @@ class Visitor:
 
         Rejected if the address is refused; Unavailable if the relay does not answer well in time.
         """
+        host = parse_relay_url(url).host
+        ok = await self._in_time(url, partial(self._offer, url=url, event=event))
+        if ok is None:
+            raise Unavailable(f"{host} says much, and no OK")
+        return ok
+
+    async def find(self, url: str, event_id: str) -> Event | None:
+        """Return the event of this id that the relay at `url` has, checked; None if it has none.
+
+        Rejected if the address is refused; Unavailable if the relay does not answer well in time.
+        """
+        return await self._in_time(url, partial(self._look, event_id=event_id))
+
+    async def _look(self, relay: ClientConnection, *, event_id: str) -> Event | None:
+        """Ask for one event; None at EOSE, or if the relay refuses or talks of other things."""
+        await relay.send(build_req(LOOK, [Filter(ids=frozenset({event_id}))]))
+        for _ in range(self._limits.frames_max):
+            match _read(await relay.recv(decode=False)):
+                case RelayEvent(event=event) if event.id == event_id and verify(event):
+                    return event
+                case Eose() | Closed():
+                    return None
+                case _:
+                    continue
+        return None
+
+    async def _in_time(self, url: str, talk: Callable[[ClientConnection], Awaitable[Said]]) -> Said:
+        """Return what a conversation with the relay at `url` comes to."""
         address = parse_relay_url(url)
         try:
             async with self._slots, asyncio.timeout(self._limits.seconds_max):
-                return await self._visit(address, url, event)
+                return await self._visit(address, talk)
         except TimeoutError:
             raise Unavailable(f"{address.host} did not answer in time") from None
         except (OSError, WebSocketException) as error:
             raise Unavailable(f"{address.host} cannot be reached: {type(error).__name__}") from None
 
-    async def _visit(self, address: _Address, url: str, event: Event) -> Ok:
+    async def _visit(self, address: _Address, talk: Callable[[ClientConnection], Awaitable[Said]]) -> Said:
         pinned = self._hosts.get(address.host)
         if pinned is not None:
             assert pinned.host is not None, f"{pinned} names no host"
@@ -136,12 +174,9 @@ class Visitor:
             max_size=self._limits.frame_bytes_max,
             ping_interval=None,
         ) as relay:
-            ok = await self._offer(relay, url, event)
-        if ok is None:
-            raise Unavailable(f"{address.host} says much, and no OK")
-        return ok
+            return await talk(relay)
 
-    async def _offer(self, relay: ClientConnection, url: str, event: Event) -> Ok | None:
+    async def _offer(self, relay: ClientConnection, *, url: str, event: Event) -> Ok | None:
         """Send the event, and again after AUTH if that is asked for; return the last OK, None if none comes."""
         challenge, shown = None, None
         await relay.send(build_event_frame(event))

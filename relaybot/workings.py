@@ -19,6 +19,7 @@ from handlers.assignments import release_due
 from handlers.bot import Agent, Bot, CardDesk, Chance, Offered
 from handlers.card_payments import CardPayments
 from handlers.deposits import Deposits
+from handlers.inputs import Gathering, Sources
 from handlers.message_relays import MessageRelays, on_dm_relays
 from handlers.notices import tell_due
 from handlers.settlements import Settlements, cancel_paid
@@ -38,6 +39,7 @@ from relaybot.outbox import Outbox, Publish
 from relaybot.processes import ALONE, Process
 from relaybot.relay.rates import Rate
 from relaybot.visits import Visits
+from splits.model import FETCHED
 from splits.resolved import split_hash
 from wallet.batches import Batches, Quotes
 from wallet.book import Book
@@ -67,6 +69,7 @@ class Doors:
     look_up: LookUp
     fetch: Fetcher
     visit: visits.Publish
+    sources: Sources | None = None  # of jobs' inputs; None: nothing is fetched
 
 
 def build_bot(
@@ -98,6 +101,7 @@ def build_bot(
             takes_open_requests=model.open,
             result_schema=model.result_schema,
             on_cancel=model.on_cancel,
+            fetches_inputs=model.inputs == FETCHED,
             split=split,
             split_hash=split_hash(split),
         )
@@ -187,9 +191,11 @@ def standing_tasks(
             "notices": singly("notices", partial(tell_due, bot)),
             "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
             "visits": singly("visits", courtesies.step, "visits", seconds=5),
-            "assign": singly("assign", Assigning(bot).step, "jobs", "workers"),
+            "assign": singly("assign", Assigning(bot).step, "jobs", "workers", "job_inputs"),
             "deadlines": singly("deadlines", partial(release_due, bot)),
         }
+        if doors.sources is not None:
+            standing["inputs"] = singly("inputs", Gathering(bot, doors.sources).step, "job_inputs")
     if Role.MONEY in roles:
         watch = _watch(bot)
         standing |= {

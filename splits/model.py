@@ -36,6 +36,7 @@ Millionths = NewType("Millionths", int)  # 5 % is 50,000: exact to 0.0001 %, and
 LISTED_MAX = 64  # entries of one list; a split of more people than that is several splits
 
 WHOLE = Millionths(1_000_000)
+FETCHED: Literal["fetched"] = "fetched"
 WORKER, OWNER, PLATFORM = "$worker", "$owner", "$platform"
 
 Role = Literal["compute", "model", "data", "algorithm", "api", "app", "educator", "referrer", "platform"]
@@ -254,6 +255,7 @@ class AgentModel(Written):
     )
     result_schema: Annotated[Mapping[str, Any], AfterValidator(_shape)] | None = None  # JSON Schema; None: any text
     on_cancel: Literal["none", "usage", "full"] = "none"  # what a cancel costs after the first partial result
+    inputs: Literal["fetched", "as-is"] = FETCHED  # what `i` tags name is fetched for the node; a film is not
     open: bool = False
     price: Annotated[PriceModel, BeforeValidator(_price)]
     owner: Person | None = None

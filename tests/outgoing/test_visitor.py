@@ -14,7 +14,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from relaybot.clock import SetClock
 from relaybot.errors import Rejected, Unavailable
-from relaybot.nostr.event import Event, event_from
+from relaybot.nostr.event import Event, encode_event, event_from
 from relaybot.nostr.keys import KeyPair, verify
 from relaybot.visitor import VisitLimits, Visitor, parse_relay_url
 from tests.outgoing.conftest import HOST, PUBLIC, Names
@@ -225,3 +225,33 @@ async def test_a_relay_that_does_not_believe_us_or_asks_for_ever_is_left(opened:
     says_no_challenge = await relay(opened, json.dumps(["OK", EVENT.id, False, "auth-required: no"]))
     answer = await visitor(Diverted(says_no_challenge.port)).publish(f"ws://{HOST}", EVENT)
     assert answer.message == "auth-required: no"
+
+
+FOUND = json.dumps(["EVENT", "look", json.loads(encode_event(EVENT))])
+FORGED = json.dumps(["EVENT", "look", {**json.loads(encode_event(EVENT)), "sig": "00" * 64}])
+
+
+@pytest.mark.parametrize(
+    ("frames", "event"),
+    [
+        ((FOUND,), EVENT),
+        (('["AUTH","challenge"]', "noise", FOUND), EVENT),
+        ((FORGED, '["EOSE","look"]'), None),
+        (('["CLOSED","look","auth-required: who are you"]',), None),
+        (("noise",) * 3, None),
+    ],
+)
+async def test_an_event_is_asked_for_by_its_id_and_checked(
+    opened: list[Server], frames: tuple[str, ...], event: Event | None
+) -> None:
+    there = await relay(opened, *frames)
+    to = Diverted(there.port)
+    assert await visitor(to, limits=VisitLimits(frames_max=3)).find(f"ws://{HOST}", EVENT.id) == event
+    assert there.got == [["REQ", "look", {"ids": [EVENT.id]}]]
+
+
+async def test_no_event_is_asked_for_at_an_address_inside() -> None:
+    to = Diverted(0)
+    with pytest.raises(Rejected, match="not public"):
+        await visitor(to, ["10.0.0.1"]).find(f"ws://{HOST}", EVENT.id)
+    assert to.dialled == []

@@ -1,0 +1,1 @@
+"""Inputs of jobs: what is fetched for nodes."""
