@@ -33,6 +33,7 @@ from handlers.jobs import (
     voice,
 )
 from handlers.nodes import Record, could_do
+from handlers.referrals import NOBODY, Referrers, counted, referral_max, referrers_in
 from handlers.roster import Roster
 from handlers.states import JobState, JobStep
 from handlers.wishes import zap_tags
@@ -130,7 +131,8 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
     request = parse_event(job["request"])
     if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
-    parts = await _parts(bot, job, worker, result, escrow.held)
+    own = await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
+    parts = await _parts(bot, job, worker, result, escrow.held, own=own)
     charged = sum(part.amount_msat for part in parts)
     speaker = voice(bot, job)
     tags = await zap_tags(bot, speaker.pubkey, request, parts)
@@ -148,32 +150,36 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
         ),
         *answers,
         *not_used(job, job["price_msat"] - charged),
+        *counted(bot, parts),
         *await _measured(bot, worker, lambda record: record.after_success(now - lease.assignment["created_at"], now)),
         *check_payouts([part.to for part in parts if part.to is not None], now),
     ]
-    own = await belonging(bot, job["company"]) if job["company"] else frozenset({job["customer"]})
     terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=own)
     return plan_capture(escrow, parts, terms).plan(f"{cause}/capture", *changes)
 
 
-async def _parts(bot: Bot, job: Row, worker: str, result: nip90.Result, held: Mix) -> Sequence[Part]:
-    split = await promised_split(bot, job)
-    users = await bot.book.database.rows_by_id("users", {job["customer"], worker, *split.people()})
-    referrers = {pubkey: row["referrer"] for pubkey, row in users.items() if row["referrer"] is not None}
+async def _parts(
+    bot: Bot, job: Row, worker: str, result: nip90.Result, held: Mix, *, own: frozenset[str]
+) -> Sequence[Part]:
+    split, now = await promised_split(bot, job), bot.clock.now()
 
-    def parts(referrers: Mapping[str, str]) -> Sequence[Part]:
+    def parts(referrers: Referrers, most: Mapping[str, int] | None = None) -> Sequence[Part]:
         return compute(
             split,
             charge_msat=split.price_for(result.usage, bid_msat=job["price_msat"]),
             worker=worker,
-            referrers=referrers,
-            payer_referrer=referrers.get(job["customer"]),
+            referrers=referrers.of,
+            payer_referrer=referrers.payer,
+            referral_max=most,
             usage=result.usage,
-            now=bot.clock.now(),
+            now=now,
         )
 
+    referrers = await referrers_in(bot, job, sorted({worker, *split.people()}), own)
     found = parts(referrers)
-    return found if referrers_are_paid(held, found) else parts({})
+    if not referrers_are_paid(held, found):
+        return parts(NOBODY)
+    return parts(referrers, await referral_max(bot, found))
 
 
 async def _plan_failed(bot: Bot, job: Row, reason: str) -> Plan:

@@ -73,9 +73,11 @@ class DisputeState(Enum):
 async def plan_card_bought(bot: Bot, payment: CardPayment, *changes: Change) -> Plan:
     """Credit a complete card payment, once; a debt of the payer's is paid out of it first.
 
-    `changes` are the caller's own rows of the same fact. Rejected if its id cannot be one.
+    `changes` are the caller's own rows of the same fact. Rejected if its id cannot be one, or there is no such company.
     """
     _require_id(payment.id)
+    if payment.company and await bot.book.row("companies", payment.company) is None:
+        raise Rejected("invalid", "no company has this id", found=payment.company[:40])
     deposit = CardDeposit(
         id=payment.id,
         version=0,

@@ -13,13 +13,14 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from handlers.asking import agents, job
-from handlers.bot import Bot, new_user, written
+from handlers.bot import Bot
 from handlers.company_commands import org
 from handlers.connections import connect, disconnect
 from handlers.conversation import CONFIRM, Asked, Command, Reply
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
+from handlers.referrals import refer
 from handlers.sessions import login
 from handlers.shares import share
 from handlers.strangers import heard
@@ -29,14 +30,10 @@ from handlers.wishes import notices, zaps
 from handlers.withdrawals import withdraw
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
-from relaybot.nostr import nip04, nip17, nip19, nip59
+from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
-from wallet.ledger import Plan, Values
+from wallet.ledger import Plan
 from wallet.money import Msat, format_sat
-
-DAY = 86_400
-REFERRAL_CHAIN_MAX = 1_000  # links followed in search of a circle: each is a look into the book
-REFERRALS = "referrals"  # counts all of them; a decision over the whole set guards it
 
 
 async def on_wrap(bot: Bot, event: Event) -> Decision:
@@ -133,39 +130,6 @@ def _address(bot: Bot, name: str) -> str:
     return address_of(bot, name) or name
 
 
-async def _refer(bot: Bot, asked: Asked) -> Reply:
-    """Name who referred the sender: once, early, not oneself, in no circle."""
-    if len(asked.words) != 1:
-        raise Rejected("invalid", "say who referred you")
-    referrer = nip19.parse_somebody(asked.words[0])
-    row = await bot.book.row("users", asked.sender)
-    now = bot.clock.now()
-    if row is not None and row["referrer"] is not None:
-        raise Rejected("invalid", "you have named your referrer already")
-    window = bot.config.referrals.window_days * DAY
-    if row is not None and row["first_funded_at"] is not None and row["first_funded_at"] + window < now:
-        raise Rejected("invalid", f"a referrer is named within {bot.config.referrals.window_days} days")
-    await _check_no_circle(bot, asked.sender, referrer)
-    name = nip19.encode_npub(referrer)
-    fresh: Values = {**new_user(now), "referrer": referrer}
-    change = written("users", asked.sender, row, fresh if row is None else {"referrer": referrer})
-    counter = await bot.book.row("cursors", REFERRALS)  # two that would close a circle together raise it one by one
-    counted = written("cursors", REFERRALS, counter, {"value": 1 + (counter["value"] if counter else 0)})
-    return Reply(f"Thank you: {name} earns with you from now on, at no cost to you.", (change, counted))
-
-
-async def _check_no_circle(bot: Bot, sender: str, referrer: str) -> None:
-    link: str | None = referrer
-    for _ in range(REFERRAL_CHAIN_MAX):
-        if link is None:
-            return
-        if link == sender:
-            raise Rejected("invalid", "referrals must not form a circle")
-        row = await bot.book.row("users", link)
-        link = row["referrer"] if row is not None else None
-    raise Rejected("invalid", "too long a chain of referrals leads to that user")
-
-
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "help": Command("help", "what I understand", _help),
@@ -207,6 +171,6 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "org [<command> [<company>] …]", "companies: a balance that several people spend; org lists yours", org
         ),
         "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
-        "refer": Command("refer <npub>", "name who referred you, once", _refer),
+        "refer": Command("refer <npub>", "name who referred you, once", refer),
     }
 )

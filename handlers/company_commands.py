@@ -63,17 +63,27 @@ async def org(bot: Bot, asked: Asked) -> Reply:
     if not asked.words:
         async with bot.book.database.snapshot() as reader:
             return Reply(listed(await belongings_of(reader, asked.sender)))
+    command = ORG_COMMANDS.get(asked.words[0].lower())
+    try:
+        return await run_org(bot, asked)
+    except Rejected as refusal:
+        if command is None:
+            raise
+        return Reply(f"{refusal.reason}.\nUsage: {command.usage}")
+
+
+async def run_org(bot: Bot, asked: Asked) -> Reply:
+    """`org <command> [<company>] …`; Rejected says what is wrong, without the command's usage."""
     name, words = asked.words[0].lower(), asked.words[1:]
+    if not bot.config.companies.enabled:
+        raise Rejected("invalid", "this service has no companies")
     if name == "create":
         return await _create(bot, asked, words)
     command = ORG_COMMANDS.get(name)
     if command is None:
         raise Rejected("invalid", f"after org, one of create, {', '.join(ORG_COMMANDS)}")
-    try:
-        found, rest = await _company(bot, asked.sender, words, command)
-        return await command.run(bot, asked, found, rest)
-    except Rejected as refusal:
-        return Reply(f"{refusal.reason}.\nUsage: {command.usage}")
+    found, rest = await _company(bot, asked.sender, words, command)
+    return await command.run(bot, asked, found, rest)
 
 
 async def _create(bot: Bot, asked: Asked, words: Sequence[str]) -> Reply:

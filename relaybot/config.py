@@ -63,6 +63,7 @@ _ORDERED = (
     ("card", "topup_max", "user_day_max", format_sat),
     ("card", "user_day_max", "day_max", format_sat),
     ("limits", "topup_max", "balance_max", format_sat),
+    ("referrals", "charge_max", "month_max", format_sat),
     ("companies", "topup_max", "balance_max", format_sat),
 )
 

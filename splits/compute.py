@@ -13,12 +13,15 @@ So the parts fit whatever the charge is, and all bear the reduction alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from splits.model import PLATFORM, WHOLE, WORKER
 from splits.resolved import Pot, ResolvedSplit, Rule, Share
 from wallet.money import Msat
+
+_REFERRER, _PAYER_REFERRER = ".referrer", ".payer_referrer"  # the ends of paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class _Facts:
     payer_referrer: str | None
     usage: Mapping[str, int]
     now: int
+    limits: Mapping[str, tuple[int, int]]  # of referrers who would get more than they may: what they may, of how much
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +72,40 @@ def compute(
     referrers: Mapping[str, str],
     payer_referrer: str | None,
     usage: Mapping[str, int] | None = None,
+    referral_max: Mapping[str, int] | None = None,
     now: int,
 ) -> tuple[Part, ...]:
     """Return the parts of `charge_msat`, the rest last; they sum to it exactly.
 
-    `referrers` maps contributors to who referred them. Parts of 0 are left out, the
-    last one excepted. Rejected if the reported usage is negative.
+    `referrers` maps contributors to who referred them. A referrer in `referral_max` gets no more
+    than that for all referrals of this charge together, each of them in proportion; what is
+    over falls to the rest. Parts of 0 are left out, the last one excepted. Rejected if the
+    reported usage is negative.
     """
     assert charge_msat >= 0, f"charge {charge_msat} is negative"
-    parts = _parts(split.pot, charge_msat, _Facts(worker, referrers, payer_referrer, usage or {}, now))
+    facts = _Facts(worker, referrers, payer_referrer, usage or {}, now, {})
+    parts = _parts(split.pot, charge_msat, facts)
+    referred, most = referrals_of(parts), referral_max or {}
+    limits = {pubkey: (most[pubkey], msat) for pubkey, msat in referred.items() if msat > most.get(pubkey, msat)}
+    if limits:
+        parts = _parts(split.pot, charge_msat, replace(facts, limits=limits))
     total = sum(part.amount_msat for part in parts)
     assert total == charge_msat, f"parts sum to {total}, charge is {charge_msat}"
     return tuple(part for part in parts[:-1] if part.amount_msat) + parts[-1:]
+
+
+def referrals_of(parts: Iterable[Part]) -> Counter[str]:
+    """Return what each referrer gets of these parts for having referred somebody, by hex pubkey."""
+    referred: Counter[str] = Counter()
+    for part in parts:
+        if part.to is not None and is_referral(part.path):
+            referred[part.to] += part.amount_msat
+    return referred
+
+
+def is_referral(path: str) -> bool:
+    """Tell whether a part of this path is for having referred somebody; a share can have that role, too."""
+    return path.endswith((_REFERRER, _PAYER_REFERRER))
 
 
 def _parts(pot: Pot, amount: int, facts: _Facts) -> tuple[Part, ...]:
@@ -95,8 +121,7 @@ def _parts(pot: Pot, amount: int, facts: _Facts) -> tuple[Part, ...]:
     for share in pot.shares:
         parts += _taken(share, *(first.get(share.path) or _size(share, left, cut, facts)), cut, facts)
     if facts.payer_referrer is not None and pot.payer_referrer_msat:
-        msat = Msat(cut(pot.payer_referrer_msat))
-        parts.append(Part(f"{pot.path}.payer_referrer", "referrer", facts.payer_referrer, msat, cut.note))
+        parts.append(_referral(pot.path + _PAYER_REFERRER, facts.payer_referrer, pot.payer_referrer_msat, cut, facts))
     rest = amount - sum(part.amount_msat for part in parts)
     assert rest >= 0, f"{pot.path}: the parts of {amount} exceed it by {-rest}"
     return (*parts, Part(f"{pot.path}.rest", pot.role, _account(pot.rest), Msat(rest)))
@@ -136,7 +161,15 @@ def _taken(share: Share, size: int, note: str, cut: _Cut, facts: _Facts) -> tupl
     referrer = facts.referrers.get(to)
     if referrer is None or not share.referrer_msat:
         return (part,)
-    return (part, Part(f"{share.path}.referrer", "referrer", referrer, Msat(cut(share.referrer_msat)), cut.note))
+    return (part, _referral(share.path + _REFERRER, referrer, share.referrer_msat, cut, facts))
+
+
+def _referral(path: str, to: str, written: Msat, cut: _Cut, facts: _Facts) -> Part:
+    msat, note = cut(written), cut.note
+    if to in facts.limits:
+        most, whole = facts.limits[to]
+        msat, note = msat * most // whole, "at most"
+    return Part(path, "referrer", to, Msat(msat), note)
 
 
 def _account(to: str) -> str | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from splits.compute import Part
-from wallet.accounts import REVENUE, Account, Class, hold, maturing, of, user
+from wallet.accounts import REVENUE, Account, Class, hold, maturing, of, owed, user
 from wallet.ledger import Change, Journal, Transfer
 from wallet.lots import Escrow, Lot, Mix, Piece, Purse, card_account, cut, made, taken_from
 from wallet.money import Msat
@@ -94,6 +94,17 @@ def plan_refund(escrow: Escrow, charged: Mix, pieces: Sequence[Piece]) -> Journa
         Transfer(REVENUE[cls], of(escrow.payer, cls), amount, "refund") for cls, amount in charged.by_class()
     )
     return Journal(transfers, _card_back(escrow, pieces, "refund"))
+
+
+def plan_referrals_back(paid: Mapping[str, int], has: Mapping[str, int]) -> Journal:
+    """Take back what referrers were `paid` for a job that is paid back: out of what each `has`; the rest is owed."""
+    transfers: list[Transfer] = []
+    for pubkey, amount in sorted(paid.items()):
+        back = min(amount, has[pubkey])
+        for account, msat in ((user(pubkey), back), (owed(pubkey), amount - back)):
+            if msat:
+                transfers.append(Transfer(account, REVENUE[Class.SATS], Msat(msat), "referral taken back"))
+    return Journal(tuple(transfers))
 
 
 def charged_of(escrow: Escrow, booked: Iterable[Row], lots: Iterable[Lot]) -> tuple[Mix, tuple[Piece, ...]]:

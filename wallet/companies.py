@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 from relaybot.errors import Rejected
 from wallet.accounts import PROMOTIONS, Account, Class, Owner, company, of, owed, user
+from wallet.journals import plan_bonus
 from wallet.ledger import Journal, Put, Transfer, Update, Values
 from wallet.lots import Mix
 from wallet.money import Msat
@@ -106,7 +107,7 @@ def plan_topped_up(topup: Topup, source: Account, now: int) -> Journal:
     return Journal(
         (
             Transfer(source, of(owner), topup.amount_msat, "topup"),
-            *_moves(PROMOTIONS, of(owner, Class.PROMO), topup.bonus_msat, "bulk bonus"),
+            *plan_bonus(owner, topup.bonus_msat, "bulk bonus").transfers,
         ),
         (Put("company_topups", topup.id, row),),  # the chain may give again what it took
     )

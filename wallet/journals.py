@@ -53,11 +53,6 @@ def bulk_bonus(amount_msat: Msat, tiers: Sequence[BulkTier]) -> Msat:
     return Msat(amount_msat * best.bonus_ppm // 1_000_000)
 
 
-def plan_bulk_bonus(to: Owner, amount_msat: Msat, tiers: Sequence[BulkTier]) -> Journal:
-    """Give the bonus of a large top-up, as promo; to be added to the journal that credits the top-up itself."""
-    return plan_bonus(to, bulk_bonus(amount_msat, tiers), "bulk bonus")
-
-
 def plan_card_settlement(*, gross_msat: int, fee_msat: Msat, bank_msat: int) -> Journal:
     """Book what the card company paid out: to the bank, its fee, and what the exchange rate made of the rest.
 

@@ -26,6 +26,7 @@ _HELD = {
     "card": "bought by card",
     "bonus": "bonus",
     "bonus taken back": "bonus taken back",
+    "referral taken back": "referral taken back: {cause} was paid back",
     "dissolved": "what was left of a company",
     "bulk bonus": "bonus for a large top-up",
     "owed": "debt paid",

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from relaybot.cli import backups, books, card_offers, cards, market, relay, service, switches, work, worker
+from relaybot.cli import backups, books, card_offers, cards, companies, market, relay, service, switches, work, worker
 from relaybot.errors import RelaybotError
 
 
@@ -56,6 +56,7 @@ for command in (
     *worker.COMMANDS,
     *books.COMMANDS,
     *cards.COMMANDS,
+    *companies.COMMANDS,
     *card_offers.COMMANDS,
     *backups.COMMANDS,
     *relay.COMMANDS,

@@ -19,6 +19,7 @@ async def refund_job(config: Config, keyring: Keyring, job_id: str) -> Answer:
     return {
         "job": job_id,
         "refunded_now": taken["done_now"],
-        "refunded_msat": sum(row["amount_msat"] for row in transfers),
-        "to": {row["credit"]: row["amount_msat"] for row in transfers},
+        "refunded_msat": sum(row["amount_msat"] for row in transfers if row["reason"] == "refund"),
+        "to": {row["credit"]: row["amount_msat"] for row in transfers if row["reason"] == "refund"},
+        "referrals_back_msat": sum(row["amount_msat"] for row in transfers if row["reason"] != "refund"),
     }

@@ -215,9 +215,11 @@ class RateSettings(Written):
 
 
 class Referrals(Written):
-    """Who may still name a referrer."""
+    """Who may still name a referrer, and what a referrer gets at most: who refers many may have made them up."""
 
     window_days: Annotated[int, Field(ge=0, le=3_650)] = 7  # after the first funding
+    charge_max: Amount = from_sat(1_000)  # of one charge, for everybody they referred who has to do with it
+    month_max: Amount = from_sat(100_000)  # in one UTC month
 
 
 class BulkStep(Written):

@@ -3,6 +3,7 @@
 top-up bob 12000 sat                    (a debt is paid first)
 card bob 5000 sat as d1                 (`for acme`: it buys for a company)
 bonus acme 500 sat
+dissolve acme to bob
 pay bob alice 100 sat
 mature / advance 1000 sat a day
 dispute d1 / collect d1 / win d1 / write-off d1
@@ -23,6 +24,7 @@ from tests.book.stores import NOW, person
 from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN, Class, Owner, hold, of, user
 from wallet.book import Book
 from wallet.chain import ChainMove
+from wallet.companies import Topup, plan_dissolved, plan_topped_up
 from wallet.deposits import (
     CardDeposit,
     plan_bought,
@@ -38,8 +40,8 @@ from wallet.feed import Feed, Sums, opening_journal, rule_journals
 from wallet.journals import (
     BulkTier,
     Output,
+    bulk_bonus,
     plan_bonus,
-    plan_bulk_bonus,
     plan_card_settlement,
     plan_internal_payment,
     plan_onchain_batch,
@@ -49,7 +51,7 @@ from wallet.lightning import Move
 from wallet.lots import Lot
 from wallet.maturing import COUNTER, Cover, next_advanced, next_matured
 from wallet.money import Msat, from_sat
-from wallet.purses import card_payment_of, debt_of
+from wallet.purses import card_payment_of, debt_of, purse_of
 from wallet.states import DepositState
 
 DAY = "2026-11-22"
@@ -61,6 +63,7 @@ class Facts:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._held_out: dict[str, Msat] = {}  # the reserves of payouts
+        self._topups: list[Topup] = []  # of companies
 
     def members(self, payer: Owner) -> Sequence[str]:
         """Return who belongs to this company; nobody, if it is a person."""
@@ -96,6 +99,9 @@ class Facts:
                 return journal.plan(f"deposit/{line}/reversed")
             case ["batch", "fee", fee, *pairs]:
                 return self._batch(_sat(fee), pairs).plan(f"transaction/{line}/settled")
+            case ["dissolve", name, "to", to]:
+                purse = await purse_of(self._book.database, owner_of(name))
+                return plan_dissolved(name, person(to), purse.has, self._topups).plan(f"dissolve/{line}")
             case ["top-up", name, amount, "sat"]:
                 return (await self._top_up(name, _sat(amount))).plan(f"topup/{line}")
             case _:
@@ -105,8 +111,9 @@ class Facts:
         match words:
             case ["bulk-top-up", name, amount, "sat", "bonus", percent, "from", least]:
                 tiers = [BulkTier(_sat(least), int(percent) * 10_000)]
-                arrived = Journal((Transfer(NODE_LIGHTNING, account(name), _sat(amount), "topup"),))
-                return arrived + plan_bulk_bonus(owner_of(name), _sat(amount), tiers)
+                bonus = bulk_bonus(_sat(amount), tiers)
+                self._topups.append(Topup(f"topup/{len(self._topups)}", name, person("bob"), _sat(amount), bonus))
+                return Journal(plan_topped_up(self._topups[-1], NODE_LIGHTNING, NOW).transfers)
             case ["bonus", name, amount, "sat"]:
                 return plan_bonus(owner_of(name), _sat(amount), "bonus")
             case ["pay", payer, payee, amount, "sat"]:

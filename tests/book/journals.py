@@ -172,6 +172,14 @@ JOURNALS = {
         bulk-top-up acme 999999 sat bonus 5 from 1000000
         expect acme 1999999 acme:promo 50000
     """,
+    "company-dissolved": """
+        bulk-top-up acme 1000000 sat bonus 5 from 1000000
+        hold acme 100000 sat for job1 promo 50000
+        capture job1 alice 50000 platform 50000
+        expect acme 950000 acme:promo 0 alice 50000 platform:promo 50000
+        dissolve acme to bob
+        expect acme 0 bob 902500 promotions -2500
+    """,
     "card-settled-below-zero": """
         card bob 20000 sat as d1
         settle-card 20000 fee 650 bank 19350

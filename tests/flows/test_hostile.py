@@ -196,7 +196,7 @@ async def test_jobs_that_no_node_can_do_do_not_hide_those_behind_them(monkeypatc
 
 
 async def test_a_long_chain_of_referrals_ends_the_search_for_a_circle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handlers.commands.REFERRAL_CHAIN_MAX", 2, raising=False)
+    monkeypatch.setattr("handlers.referrals.REFERRAL_CHAIN_MAX", 2)
     async with world() as w:
         for name, referrer in (("alice", "bob"), ("bob", "carol"), ("carol", "dave")):
             assert "Thank you" in await (await w.join(name)).ask(w.bot, f"refer {w.keys[referrer].pubkey}")

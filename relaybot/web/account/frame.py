@@ -26,6 +26,7 @@ _PAGES = (
     ("/account/history", "History"),
     ("/account/earnings", "Earnings"),
     ("/account/apps", "Apps"),
+    ("/account/companies", "Companies"),
     ("/account/settings", "Settings"),
 )
 

@@ -15,6 +15,7 @@ from aiohttp import web
 from handlers.answers import UNSIGNED
 from handlers.asking import ask_for, named_agent
 from handlers.bot import Agent
+from handlers.companies import ORG
 from handlers.conversation import Reply
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -29,6 +30,7 @@ from relaybot.web.account.history import when
 from relaybot.web.account.live import RELOAD_SECONDS, Stamp, live_mark
 from relaybot.web.account.qr import qr_code
 from relaybot.web.html import Html, el
+from wallet.company_pages import belongings_of
 from wallet.ledger import Insert
 from wallet.money import format_sat
 
@@ -37,6 +39,7 @@ JOBS_PATH = "/account/jobs"
 _LISTED = 30
 _PARAM = "param-"
 _STATES = {
+    "awaiting_approval": "waits for the word of the company's owner",
     "awaiting_payment": "waits for your payment",
     "held": "paid; looking for a compute node",
     "assigned": "given to a compute node",
@@ -73,6 +76,7 @@ async def ask_page(desk: Desk, visit: Visit) -> web.Response:
         f"{JOBS_PATH}/ask/{agent.id}",
         hidden_field("event", ""),
         [_param(visit, name, agent) for name in agent.params],
+        await _payers(desk, visit),
         text_area("What shall be done", "input", visit.form.get("input", "")),
         button(f"Ask for {price_of(agent)}"),
         **signing,
@@ -96,6 +100,7 @@ async def do_ask(desk: Desk, visit: Visit) -> web.Response:
     if visit.said("event"):
         return led_to(f"{JOBS_PATH}/{await publish_request(desk, visit.me, visit.said('event'))}")
     said = {name: visit.said(_PARAM + name) for name in agent.params}
+    said[ORG] = visit.said(_PARAM + ORG)
     params = [(name, value) for name, value in said.items() if value]
     text = visit.said("input")
     done = await act(
@@ -293,6 +298,15 @@ def _table(rows: Sequence[Row]) -> Html:
     ]
     table = el("table", el("caption", "Newest first"), el("thead", el("tr", head)), el("tbody", body))
     return scrolled(table, "Your jobs")
+
+
+async def _payers(desk: Desk, visit: Visit) -> Html | None:
+    """Offer the companies that pay for one's jobs."""
+    mine = await belongings_of(desk.bot.book.database, visit.me)
+    open_ones = [(one.id, one.name or one.id) for one in mine if one.role != "invited" and one.state == "open"]
+    if not open_ones:
+        return None
+    return choice("Who pays", _PARAM + ORG, [("", "I do"), *open_ones], visit.said(_PARAM + ORG))
 
 
 def _param(visit: Visit, name: str, agent: Agent) -> Html:

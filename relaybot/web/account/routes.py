@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from handlers.sessions import LINK_PATH, SIGN_IN_PATH
-from relaybot.web.account import apps, earnings, history, jobs, settings, signing, topups, withdrawals
+from relaybot.web.account import apps, companies, earnings, history, jobs, settings, signing, topups, withdrawals
 from relaybot.web.account.balance import balance_page
 from relaybot.web.account.desk import Desk, Route
 from relaybot.web.account.frame import SCRIPT_PATH, script
@@ -42,6 +42,11 @@ ROUTES = (
     Route("GET", "/account/apps", apps.apps_page),
     Route("POST", "/account/apps", apps.do_connect, again=apps.apps_page),
     Route("POST", "/account/apps/end", apps.do_disconnect, again=apps.apps_page),
+    Route("GET", "/account/companies", companies.companies_page),
+    Route("POST", "/account/companies", companies.do_create, again=companies.companies_page),
+    Route("GET", "/account/companies/{org}", companies.company_page),
+    Route("GET", "/account/companies/{org}/statement.csv", companies.statement),
+    Route("POST", "/account/companies/{org}/{command}", companies.do_company, again=companies.company_page),
     Route("GET", "/account/settings", settings.settings_page),
     Route("POST", "/account/settings/payout", settings.do_payout, again=settings.settings_page),
     Route("POST", "/account/settings/threshold", settings.do_threshold, again=settings.settings_page),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from handlers.deposits import CURSOR
 from handlers.topups import topup
 from relaybot.db.database import Row
-from relaybot.errors import Rejected
 from relaybot.nostr.event import HEX32_LENGTH, is_hex
 from relaybot.web.account.acting import act
 from relaybot.web.account.desk import Desk, Visit
@@ -40,6 +40,7 @@ async def topup_page(desk: Desk, visit: Visit) -> web.Response:
     """Ask how much, and by which way."""
     limits, onchain = desk.bot.config.limits, desk.bot.config.onchain.enabled
     ways = [("lightning", "Lightning: at once"), *([("onchain", "On-chain: after confirmations")] if onchain else [])]
+    ways += [("card", "Card: for jobs only")] if desk.bot.cards is not None else []
     hint = (
         f"{format_sat(limits.topup_min)} to {format_sat(limits.topup_max)}; what arrives is credited, whatever you say."
     )
@@ -59,12 +60,16 @@ async def topup_page(desk: Desk, visit: Visit) -> web.Response:
 
 
 async def do_topup(desk: Desk, visit: Visit) -> web.Response:
-    """Make the invoice or the address, by the command `topup`."""
+    """Make the invoice, the address, or the page of a card payment, by the command `topup`."""
     sats, way = visit.said("sats"), visit.said("way") or "lightning"
-    if way not in {"lightning", "onchain"}:
-        raise Rejected("invalid", "by lightning, or onchain")
     done = await act(desk, visit, "topup", topup, (sats or "0", way))
-    return led_to(f"/account/topups/{done.id}" if way == "lightning" else f"{ONCHAIN_PATH}?sats={sats}")
+    match way:
+        case "lightning":
+            return led_to(f"/account/topups/{done.id}")
+        case "onchain":
+            return led_to(f"{ONCHAIN_PATH}?sats={sats}")
+        case _:  # a card: the answer's last line is where price and terms are read
+            return led_to(urlsplit(done.text.rpartition("\n")[2]).path)
 
 
 async def invoice_page(desk: Desk, visit: Visit) -> web.Response:
@@ -73,10 +78,11 @@ async def invoice_page(desk: Desk, visit: Visit) -> web.Response:
     stamp = stamp_of(desk, row)
     path = f"/account/topups/{visit.request.match_info['id']}"
     content: Sequence[Child]
+    whose = f"the balance of {row['company']}" if row["company"] else "your balance"
     if row["received_msat"]:
         content = (
-            heading("Paid", amount(row["received_msat"]), " arrived. They are yours."),
-            el("p", "Your balance is topped up.", class_="done", role="status"),
+            heading("Paid", amount(row["received_msat"]), " arrived."),
+            el("p", f"They are added to {whose}.", class_="done", role="status"),
             el("p", el("a", "Your balance", href="/account", class_="button")),
         )
     elif stamp.over:
@@ -86,7 +92,7 @@ async def invoice_page(desk: Desk, visit: Visit) -> web.Response:
         )
     else:
         content = (
-            heading("Pay this invoice", "to add ", amount(row["amount_msat"]), " to your balance."),
+            heading("Pay this invoice", "to add ", amount(row["amount_msat"]), f" to {whose}."),
             _payable(row["bolt11"], f"lightning:{row['bolt11']}", row["bolt11"].upper(), "The invoice as a QR code"),
             el("p", "Waiting for your payment. This page tells when it has arrived.", role="status"),
             el("p", "It can be paid until ", when(row["expires_at"]), " UTC.", class_="quiet"),
@@ -125,7 +131,8 @@ async def onchain_page(desk: Desk, visit: Visit) -> web.Response:
     """Show one's own address and what arrives there."""
     rows, tip = await deposits_of(desk, visit.me)
     found = await desk.bot.book.database.fetch(
-        "SELECT id FROM addresses WHERE owner = :owner AND used_at IS NULL ORDER BY created_at, id LIMIT 1",
+        "SELECT id FROM addresses WHERE owner = :owner AND company = '' AND used_at IS NULL"
+        " ORDER BY created_at, id LIMIT 1",
         owner=visit.me,
     )
     stamp = _deposits_stamp(rows, tip)
@@ -154,7 +161,7 @@ async def onchain_live(desk: Desk, visit: Visit) -> web.StreamResponse:
 async def deposits_of(desk: Desk, pubkey: str) -> tuple[Sequence[Row], int]:
     """Return the newest deposits of somebody, and the height of the chain."""
     rows = await desk.bot.book.database.fetch(
-        "SELECT * FROM deposits WHERE owner = :owner ORDER BY created_at DESC, id LIMIT :limit",
+        "SELECT * FROM deposits WHERE owner = :owner AND company = '' ORDER BY created_at DESC, id LIMIT :limit",
         owner=pubkey,
         limit=_DEPOSITS,
     )
