@@ -175,15 +175,6 @@ async def test_f1_a_name_that_leads_inside_is_refused_and_nothing_is_connected(a
     assert visited == []
 
 
-async def test_f1_an_onion_is_refused_and_its_name_is_never_looked_up() -> None:
-    async def asked(host: str) -> list[str]:
-        raise AssertionError(f"{host} was looked up")
-
-    for host in ("expyuzz4wqqyqhjn.onion", "pay.EXPYUZZ4WQQYQHJN.onion"):
-        with pytest.raises(Rejected, match="onion hosts are not reached from here"):
-            await Outgoing(hosts={}, lookup=asked).get_json(f"https://{host}/.well-known/lnurlp/bob")
-
-
 async def test_a_name_without_addresses_is_unavailable() -> None:
     with pytest.raises(Unavailable, match=r"wallet\.example cannot be reached: OSError"):
         await Outgoing(hosts={}, lookup=Names(())).get_json(URL)
