@@ -157,6 +157,8 @@ class Outgoing:
 
 async def public_addresses(lookup: Lookup, host: str) -> list[str]:
     """Return the addresses of `host`; Rejected if one of them is not public, OSError if it has none."""
+    if host == "onion" or host.endswith(".onion"):  # RFC 7686: such a name is never looked up; it would tell others
+        raise Rejected("invalid", "onion hosts are not reached from here: there is no proxy for them", host=host)
     found = list(await lookup(host))[:ADDRESSES_MAX]
     if not found:
         raise OSError("the name has no address")

@@ -194,7 +194,7 @@ async def test_an_invoice_with_a_plain_description_is_accepted() -> None:
         ({"secret": OUR_SECRET, "date": NOW - 601}, OWN_NODE),
     ],
 )
-async def test_an_invoice_that_is_anything_else_is_refused(changed: dict[str, Any], reason: str) -> None:
+async def test_f2_an_invoice_that_is_anything_else_is_refused(changed: dict[str, Any], reason: str) -> None:
     with pytest.raises(Rejected) as refused:
         await ask({"pr": invoice(**changed)})
     assert refused.value.reason == reason

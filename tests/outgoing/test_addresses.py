@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from relaybot.addresses import is_public, parse_host
 from relaybot.errors import Rejected
+from relaybot.outgoing import Outgoing
 
 
 @pytest.mark.parametrize(
@@ -148,3 +149,12 @@ def test_reading_a_host_or_an_address_never_breaks(text: str) -> None:
         return
     assert not is_public(host)
     assert host.isascii()
+
+
+async def test_f1_an_onion_is_refused_and_its_name_is_never_looked_up() -> None:
+    async def asked(host: str) -> list[str]:
+        raise AssertionError(f"{host} was looked up")
+
+    for host in ("expyuzz4wqqyqhjn.onion", "pay.EXPYUZZ4WQQYQHJN.onion"):
+        with pytest.raises(Rejected, match="onion hosts are not reached from here"):
+            await Outgoing(hosts={}, lookup=asked).get_json(f"https://{host}/.well-known/lnurlp/bob")

@@ -40,7 +40,7 @@ async def test_a_document_is_fetched_over_tls_from_the_address_that_was_checked(
     assert "cookie" not in secure.heads[0].lower()
 
 
-async def test_a_second_request_looks_the_name_up_again_and_is_refused_when_it_moved_inside(
+async def test_f1_a_second_request_looks_the_name_up_again_and_is_refused_when_it_moved_inside(
     secure: Server, trust: ssl.SSLContext
 ) -> None:
     outgoing = Outgoing(hosts={}, lookup=Names([PUBLIC], ["10.0.0.7"]), tls=trust, connect=diverting([], secure.port))
@@ -140,7 +140,7 @@ async def test_a_cookie_that_was_set_is_not_sent_back(plain: Server) -> None:
         "https://wallet.example/" + "a" * 2048,
     ],
 )
-async def test_a_url_of_any_other_form_is_refused_before_a_look_up(url: str) -> None:
+async def test_f1_a_url_of_any_other_form_is_refused_before_a_look_up(url: str) -> None:
     names = Names([PUBLIC])
     with pytest.raises(Rejected) as refused:
         await Outgoing(hosts={}, lookup=names).get_json(url)
@@ -167,7 +167,7 @@ async def test_a_url_of_any_other_form_is_refused_before_a_look_up(url: str) -> 
         ["127.0.0.1", PUBLIC],
     ],
 )
-async def test_a_name_that_leads_inside_is_refused_and_nothing_is_connected(addresses: list[str]) -> None:
+async def test_f1_a_name_that_leads_inside_is_refused_and_nothing_is_connected(addresses: list[str]) -> None:
     visited = list[str]()
     outgoing = Outgoing(hosts={}, lookup=Names(addresses), connect=diverting(visited, 1))
     with pytest.raises(Rejected, match="host leads to an address that is not public"):
@@ -192,7 +192,7 @@ async def test_the_machines_own_resolver_finds_what_it_always_knows() -> None:
     assert "127.0.0.1" in await SystemLookup()("127.0.0.1")
 
 
-async def test_a_name_that_the_machine_maps_to_itself_is_refused() -> None:
+async def test_f1_a_name_that_the_machine_maps_to_itself_is_refused() -> None:
     class Hosts(SystemLookup):
         async def __call__(self, host: str) -> list[str]:
             return list(await super().__call__("localhost"))
@@ -205,7 +205,7 @@ async def test_a_name_that_the_machine_maps_to_itself_is_refused() -> None:
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
-async def test_a_redirect_is_refused_and_not_followed(plain: Server, status: str) -> None:
+async def test_f1_a_redirect_is_refused_and_not_followed(plain: Server, status: str) -> None:
     plain.reply = answer(b"", f"Location: http://127.0.0.1:{plain.port}/inside", status=status)
     with pytest.raises(Rejected, match="redirect"):
         await pinned(plain).get_json(PINNED)
@@ -257,7 +257,7 @@ async def test_an_answer_may_be_as_large_as_the_limit_and_not_larger(plain: Serv
         await pinned(plain).get_json(PINNED, max_bytes=99)
 
 
-async def test_an_endless_body_is_cut_at_the_limit(plain: Server) -> None:
+async def test_f1_an_endless_body_is_cut_at_the_limit(plain: Server) -> None:
     plain.reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"fff\r\n" + b" " * 0xFFF + b"\r\n") * 100
     plain.hang = True
     with pytest.raises(Rejected, match="answer is too large"):
@@ -269,7 +269,7 @@ async def test_a_compressed_answer_is_read(plain: Server) -> None:
     assert await pinned(plain).get_json(PINNED) == {"a": 1}
 
 
-async def test_a_compressed_bomb_is_cut_at_the_limit(plain: Server) -> None:
+async def test_f1_a_compressed_bomb_is_cut_at_the_limit(plain: Server) -> None:
     bomb = gzip.compress(b" " * 50_000_000)
     assert len(bomb) < 60_000
     plain.reply = answer(bomb, "Content-Encoding: gzip")
@@ -306,7 +306,7 @@ async def test_a_header_that_is_no_text_is_refused_in_words_that_can_be_sent_on(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
     ],
 )
-async def test_a_host_that_falls_silent_is_unavailable_when_the_time_is_up(plain: Server, reply: bytes) -> None:
+async def test_f1_a_host_that_falls_silent_is_unavailable_when_the_time_is_up(plain: Server, reply: bytes) -> None:
     plain.reply, plain.hang = reply, True
     with pytest.raises(Unavailable, match="did not answer in time"):
         await pinned(plain, seconds_max=0.05).get_json(PINNED)
