@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from handlers.bot import Bot
 from handlers.conversation import Asked, Reply
+from handlers.strangers import heard
 from relaybot.errors import Rejected, Unavailable
 from wallet.ledger import Change, Insert, Plan, Values, Verdict
 
@@ -83,7 +84,8 @@ async def do(
         reply = await run(bot, asked)
         told.append(reply.text)
         row = _answered(bot, request, secret or reply.text, resource(reply))
-        changes: tuple[Change, ...] = (*reply.changes, row)
+        # Whoever never had money here costs us as much over HTTP as by message.
+        changes: tuple[Change, ...] = (*reply.changes, *await heard(bot, request.pubkey), row)
         if request.token:  # I10: signed once, done once, whatever key a replay is given
             changes += (Insert("http_tokens", request.token, {"created_at": bot.clock.now()}),)
         return Plan(f"http/{request.id}", reply.transfers, changes, digest=request.digest)

@@ -33,9 +33,12 @@ BODIES: dict[str, Any] = {
     "POST /withdraw-links": {"sats": 5},
     "POST /jobs": {"agent": "autodev", "input": "Fix it"},
     "POST /connections": {"name": "phone", "sats": 10, "period": "week"},
+    "POST /companies/{org}/members": {"npub": "nobody"},
+    "PUT /companies/{org}/members": {"npub": "nobody"},
+    "POST /companies/{org}/approvals": {"job": "0" * 64, "approve": True},
     "POST /referrer": {"npub": "nobody"},
 }
-IDS = {"id": "0" * 64, "name": "phone"}
+IDS = {"id": "0" * 64, "name": "phone", "org": "acme", "npub": "nobody"}
 
 
 @dataclass(slots=True)
@@ -176,6 +179,31 @@ async def test_apps_links_and_settings() -> None:
         assert (found[0]["address"], found[0]["amount_msat"]) == (onchain["address"], 5_000_000)
 
 
+async def test_a_company_is_its_owner_s_and_a_member_sees_themselves() -> None:
+    async with served() as w, api(w, "bob") as bob, api(w, "eve") as eve:
+        await w.fund("bob", 10)
+        await (await w.join("bob")).ask(w.bot, "org create acme")
+        npub = nip19.encode_npub(w.keys["eve"].pubkey)
+        assert (await eve.call("GET", "/companies/acme"))[0] == 404
+        order = {"npub": npub, "sats_a_month": 500}
+        assert (await bob.call("POST", "/companies/acme/members", order))[0] == 200
+        await (await w.join("eve")).ask(w.bot, "org accept acme")
+        assert (await bob.call("PUT", "/companies/acme/members", order | {"sats_a_month": 700}))[0] == 200
+        me = {"pubkey": w.keys["eve"].pubkey, "state": "member", "budget_msat": 700_000, "used_msat": 0}
+        seen = (await eve.call("GET", "/companies/acme"))[1]
+        assert (seen["role"], seen["members"], seen["sats_msat"]) == ("member", [me], None)
+        assert (await bob.call("GET", "/companies/acme"))[1]["members"] == [me]
+        assert (await eve.call("POST", "/companies/acme/members", order))[0] == 403
+        assert (await bob.call("POST", "/companies/acme/approvals", {"job": "0" * 64, "approve": True}))[0] == 422
+        assert (await bob.call("DELETE", f"/companies/acme/members/{npub}"))[0] == 200
+        assert (await eve.call("GET", "/companies"))[1] == {"companies": []}
+
+
+async def test_a_stranger_asks_so_often_a_day() -> None:
+    async with served(dm={"stranger_answers_per_day": 2}) as w, api(w, "eve") as eve:
+        assert [(await eve.call("POST", "/topups", {"sats": 5}))[0] for _ in range(3)] == [200, 200, 429]
+
+
 async def test_a_token_is_good_once_for_one_request_of_now() -> None:
     """I10; what changes something is remembered by the book, whatever the process has forgotten."""
     async with served() as w, api(w, "bob") as bob:
@@ -212,9 +240,10 @@ async def test_a_token_is_good_once_for_one_request_of_now() -> None:
 async def test_every_endpoint_asks_who_calls_and_shows_nobody_else_s() -> None:
     async with served(payouts={"enabled": False}) as w, api(w, "bob") as bob, api(w, "eve") as eve:
         await w.fund("bob", 43_210)
+        await (await w.join("bob")).ask(w.bot, "org create acme")
         ids = []
         for one, body in BODIES.items():
-            method, path = one.split()
+            method, path = one.replace("{org}", "acme").split()
             ids.append((await bob.call(method, path, body))[1].get("id", ""))
         for operation in OPERATIONS:
             path = re.sub(r"\{(\w+)\}", lambda found: IDS[found[1]], operation.path)
