@@ -64,12 +64,13 @@ async def test_h3_a_restored_book_sends_nothing_until_it_agrees_with_a_node_that
             assert switch["state"] == "paused"
             said = await restoring.agree(new, ())
             assert (said["agreed"], said["not_read"]) == (False, [OWN_RELAY])  # no service has run since
-            await book.apply(Plan("read", changes=(Put("cursors", f"reader/{OWN_RELAY}", {"value": 2**40}),)))
-            said = await restoring.agree(new, ())
-            assert (said["agreed"], said["not_read"]) == (False, [])
             (difference,) = said["differences"]
             assert "the node says" in difference
             key = difference.split()[1].rstrip(":")
+            assert not (await restoring.agree(new, (key,)))["agreed"]
+            await book.apply(Plan("read", changes=(Put("cursors", f"reader/{OWN_RELAY}", {"value": 2**40}),)))
+            said = await restoring.agree(new, ())
+            assert (said["agreed"], said["not_read"]) == (False, [])
             assert (await restoring.agree(new, (key,)))["agreed"]
             switch = await book.row("pauses", "restored")
             assert switch is not None
