@@ -13,10 +13,10 @@ from handlers.bot import CardDesk
 from relaybot.cardsim.server import SECRET_KEY, WEBHOOK_SECRET, CardCompany
 from relaybot.exchange import rates_of
 from tests.cards.counter import Counter, card_config
-from tests.settlements.conftest import Street, data_dir, street
+from tests.settlements.conftest import Street, data_dir, store, street
 from wallet.stripe import Stripe
 
-__all__ = ["data_dir", "street"]
+__all__ = ["data_dir", "store", "street"]
 
 
 @pytest.fixture
