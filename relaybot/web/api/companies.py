@@ -6,31 +6,31 @@ from aiohttp import web
 
 from handlers.company_commands import NO_LIMIT, run_org
 from relaybot.web.account.desk import Desk
-from relaybot.web.api import models
+from relaybot.web.api import company_models, models
 from relaybot.web.api.acting import act
 from relaybot.web.api.door import Call
 from wallet.companies import month_of
 from wallet.company_pages import Belonging, MemberShown, belongings_of, company_shown, member_shown
 
 
-async def companies(desk: Desk, call: Call) -> models.Companies:
+async def companies(desk: Desk, call: Call) -> company_models.Companies:
     """Return the companies that the caller has to do with."""
     mine = await belongings_of(desk.bot.book.database, call.pubkey)
     shown = [
-        models.Belonging.model_validate({"id": one.id, "name": one.name, "role": one.role, "state": one.state})
+        company_models.Belonging.model_validate({"id": one.id, "name": one.name, "role": one.role, "state": one.state})
         for one in mine
     ]
-    return models.Companies(companies=shown)
+    return company_models.Companies(companies=shown)
 
 
-async def company(desk: Desk, call: Call) -> models.Company:
+async def company(desk: Desk, call: Call) -> company_models.Company:
     """Return a company as far as it is the caller's affair."""
     return await _company(desk, call.pubkey, await _belonging(desk, call))
 
 
 async def invite(desk: Desk, call: Call) -> models.Done:
     """Ask somebody to join, by the command `org add`."""
-    asked: models.MemberOrder = call.body
+    asked: company_models.MemberOrder = call.body
     budget = (f"{asked.sats_a_month}/month",) if asked.sats_a_month is not None else ()
     words = ("add", (await _belonging(desk, call)).id, asked.npub, *budget)
     return models.Done(words=(await act(desk, call, "org add", run_org, words)).text)
@@ -38,7 +38,7 @@ async def invite(desk: Desk, call: Call) -> models.Done:
 
 async def change_budget(desk: Desk, call: Call) -> models.Done:
     """Change a member's budget, by the command `org budget`."""
-    asked: models.MemberOrder = call.body
+    asked: company_models.MemberOrder = call.body
     budget = f"{asked.sats_a_month}/month" if asked.sats_a_month is not None else NO_LIMIT
     words = ("budget", (await _belonging(desk, call)).id, asked.npub, budget)
     return models.Done(words=(await act(desk, call, "org budget", run_org, words)).text)
@@ -52,7 +52,7 @@ async def remove_member(desk: Desk, call: Call) -> models.Done:
 
 async def decide(desk: Desk, call: Call) -> models.Done:
     """Say the owner's word on a job, by the commands `org approve` and `org refuse`."""
-    asked: models.ApprovalOrder = call.body
+    asked: company_models.ApprovalOrder = call.body
     command = "approve" if asked.approve else "refuse"
     words = (command, (await _belonging(desk, call)).id, asked.job)
     return models.Done(words=(await act(desk, call, f"org {command}", run_org, words)).text)
@@ -67,18 +67,18 @@ async def _belonging(desk: Desk, call: Call) -> Belonging:
     return found
 
 
-async def _company(desk: Desk, pubkey: str, belonging: Belonging) -> models.Company:
+async def _company(desk: Desk, pubkey: str, belonging: Belonging) -> company_models.Company:
     month = month_of(desk.bot.clock.now())
     async with desk.bot.book.database.snapshot() as reader:
         if belonging.role != "owner":
             member = await member_shown(reader, belonging.id, pubkey, month)
             assert member is not None, f"{belonging.id} was listed as theirs"
-            return models.Company.model_validate(
+            return company_models.Company.model_validate(
                 {"id": belonging.id, "role": belonging.role, "members": [_member(member)]}
             )
         shown = await company_shown(reader, belonging.id, month)
     assert shown is not None, f"{belonging.id} was just listed"
-    return models.Company(
+    return company_models.Company(
         id=shown.id,
         role="owner",
         sats_msat=shown.has.sats,
@@ -88,7 +88,7 @@ async def _company(desk: Desk, pubkey: str, belonging: Belonging) -> models.Comp
         limit_msat=shown.limit_msat,
         members=[_member(one) for one in shown.members if one.state != "gone"],
         approvals=[
-            models.Approval(
+            company_models.Approval(
                 job=one.job, customer=one.customer, agent=one.agent, price_msat=one.price_msat, due_at=one.due_at
             )
             for one in shown.approvals
@@ -96,7 +96,7 @@ async def _company(desk: Desk, pubkey: str, belonging: Belonging) -> models.Comp
     )
 
 
-def _member(one: MemberShown) -> models.CompanyMember:
-    return models.CompanyMember(
+def _member(one: MemberShown) -> company_models.CompanyMember:
+    return company_models.CompanyMember(
         pubkey=one.pubkey, state=one.state, budget_msat=one.budget_msat, used_msat=one.used_msat
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from relaybot.errors import Rejected, Unavailable
 from relaybot.web.account.desk import Desk
-from relaybot.web.api import companies, models, money, work
+from relaybot.web.api import companies, company_models, models, money, work
 from relaybot.web.api.door import Call, Tokens, key_of, signed_by
 from relaybot.web.api.problems import malformed, problem, refused
 
@@ -67,15 +67,15 @@ OPERATIONS = (
         "POST", "/connections", "Connect an app", work.make_connection, models.Connection, body=models.ConnectionOrder
     ),
     Operation("DELETE", "/connections/{name}", "Disconnect it", work.end_connection, models.Done),
-    Operation("GET", "/companies", "Companies you have to do with", companies.companies, models.Companies),
-    Operation("GET", "/companies/{org}", "One, as far as it is your affair", companies.company, models.Company),
+    Operation("GET", "/companies", "Companies you have to do with", companies.companies, company_models.Companies),
+    Operation("GET", "/companies/{org}", "One, as far as it is your affair", companies.company, company_models.Company),
     Operation(
         "POST",
         "/companies/{org}/members",
         "Ask somebody to join",
         companies.invite,
         models.Done,
-        body=models.MemberOrder,
+        body=company_models.MemberOrder,
     ),
     Operation(
         "PUT",
@@ -83,7 +83,7 @@ OPERATIONS = (
         "Change a budget",
         companies.change_budget,
         models.Done,
-        body=models.MemberOrder,
+        body=company_models.MemberOrder,
     ),
     Operation("DELETE", "/companies/{org}/members/{npub}", "Take somebody out", companies.remove_member, models.Done),
     Operation(
@@ -92,7 +92,7 @@ OPERATIONS = (
         "Decide on a job",
         companies.decide,
         models.Done,
-        body=models.ApprovalOrder,
+        body=company_models.ApprovalOrder,
     ),
     Operation("POST", "/referrer", "Name who referred you, once", work.refer, models.Done, body=models.Referrer),
 )
