@@ -33,6 +33,8 @@ async def refer(bot: Bot, asked: Asked) -> Reply:
     if len(asked.words) != 1:
         raise Rejected("invalid", "say who referred you")
     referrer = nip19.parse_somebody(asked.words[0])
+    # Two that would close a circle together raise it one by one: read before all that is judged here.
+    counter = await bot.book.row("cursors", REFERRALS)
     row = await bot.book.row("users", asked.sender)
     now = bot.clock.now()
     if row is not None and row["referrer"] is not None:
@@ -44,7 +46,6 @@ async def refer(bot: Bot, asked: Asked) -> Reply:
     name = nip19.encode_npub(referrer)
     fresh: Values = {**new_user(now), "referrer": referrer}
     change = written("users", asked.sender, row, fresh if row is None else {"referrer": referrer})
-    counter = await bot.book.row("cursors", REFERRALS)  # two that would close a circle together raise it one by one
     counted = written("cursors", REFERRALS, counter, {"value": 1 + (counter["value"] if counter else 0)})
     return Reply(f"Thank you: {name} earns with you from now on, at no cost to you.", (change, counted))
 

@@ -70,6 +70,7 @@ async def test_a_payment_is_credited_disputed_lost_and_written_off(config: Path)
 
 
 async def test_a_part_is_disputed_and_won_and_the_rest_is_settled_to_the_bank(config: Path) -> None:
+    await answer(config, "org", "create", "acme", BOB)
     await answer(config, "cards", "credit", "pi_1", BOB, "20000", "--company", "acme")
     found = await answer(config, "cards", "disputed", "pi_1", "--amount", "1500 msat")
     assert (found["state"], found["disputed_msat"]) == ("disputed", 1_500)

@@ -35,7 +35,7 @@ UNION ALL SELECT 1 FROM jobs WHERE due_at IS NOT NULL
 PUBLISHED = {  # how many events of each kind, however often the service was killed; 7000 is looked at one by one
     0: 2,  # profiles of service and agent
     5: 1,  # the failed job's assignment is taken back
-    1059: 5,  # four answers, and word of the top-up's arrival
+    1059: 6,  # five answers, and word of the top-up's arrival
     5050: 3,  # assignments
     6050: 2,  # results
     10002: 2,  # of service and agent

@@ -28,7 +28,7 @@ from wallet.accounts import (
     user,
 )
 from wallet.feed import Sums, opening_journal
-from wallet.ledger import Plan, Put, Values, Verdict
+from wallet.ledger import Insert, Plan, Put, Values, Verdict
 from wallet.money import Msat, from_sat
 from wallet.states import DepositState
 
@@ -68,6 +68,12 @@ async def test_a_payment_is_credited_once_whatever_arrives_again(till: Till) -> 
 
 
 async def test_a_member_buys_for_a_company(till: Till) -> None:
+    with pytest.raises(Rejected, match="no company has this id"):
+        await buys(till, company="acme")
+    acme: Values = {"name": "Acme", "owner": BOB.pubkey, "founder": BOB.pubkey, "state": "open", "limit_msat": None}
+    assert (
+        await till.book.apply(Plan("test/acme", changes=(Insert("companies", "acme", {**acme, "created_at": 0}),)))
+    ).done
     await buys(till, company="acme")
     assert await has(till, of(company("acme"), Class.CARD), user(BOB.pubkey, Class.CARD)) == [20_000_000, 0]
 

@@ -149,7 +149,7 @@ def test_a_price_of_a_base_alone_is_a_fixed_price() -> None:
         ({"open": "yes"}, "x.open", "yes", "a valid boolean"),
         ({"name": ""}, "x.name", "", "at least 1 character"),
         ({"skills": ["Upper"]}, "x.skills[0]", "Upper", "up to 64 small letters"),
-        ({"nsec": "abc"}, "x.nsec", "an unknown key", "one of about, kinds, name"),
+        ({"nsec": "abc"}, "x.nsec", "an unknown key", "one of about, inputs, kinds, name"),
         ({"price": {"base": "1 sat", "bse": 1}}, "x.price.bse", "an unknown key", "one of amount, at_most, base, per"),
         (
             {"shares": [{"to": "bob", "percent": "1%", "rol": 1}]},
