@@ -118,8 +118,8 @@ async def do_ask(desk: Desk, visit: Visit) -> web.Response:
 async def job_page(desk: Desk, visit: Visit) -> web.Response:
     """Show one job of one's own: where it stands, its bill, its result."""
     job_id = visit.request.match_info["id"]
+    stamp = await job_stamp(desk, visit.me, job_id)  # first: what is shown is never older than what is waited from
     row = await job_of(desk, visit.me, job_id)
-    stamp = await job_stamp(desk, visit.me, job_id)
     content: tuple[Html | None, ...]
     if row is None:
         words = await _note(desk, job_id)
@@ -166,10 +166,10 @@ async def job_of(desk: Desk, pubkey: str, job_id: str) -> Row | None:
 
 async def job_stamp(desk: Desk, pubkey: str, job_id: str) -> Stamp:
     """Return what a job shows now."""
+    waiting = await desk.bot.book.row("inbox", job_id)  # before the job, which there is once this is dealt with
     row = await job_of(desk, pubkey, job_id)
     if row is not None:
         return Stamp(f"{row['version']}", over=row["due_at"] is None)
-    waiting = await desk.bot.book.row("inbox", job_id)
     return Stamp(f"new-{waiting['state']}", over=waiting["state"] != "new") if waiting is not None else Stamp("new-")
 
 
