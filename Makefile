@@ -11,7 +11,7 @@ NODE := $(and $(shell command -v node),$(shell command -v npm))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
-.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs bench-payouts bench-zap kills fuzz soak lock clean
+.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs bench-payouts bench-zap kills crash fuzz soak lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -103,6 +103,9 @@ bench-payouts: setup  ## payouts a second beside the node alone, and what a paym
 
 kills: setup  ## two service processes on one book, killed at random a hundred times under load
 	$(BIN)/python -m tests.kills $(KILLS)
+
+crash: setup  ## kill the service at every single border of a story (make test: every third)
+	CRASH_EVERY=1 $(BIN)/python -m pytest -q -n 3 tests/crash
 
 FUZZ ?= 150000
 

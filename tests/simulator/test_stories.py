@@ -16,7 +16,7 @@ from tests.simulator.timeline import Stuck, VirtualLoop
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 200
-STEPS_EACH = 14  # fewer than `make sim` has: everybody runs this
+STEPS_EACH = 10  # fewer than `make sim` has: everybody runs this
 BATCH = 10  # stories of one test
 UNMEASURED = pytest.mark.no_cover  # for coverage the first ten stand for all: to trace lines doubles the time
 
