@@ -304,7 +304,7 @@ all_rules = st.builds(Rules, st.integers(1, 6), st.integers(1, 100), st.integers
 
 
 @given(days=days_of_cells, rules=all_rules)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_nothing_is_ever_lost_or_invented_and_withheld_is_never_zero(days: list[Cells], rules: Rules) -> None:
     results = closed_days(days, rules)
     final = results[-1][1] if results else Carry()

@@ -19,7 +19,7 @@ from wallet.money import MAX_MSAT, Msat
 
 ALICE, BOB, ESCROW = sats_of("alice"), sats_of("bob"), hold("job/1")
 DONE = Answer(Verdict.APPLIED)
-QUIETLY = settings(deadline=None, max_examples=100)
+QUIETLY = settings(deadline=None, max_examples=50)
 
 
 def judged(plans: Sequence[Plan]) -> State:

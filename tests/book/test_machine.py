@@ -29,7 +29,7 @@ from wallet.audit import unsound
 from wallet.book import Book
 from wallet.ledger import Plan, Verdict
 
-EXAMPLES = int(os.environ.get("LEDGER_CASES", "25"))
+EXAMPLES = int(os.environ.get("LEDGER_CASES", "15"))
 PEOPLE = ("alice", "bob")
 NAMES = st.sampled_from(PEOPLE)
 SATS = st.integers(1, 40)

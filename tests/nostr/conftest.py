@@ -12,7 +12,7 @@ NOW = 1_790_000_000
 
 # Machines that run tests are slow at times: the number of examples is the bound, not their time.
 patient = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=75, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 

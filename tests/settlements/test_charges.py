@@ -192,7 +192,7 @@ def played(draw: st.DrawFn) -> Played:
     return Played(payer, drawn, held, captured, parts, frozenset(everybody.values()) if paid else frozenset(), state)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(played())
 def test_h1_the_sums_are_exact_the_escrows_empty_and_nobody_is_below_their_floor(job: Played) -> None:
     balances = job.state.balances
@@ -206,13 +206,13 @@ def test_h1_the_sums_are_exact_the_escrows_empty_and_nobody_is_below_their_floor
         assert balances.get(user(str(to)), 0) + balances.get(maturing(str(to)), 0) == earned[to]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(played())
 def test_g5_promo_reaches_nobody_but_the_platform(job: Played) -> None:
     assert job.goes_to(Class.PROMO) <= {REVENUE[Class.PROMO], user(PAYER, Class.PROMO)}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(played())
 def test_g5_card_money_becomes_sats_at_once_for_nobody_and_never_for_whoever_paid(job: Played) -> None:
     to = job.goes_to(Class.CARD)
@@ -221,13 +221,13 @@ def test_g5_card_money_becomes_sats_at_once_for_nobody_and_never_for_whoever_pai
     assert job.state.balances.get(user(PAYER), 0) <= job.payer.has.sats
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(played())
 def test_referrers_are_paid_in_sats_or_not_at_all(job: Played) -> None:
     assert not {account for account in job.goes_to(Class.CARD) if account.split("/")[1] in job.referrers}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(played())
 def test_every_msat_of_card_money_is_in_a_lot(job: Played) -> None:
     lots, booked = Counter[str](), Counter[str]()
