@@ -1,6 +1,6 @@
 """SIGKILL at every border of the story: before and after each commit (book, relay) and each outside call.
 
-An unkilled story is counted first. Then for every third border, or for each (`make crash`), a
+An unkilled story is counted first. Then for every seventh border, or for each (`make crash`), a
 story is played in which the service dies exactly there and is started again at once, while the
 node's process lives on; every one must end as the worked example does (`ending.py`).
 """
@@ -21,7 +21,7 @@ from tests.crash.__main__ import UNKILLED
 
 ROOT = Path(__file__).parents[2]
 CHUNKS = 16  # the borders are dealt out to so many tests, for pytest's workers to share
-EVERY = int(os.environ.get("CRASH_EVERY", "3"))  # sides alternate, so an odd number meets both sides of each call
+EVERY = int(os.environ.get("CRASH_EVERY", "7"))  # sides alternate, so an odd number meets both sides of each call
 RECOVERY = 25  # borders of a start in the middle of the story
 SECONDS_MAX = 900
 
