@@ -87,6 +87,8 @@ async def _quiet(stage: Stage) -> None:
         await _dusk(stage)
     mishaps.end_all(stage)
     world.tell("the evening is quiet")
+    while world.life is None or not world.life.alive:  # it may have to stay dead until invoices have expired
+        await wait(QUIET_LOOK_SECONDS)
     await _settled(world)
     if not world.auditor.broken:
         evening.check(world)

@@ -18,13 +18,12 @@ ROOT = Path(__file__).parents[2]
 SEEDS = 200
 STEPS_EACH = 10  # fewer than `make sim` has: everybody runs this
 BATCH = 10  # stories of one test
-OPEN = {113}  # an unanswered command after a late kill, not understood yet: make sim SEED=113 STEPS=9
 UNMEASURED = pytest.mark.no_cover  # for coverage the first ten stand for all: to trace lines doubles the time
 
 
 @pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=UNMEASURED) for first in range(BATCH, SEEDS, BATCH))])
 def test_whatever_goes_wrong_everybody_has_their_due_in_the_evening(first: int) -> None:
-    for seed in sorted({*range(first, first + BATCH)} - OPEN):
+    for seed in range(first, first + BATCH):
         story = play(seed, STEPS_EACH)
         if story.broken:
             story = shortest(seed, story.steps)
