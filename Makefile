@@ -104,7 +104,7 @@ bench-payouts: setup  ## payouts a second beside the node alone, and what a paym
 kills: setup  ## two service processes on one book, killed at random a hundred times under load
 	$(BIN)/python -m tests.kills $(KILLS)
 
-crash: setup  ## kill the service at every single border of a story (make test: every seventh)
+crash: setup  ## kill the service at every single border of a story (make test: every thirteenth)
 	CRASH_EVERY=1 $(BIN)/python -m pytest -q -n 3 tests/crash
 
 FUZZ ?= 150000

@@ -23,7 +23,7 @@ from functools import partial
 
 import structlog
 
-from handlers.bot import Bot
+from handlers.bot import Bot, check_payouts
 from handlers.credits import funded
 from relaybot.errors import Rejected
 from wallet.accounts import Class, Owner, company, of, owner, person
@@ -195,7 +195,9 @@ async def _told(bot: Bot, deposit: CardDeposit, journal: Journal) -> tuple[Chang
     text = f"Your card payment {deposit.id} was disputed or refunded: what was left of it is taken back."
     if owes:
         text += f" You owe {format_sat(owes)}; the next top-up pays it, and until then your account rests."
-    changes = [*await bot.tell(Notice(deposit.pubkey, text, asked=False))]
+    # their row is written, too: a withdrawal that was decided before is decided again
+    changes: list[Change] = [*check_payouts([deposit.pubkey], bot.clock.now())]
+    changes += await bot.tell(Notice(deposit.pubkey, text, asked=False))
     for earner, amount in taken.most_common(TOLD_MAX):
         lost = f"A card payment was disputed: {format_sat(amount)} of what you earned from it are taken back."
         changes += await bot.tell(Notice(earner, lost, asked=False))

@@ -42,7 +42,7 @@ async def hand_over(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -
 async def plan_handed_over(bot: Bot, found: Row, pubkey: str) -> tuple[Change, ...]:
     """Return the changes that make a member the owner; the owner before belongs to the company no more."""
     before = found["owner"]
-    still_open = await _require_free(bot, before)
+    free = await _require_free(bot, before)
     member, now = await member_of(bot, found["id"], pubkey), bot.clock.now()
     if member["state"] != MEMBER:
         raise Rejected("invalid", "only who belongs to the company can become its owner")
@@ -59,7 +59,7 @@ async def plan_handed_over(bot: Bot, found: Row, pubkey: str) -> tuple[Change, .
             "created_at": now,
         }
         left = Insert("members", f"{found['id']}/{before}", values)
-    return plan_company(found, owner=pubkey), plan_member(bot, member, state=GONE), left, still_open
+    return *free, plan_company(found, owner=pubkey), plan_member(bot, member, state=GONE), left
 
 
 async def dissolve(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -> Reply:
@@ -79,7 +79,7 @@ async def dissolve(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) ->
 async def plan_ended(bot: Bot, found: Row) -> Journal:
     """Return what the end of a company moves and changes; Rejected while something stands against it."""
     org, owner = found["id"], found["owner"]
-    still_open = await _require_free(bot, owner)
+    free = await _require_free(bot, owner)
     rows = await bot.book.database.fetch(
         "SELECT COUNT(*) AS n FROM jobs WHERE company = :org AND due_at IS NOT NULL", org=org
     )
@@ -92,15 +92,14 @@ async def plan_ended(bot: Bot, found: Row) -> Journal:
         )
     moved = plan_dissolved(org, owner, purse.has, await topups_of(bot, org))
     ended = plan_company(found, state=DISSOLVED)
-    changes: tuple[Change, ...] = (ended, still_open, *check_payouts([owner], bot.clock.now()))
+    changes: tuple[Change, ...] = (*free, ended, *check_payouts([owner], bot.clock.now()))
     return moved + Journal(changes=changes)
 
 
-async def _require_free(bot: Bot, owner: str) -> Expect:
-    """Return the guard that nothing keeps this owner's money in; Rejected if something does."""
+async def _require_free(bot: Bot, owner: str) -> tuple[Expect, ...]:
+    """Return the guards that nothing keeps this owner's money in; Rejected if something does."""
     row = await bot.book.row("users", owner)
     if row is None:  # an owner was funded once
         raise Rejected("invalid", "you have no balance yet")
     await require_open(bot, row)
-    await require_no_debt(bot, owner)
-    return Expect("users", owner, {"withdrawals": "open"})
+    return await require_no_debt(bot, owner), Expect("users", owner, {"withdrawals": "open"})

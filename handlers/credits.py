@@ -55,10 +55,16 @@ async def funded(bot: Bot, pubkey: str) -> Put:
     return Put("users", pubkey, {"first_funded_at": first or now}, fresh=new_user(now))
 
 
-async def require_no_debt(bot: Bot, pubkey: str) -> None:
-    """Raise Rejected if `pubkey` owes for money that was taken back: until that is paid, nothing leaves."""
+async def require_no_debt(bot: Bot, pubkey: str) -> Expect:
+    """Return the guard that `pubkey` owes nothing for money that was taken back; Rejected if they do.
+
+    Until that is paid, nothing leaves. The guard is their row of `users`, which every Plan
+    writes that may make them owe (`check_payouts`); so it stands before changes of that row.
+    """
+    row = await bot.book.row("users", pubkey)  # first: a debt that comes after it moves it
     if (await debt_of(bot.book.database, pubkey)).owed_msat:
         raise Rejected("blocked", "this account owes for a payment that was taken back; a top-up clears it first")
+    return Expect("users", pubkey, None if row is None else {"version": row["version"]})
 
 
 async def plan_paid(bot: Bot, job: Row, amount: Msat) -> tuple[Journal, bool]:

@@ -23,7 +23,7 @@ from functools import partial
 
 import structlog
 
-from handlers.bot import Bot, written
+from handlers.bot import Bot, check_payouts, written
 from handlers.credits import plan_company_fed, plan_fed
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -243,7 +243,9 @@ class Deposits:
         )
         text = f"The chain has taken back the {format_sat(deposit.amount_msat)} that had arrived on-chain.{spent}"
         log.warning("deposit_reversed", deposit=deposit.id, owner=deposit.owner, owed_msat=debt)
-        return journal.plan(key, stepped, bot.message(deposit.owner, text))
+        # their row is written, too: a withdrawal that was decided before is decided again
+        owner = check_payouts([deposit.owner], bot.clock.now())
+        return journal.plan(key, stepped, *owner, bot.message(deposit.owner, text))
 
     def _stepped(self, deposit: Deposit, step: CoinStep, **values: int) -> Update:
         return self._changed(deposit, state=COIN.after(deposit.state, step).value, **values)

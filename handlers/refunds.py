@@ -50,7 +50,7 @@ async def plan_refunded(bot: Bot, job_id: str) -> Plan:
         Update("jobs", job_id, {"reason": "paid back by the operator"}, expect={"version": job["version"]}),
         *not_used(job, job["charged_msat"]),
         bot.message(customer, told),
-        *check_payouts([customer], bot.clock.now()),
+        *check_payouts([customer, *paid], bot.clock.now()),  # who may owe now is written, too (`require_no_debt`)
     )
 
 

@@ -208,7 +208,7 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
         return None
     now = bot.clock.now()
     amount = check_internal(invoice, amount_msat, now=now)
-    await require_no_debt(bot, payer)
+    owes_nothing = await require_no_debt(bot, payer)
     balance = await bot.book.balance(user(payer))
     if balance < amount:
         raise Rejected("invalid", f"your balance is {format_sat(balance)}", wanted=format_sat(amount))
@@ -217,7 +217,8 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
     proof = proof_of(bot, label=invoice["id"], payment_hash=invoice["payment_hash"])
     settlement = Settlement(invoice["id"], invoice["payment_hash"], amount, INSIDE, now, preimage=proof)
     settled = await plan_settled(bot, settlement, invoice, cancel_at=now, payer=payer)
-    return InternalPayment(invoice["bolt11"], invoice["payment_hash"], amount, proof, plan_internal(settled, payer))
+    journal = Journal(changes=(owes_nothing,)) + plan_internal(settled, payer)
+    return InternalPayment(invoice["bolt11"], invoice["payment_hash"], amount, proof, journal)
 
 
 async def _own_invoice(bot: Bot, bolt11: str) -> Row | None:

@@ -55,7 +55,7 @@ async def withdraw(bot: Bot, asked: Asked) -> Reply:
         raise Rejected("invalid", "you have no balance yet")
     rail = Rail.ONCHAIN if isinstance(destination, ChainAddress) else Rail.LIGHTNING
     await require_open(bot, row, rail)
-    await require_no_debt(bot, asked.sender)
+    await require_no_debt(bot, asked.sender)  # `opened` guards the row, which was read before
     rules, balance = bot.payout_rules, await bot.book.balance(user(asked.sender))
     if isinstance(destination, ChainAddress):
         amount, reserve, most = await _on_chain(bot, said, destination, balance)
@@ -119,7 +119,7 @@ async def _to_a_user(bot: Bot, asked: Asked, said: str, where: str) -> Reply | N
     if payer is None:
         raise Rejected("invalid", "you have no balance yet")
     await require_open(bot, payer, Rail.ONCHAIN)
-    await require_no_debt(bot, asked.sender)
+    owes_nothing = await require_no_debt(bot, asked.sender)
     balance = await bot.book.balance(user(asked.sender))
     amount = whole_less(balance, Msat(0)) if said.lower() == ALL else _said_amount(said, None)
     if not 0 < amount <= balance:
@@ -134,7 +134,7 @@ async def _to_a_user(bot: Bot, asked: Asked, said: str, where: str) -> Reply | N
     arrived = bot.message(row["owner"], f"{bot.shown(amount)} arrived from another user here.")
     still_open = Expect("users", asked.sender, {"withdrawals": "open"})
     text = f"{bot.shown(amount)} are paid: the address is of a user of this service, so nothing had to leave."
-    return Reply(text, (*journal.changes, still_open, arrived), journal.transfers)
+    return Reply(text, (owes_nothing, still_open, *journal.changes, arrived), journal.transfers)
 
 
 async def pay_inside(bot: Bot, payer: str, where: str, amount: Msat | None) -> InternalPayment | None:

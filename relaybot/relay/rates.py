@@ -1,6 +1,6 @@
 """How often something may be done: a bucket for each name, which time fills again.
 
-Times are arguments, in seconds of any clock that never goes back. What is counted, and
+Times are arguments, in seconds of any clock; one that goes back fills nothing. What is counted, and
 what is said to those who are too fast, is not decided here.
 """
 
@@ -25,7 +25,7 @@ class Rate:
         if not self._per_minute:
             return True
         left, then = self._buckets.pop(name, (float(self._per_minute), now))
-        left = min(self._per_minute, left + (now - then) * self._per_minute / _MINUTE)
+        left = min(self._per_minute, left + max(0.0, now - then) * self._per_minute / _MINUTE)
         allowed = left >= 1
         self._buckets[name] = (left - 1 if allowed else left, now)
         if len(self._buckets) > NAMES_MAX:

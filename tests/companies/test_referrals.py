@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from handlers import refunds
+from handlers.credits import require_no_debt
 from tests.book.stores import Store
 from tests.companies.office import NPUBS, PEOPLE, PRICE, Office, an_office, config, together
 from wallet.accounts import NODE_LIGHTNING, PROMOTIONS, REVENUE, Class, company, of, owed, person, user
 from wallet.deposits import CardDeposit, Debt, plan_bought
 from wallet.journals import plan_bonus
-from wallet.ledger import Plan, Transfer
+from wallet.ledger import Plan, Transfer, Verdict
 from wallet.money import Msat, from_sat
 from wallet.states import DepositState
 
@@ -127,8 +128,11 @@ async def test_a_refund_takes_referrals_back_and_what_is_spent_is_owed(office: O
     kept, job = await _a_paid_job(office), await _a_paid_job(office)
     await _spent(office, "eve", from_sat(200))
     revenue = await office.book.balance(REVENUE[Class.SATS])
+    owes_nothing = await require_no_debt(office.bot, PEOPLE["eve"])
     await _refunded(office, job)
     await _refunded(office, job)
+    late = Plan("test/leaves", changes=(owes_nothing,))
+    assert (await office.book.apply(late)).verdict is Verdict.CONFLICT, "what was about to leave is decided again"
     assert await office.has("mia") == PRICE
     assert (await office.has("frank"), await office.has("eve")) == (REFERRAL, 0)
     assert await office.book.balance(owed(PEOPLE["eve"])) == -from_sat(80)

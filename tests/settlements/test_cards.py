@@ -8,6 +8,7 @@ import pytest
 
 from handlers import cards
 from handlers.cards import CardPayment, DisputeState
+from handlers.credits import require_no_debt
 from handlers.lots import follow_lots
 from relaybot.errors import Rejected
 from tests.settlements.conftest import ALICE, BOB, Till
@@ -90,6 +91,16 @@ async def test_a_dispute_is_told_to_who_paid_and_to_who_had_earned(till: Till) -
     assert (await till.told(ALICE))[-1] == (
         "A card payment was disputed: 6,000 sat of what you earned from it are taken back."
     )
+
+
+async def test_what_was_about_to_leave_is_decided_again_when_a_dispute_comes_between(till: Till) -> None:
+    till = await worked(till)
+    stays, goes = [await require_no_debt(till.bot, BOB.pubkey) for _ in range(2)]
+    assert (await till.book.apply(Plan("test/before", changes=(goes,)))).verdict is Verdict.APPLIED
+    await cards.follow_dispute(till.bot, "pi_1", DisputeState.OPEN)
+    assert (await till.book.apply(Plan("test/after", changes=(stays,)))).verdict is Verdict.CONFLICT
+    with pytest.raises(Rejected, match="owes for a payment"):
+        await require_no_debt(till.bot, BOB.pubkey)
 
 
 async def test_a_dispute_that_is_lost_leaves_the_debt_until_it_is_written_off(till: Till) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import jobs
+from handlers.credits import require_no_debt
 from handlers.deposits import Deposits, arriving, deposit_address
 from relaybot.config import parse_config
 from relaybot.errors import Rejected
@@ -21,7 +22,7 @@ from tests.settlements.conftest import AGENT, ALICE, BOB, Street, Till
 from wallet.accounts import FEES, NODE_ONCHAIN, hold
 from wallet.book import invariants
 from wallet.chain import Chain, Output
-from wallet.ledger import Plan
+from wallet.ledger import Plan, Verdict
 from wallet.money import Msat, from_sat
 from wallet.onchain import DepositRules, Received, confirmations
 
@@ -167,8 +168,11 @@ async def test_e1_a_node_that_lags_behind_the_chain_is_not_believed(till: Till) 
     await till.reorganised(1, replaced=True)
     assert (await till.balance(), await till.deposit_states()) == (SMALL, ["credited"])
     till.network.set_synced("service", True)
+    owes_nothing = await require_no_debt(till.bot, BOB.pubkey)
     await till.deposits.look()
     assert (await till.balance(), await till.deposit_states()) == (0, ["reversed"])
+    late = Plan("test/leaves", changes=(owes_nothing,))
+    assert (await till.book.apply(late)).verdict is Verdict.CONFLICT, "what was about to leave is decided again"
 
 
 async def test_e1_a_block_that_comes_between_two_looks_makes_it_look_again(till: Till) -> None:

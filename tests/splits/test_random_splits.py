@@ -90,7 +90,7 @@ def test_h1_a_fixed_msat_of_one_leaves_nothing_for_the_other_six() -> None:
     assert [(part.to, part.amount_msat) for part in parts] == [(PEOPLE["alice"], 1), (None, 0)]
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_parts_sum_to_the_charge_for_splits_that_hypothesis_looks_for(chance: Random) -> None:
     split = resolved(random_agent(chance))
@@ -135,7 +135,7 @@ def test_whatever_is_not_refused_when_loaded_can_be_paid_at_every_charge() -> No
     assert 500 < accepted < 2_500
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_no_share_depends_on_its_position(chance: Random) -> None:
     written = random_agent(chance)
@@ -151,7 +151,7 @@ def test_no_share_depends_on_its_position(chance: Random) -> None:
     }
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 10**12))
 def test_each_share_is_its_exact_fraction_floored(chance: Random, more: int) -> None:
     split = resolved(random_agent(chance))
