@@ -11,6 +11,9 @@ NODE := $(and $(shell command -v node),$(shell command -v npm))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 
+# A process that compiles nothing starts in half the time: even where the machine's owner keeps no bytecode, we do.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs bench-payouts bench-zap kills crash fuzz soak lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
