@@ -110,7 +110,7 @@ def _picture() -> Html:
         parts.append(el("path", class_="flow earned", d=f"M538 {middle}C594 {middle} 582 {y} 640 {y}"))
         parts.append(el("text", role, class_="label", x=650, y=y + 6))
         if role != _ROLES[-1]:
-            parts.append(_arrow(806, 860, y, "out"))
+            parts.append(_arrow(816, 862, y, "out"))
             parts.append(el("text", "own wallet", class_="small", x=870, y=y + 4))
     below = middle + _BOX[1] // 2
     parts.append(el("path", class_="flow back", d=f"M361 {below + 4}V{below + 62}H97V{below + 6}"))
@@ -139,7 +139,7 @@ def _tall_picture() -> Html:
         parts.append(el("path", class_="flow earned", d=f"{start}V{y - 16}q0 16 16 16h8"))
         parts.append(el("text", role, class_="label", x=trunk + 34, y=y + 6))
         if role != _ROLES[-1]:
-            parts.append(_arrow(214, 262, y, "out"))
+            parts.append(_arrow(226, 264, y, "out"))
             parts.append(el("text", "own wallet", class_="small", x=271, y=y + 4))
     return _drawn(parts, "tall", _TALL_WIDTH, _TALL_HEIGHT)
 
