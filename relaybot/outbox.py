@@ -20,7 +20,7 @@ from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Unavailable
 from relaybot.loops import Stumbles
-from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.event import Event, encode_event, stored_event
 from relaybot.nostr.messages import Ok
 from relaybot.visits import visits_owed
 from wallet.book import Book
@@ -104,7 +104,7 @@ class Outbox:
 
     async def _send(self, row: Row) -> tuple[set[str], list[str]]:
         """Send one event to every relay that has not settled it; return who has now, and why others have not."""
-        event = parse_event(row["event"])
+        event = stored_event(row["event"])
         settled = set(json.loads(row["relays"]))
         notes = []
         for name, publish in self._relays.items():
@@ -146,7 +146,7 @@ class Outbox:
         await self._book.apply(Plan(f"outbox/{row['id']}/{tries}", changes=(update, *visits)))
 
     async def _visits(self, row: Row) -> Sequence[Insert]:
-        event = parse_event(row["event"])
+        event = stored_event(row["event"])
         return visits_owed(event, await self._readers(event), self._clock.now())
 
 
