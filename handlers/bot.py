@@ -23,7 +23,7 @@ from relaybot.relay.rates import Rate
 from relaybot.settings.sections import Workers
 from splits.model import ParamModel
 from splits.resolved import ResolvedSplit
-from wallet.batch_rules import BatchRules
+from wallet.batch_rules import FEERATE_BLOCKS, BatchRules, FeePolicy
 from wallet.book import Book
 from wallet.cards import CardProvider
 from wallet.chain import Chain
@@ -214,6 +214,7 @@ class Bot:
             minimum_msat=settings.minimum,
             fee_msat=settings.deposit_fee or Msat(0),
             watch_blocks=settings.watch_blocks,
+            dust_msat=settings.dust,
         )
 
     @property
@@ -234,6 +235,11 @@ class Bot:
             withdrawal_seconds=settings.withdrawal_seconds,
             poll_seconds=settings.poll_seconds,
             depth=self.deposit_rules,
+            fees=FeePolicy(
+                blocks=FEERATE_BLOCKS[settings.feerate],
+                feerate_min=settings.feerate_min,
+                feerate_max=settings.feerate_max,
+            ),
         )
 
     def _some_time_before(self, now: int) -> int:

@@ -194,13 +194,15 @@ class Deposits:
                     deposit.owner,
                     f"{amount} arrived on-chain, less than the minimum of {minimum}: they cannot be credited.",
                 )
-                return plan_kept(deposit).plan(key, self._stepped(deposit, step), kept)
+                told = (kept,) if self._is_told(deposit) else ()
+                return plan_kept(deposit).plan(key, self._stepped(deposit, step), *told)
             case CoinStep.LOSE:
                 lost = bot.message(
                     deposit.owner,
                     f"The {amount} that were arriving on-chain are in no block any more, and count no more.",
                 )
-                return Plan(key, changes=(self._stepped(deposit, step), lost))
+                told = (lost,) if self._is_told(deposit) else ()
+                return Plan(key, changes=(self._stepped(deposit, step), *told))
             case CoinStep.REVERSE:
                 return await self._plan_reverse(deposit, key)
             case CoinStep.RETURN | CoinStep.BURY:  # pragma: no branch  (the type checker knows no other)
@@ -246,6 +248,10 @@ class Deposits:
         # their row is written, too: a withdrawal that was decided before is decided again
         owner = check_payouts([deposit.owner], bot.clock.now())
         return journal.plan(key, stepped, *owner, bot.message(deposit.owner, text))
+
+    def _is_told(self, deposit: Deposit) -> bool:
+        """Tell whether its owner hears of a deposit that is no balance: of dust nobody does."""
+        return deposit.amount_msat >= self._rules.dust_msat
 
     def _stepped(self, deposit: Deposit, step: CoinStep, **values: int) -> Update:
         return self._changed(deposit, state=COIN.after(deposit.state, step).value, **values)

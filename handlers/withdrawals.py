@@ -97,7 +97,8 @@ async def _on_chain(bot: Bot, said: str, address: ChainAddress, balance: int) ->
         raise Rejected("invalid", "this service sends no bitcoin on-chain: withdraw by Lightning")
     if await bot.chain.is_own(address.text):
         raise Rejected("invalid", OWN_ADDRESS)
-    now = quote(address.script, feerate=await bot.chain.feerate(), rules=bot.batch_rules)
+    rules = bot.batch_rules
+    now = quote(address.script, feerate=await bot.chain.feerate(rules.fees.blocks), rules=rules)
     most = whole_less(balance, now.reserve_msat)
     amount = most if said.lower() == ALL else _said_amount(said, None)
     now.check(amount)

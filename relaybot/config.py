@@ -49,6 +49,7 @@ from splits.model import SkillModel, Table, Written
 from splits.problems import BadConfigs, problems_of
 from splits.resolve import resolve_all
 from splits.resolved import ResolvedSplit
+from wallet.batch_rules import format_feerate
 from wallet.money import format_sat
 
 SIMULATED_WALLETS = "wallets.test"  # the host of the Lightning Addresses in the simulator's world
@@ -63,6 +64,9 @@ _ORDERED = (
     ("card", "topup_max", "user_day_max", format_sat),
     ("card", "user_day_max", "day_max", format_sat),
     ("limits", "topup_max", "balance_max", format_sat),
+    ("onchain", "dust", "minimum", format_sat),
+    ("onchain", "dust", "payout_minimum", format_sat),
+    ("onchain", "feerate_min", "feerate_max", format_feerate),
     ("referrals", "charge_max", "month_max", format_sat),
     ("companies", "topup_max", "balance_max", format_sat),
 )

@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 NO_COINS = "the node's wallet has too few coins now: it goes on when there are some"
 DEAR = "fees are higher than what is kept ready for them: it goes on when they fall"
+HIGH = "fees are higher than this service pays: it goes on when they fall"
 REFUSED = "the node refuses to pay to this address"
 CROWDED = "the node refuses the transaction as a whole: it goes into another one"
 
@@ -64,7 +65,11 @@ class Preparing:
 
     async def prepare(self, payouts: Sequence[Row]) -> Prepared | LeftOut:
         """Return the transaction that pays all of them, or who cannot be in it. Unavailable: nobody knows now."""
-        scripts, feerate = Scripts(self._lightning), await self._chain.feerate()
+        scripts, fees = Scripts(self._lightning), self._rules.fees
+        estimate = await self._chain.feerate(fees.blocks)
+        if fees.is_high(estimate):  # they rose since it was gathered
+            return LeftOut(payouts, HIGH)
+        feerate = fees.offered(estimate)
         payments = [
             Payment(one["target"], await scripts.of(one["target"]), Msat(one["amount_msat"])) for one in payouts
         ]

@@ -22,6 +22,30 @@ ALONE_WEIGHT = 44 + 2 * 272 + 172
 _OUTPUT_BYTES = 9  # its amount, and how long its script is
 _UNITS_PER_BYTE = 4
 CAUTION = 2  # times as much as it costs now
+VBYTES_PER_1000_UNITS = 250  # BIP-141: four units of weight are one virtual byte
+FEERATE_BLOCKS = {"urgent": 6, "normal": 12, "slow": 100}  # as Core Lightning's `feerate` parameters say it
+
+
+@dataclass(frozen=True, slots=True)
+class FeePolicy:
+    """What the operator pays for a place in a block; feerates are in sat per 1,000 units of weight."""
+
+    blocks: int = 12  # within about so many a transaction shall be in a block
+    feerate_min: int = 0  # less is not offered, however empty blocks are
+    feerate_max: int | None = None  # above it nothing is made, and who waits goes on waiting
+
+    def offered(self, estimate: int) -> int:
+        """Return the feerate of a transaction where the node says `estimate`."""
+        return max(estimate, self.feerate_min)
+
+    def is_high(self, estimate: int) -> bool:
+        """Tell whether nothing is sent at such fees."""
+        return self.feerate_max is not None and self.offered(estimate) > self.feerate_max
+
+
+def format_feerate(feerate: int) -> str:
+    """Return a feerate for people, in sat per virtual byte, rounded up."""
+    return f"{-(-feerate // VBYTES_PER_1000_UNITS):,} sat/vB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +60,7 @@ class BatchRules:
     withdrawal_seconds: int  # for so long a withdrawal waits for its batch; then the money is balance again
     poll_seconds: int
     depth: DepositRules  # how many confirmations a sum needs, and how long it is watched
+    fees: FeePolicy = FeePolicy()
     send_seconds: int = 600  # what was prepared so long ago is not sent any more
     resend_seconds: int = 600  # what is in no block is sent again so often: mempools forget
     unseen_seconds: int = 60  # what the node does not list is sent again after so long
@@ -49,16 +74,24 @@ class Quote:
     reserve_msat: Msat
     minimum_msat: Msat
     fee_ppm_max: int
+    feerate: int
+    feerate_max: int | None  # where fees are higher: what they may be
 
     def check(self, amount: Msat) -> None:
-        """Raise Rejected for a payment that is too small to be sent on the chain."""
+        """Raise Rejected for a payment that is too small for the chain, or while fees are too high for any."""
+        if self.feerate_max is not None:
+            now, most = format_feerate(self.feerate), format_feerate(self.feerate_max)
+            raise Rejected(
+                "invalid",
+                f"on-chain, fees are {now} now, and this service pays at most {most}: try later, or by Lightning",
+            )
         if amount < self.minimum_msat:
             least = format_sat(self.minimum_msat)
             raise Rejected("invalid", f"on-chain, at least {least} can be sent: smaller sums go by Lightning")
 
     def is_dear(self, amount: Msat) -> bool:
         """Tell whether a payment that nobody asked for now had better wait for lower fees."""
-        return self.reserve_msat * PPM > amount * self.fee_ppm_max
+        return self.feerate_max is not None or self.reserve_msat * PPM > amount * self.fee_ppm_max
 
 
 def weight_of(script: str) -> int:
@@ -67,9 +100,11 @@ def weight_of(script: str) -> int:
 
 
 def quote(script: str, *, feerate: int, rules: BatchRules) -> Quote:
-    """Return what is kept ready for a payment; `feerate` is in sat per 1,000 units of weight."""
-    sat = -(-CAUTION * feerate * (ALONE_WEIGHT + weight_of(script)) // 1_000)
-    return Quote(Msat(sat * MSAT_PER_SAT), rules.minimum_msat, rules.fee_ppm_max)
+    """Return what is kept ready for a payment; `feerate` is the node's, in sat per 1,000 units of weight."""
+    offered = rules.fees.offered(feerate)
+    sat = -(-CAUTION * offered * (ALONE_WEIGHT + weight_of(script)) // 1_000)
+    too_high = rules.fees.feerate_max if rules.fees.is_high(feerate) else None
+    return Quote(Msat(sat * MSAT_PER_SAT), rules.minimum_msat, rules.fee_ppm_max, offered, too_high)
 
 
 def shares(fee_msat: int, weights: Sequence[int]) -> list[Msat]:

@@ -42,7 +42,7 @@ from wallet.batch_plans import (
     plan_sent_again,
     plan_settled,
 )
-from wallet.batch_preparing import DEAR, LeftOut, Preparing, Scripts
+from wallet.batch_preparing import DEAR, HIGH, LeftOut, Preparing, Scripts
 from wallet.batch_rules import CAUTION, BatchRules, Quote, quote, shares, weight_of
 from wallet.bolt11_invoice import CURRENCIES
 from wallet.book import Book
@@ -87,7 +87,7 @@ class Quotes:
         """Return what must be kept ready. Unavailable if nobody knows what fees are now."""
         currency = CURRENCIES[(await self._lightning.info()).network]
         script = parse_chain_address(address, currency=currency).script
-        return quote(script, feerate=await self._chain.feerate(), rules=self._rules)
+        return quote(script, feerate=await self._chain.feerate(self._rules.fees.blocks), rules=self._rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,10 @@ class Batches:
         """Return which payouts may go now, each with its address; the others are stopped or wait, and say why."""
         chosen: list[tuple[Row, str]] = []
         room, scripts = await self._obstacles.room_today(), Scripts(self._lightning)
-        feerate = await self._chain.feerate()
+        feerate = await self._chain.feerate(self._batch.fees.blocks)
+        is_high = self._batch.fees.is_high(feerate)
+        if is_high:
+            log.warning("fees_high", feerate=feerate, allowed=self._batch.fees.feerate_max, payments=len(waiting))
         for payout in waiting:
             address = await self._address(payout)
             end = await self._end(payout, address)
@@ -203,7 +206,7 @@ class Batches:
                 await self._stop(payout, end or NO_TARGET)
                 continue
             alone = quote(await scripts.of(address), feerate=feerate, rules=self._batch)
-            obstacle = await self._obstacle_now(payout, alone, room)
+            obstacle = HIGH if is_high else await self._obstacle_now(payout, alone, room)
             if obstacle is not None:
                 await self._pause(payout, obstacle)
                 continue

@@ -110,8 +110,8 @@ class Chain(Protocol):
 
     # Spending. Nothing leaves before `send`.
 
-    async def feerate(self) -> int:
-        """Return what a transaction must pay to be in a block within some hours, in sat per 1,000 units of weight."""
+    async def feerate(self, blocks: int) -> int:
+        """Return what a transaction must pay to be within about so many blocks, in sat per 1,000 units of weight."""
         ...
 
     async def is_own(self, address: str) -> bool:

@@ -75,8 +75,14 @@ class _ListAddresses(msgspec.Struct):
     addresses: list[_Address]
 
 
+class _Estimate(msgspec.Struct):
+    blockcount: int
+    feerate: int
+
+
 class _Rates(msgspec.Struct):
     min_acceptable: int
+    estimates: list[_Estimate] = []  # by rising blockcount: 2, 6, 12, 100
     opening: int | None = None  # the node's own choice for what is not urgent: about twelve blocks
 
 
@@ -162,12 +168,18 @@ class CoreLightningChain:
             for row in answer.chainmoves
         ]
 
-    async def feerate(self) -> int:
-        """Return the node's feerate for opening a channel: nothing that is urgent. It is left out if nobody knows."""
+    async def feerate(self, blocks: int) -> int:
+        """Return the node's estimate for so many blocks; one that was told its fees has `opening` only.
+
+        Of the estimates it is the one for the most blocks that are not more than asked for: never too little.
+        """
         rates = (await self._read("feerates", {"style": "perkw"}, _Feerates)).perkw
-        if rates.opening is None:
+        known = {each.blockcount: each.feerate for each in rates.estimates}
+        in_time = [count for count in known if count <= blocks]
+        estimate = known[max(in_time) if in_time else min(known)] if known else rates.opening
+        if estimate is None:
             raise Unavailable("lightning node: no estimate of fees")
-        return max(rates.opening, rates.min_acceptable)
+        return max(estimate, rates.min_acceptable)
 
     async def is_own(self, address: str) -> bool:
         """Tell whether the wallet has made this address."""

@@ -28,6 +28,7 @@ class DepositRules:
     minimum_msat: Msat  # less is not credited: to spend it later costs more than it brings
     fee_msat: Msat  # taken off each deposit
     watch_blocks: int  # so deep nothing is undone any more
+    dust_msat: int = 0  # less is booked, and nobody is told: whoever sprays it would make us write
 
     def needed(self, sum_msat: int) -> int:
         """Return how many confirmations `sum_msat` alone needs."""

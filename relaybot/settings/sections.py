@@ -21,6 +21,7 @@ from relaybot.settings.values import (
     Currency,
     DataFile,
     DataPath,
+    Feerate,
     Origin,
     PercentFromZero,
     Port,
@@ -30,6 +31,7 @@ from relaybot.settings.values import (
     WebUrl,
 )
 from splits.model import AgentModel, Amount, Millionths, Percent, Text, Words, Written
+from wallet.batch_rules import VBYTES_PER_1000_UNITS
 from wallet.money import Msat, from_sat
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
@@ -84,11 +86,15 @@ class Onchain(Written):
         (from_sat(10_000_000), 6),
     )
     minimum: Amount = from_sat(1_000)  # to spend an output costs about 60 sat at 1 sat/vB, 3,000 at 50
+    dust: Annotated[Amount, Field(ge=from_sat(330))] = from_sat(546)  # Bitcoin Core relays no smaller output to us
     deposit_fee: Amount | None = None  # taken off each deposit, for what it costs to spend it
     watch_blocks: Annotated[int, Field(ge=6, le=1_000)] = 100  # a coinbase cannot be spent before: nobody goes deeper
     poll_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60  # between two looks, if no block comes
     batch_seconds: Annotated[int, Field(ge=0, le=604_800)] = 3_600  # payments are gathered: one transaction costs less
     batch_outputs_max: Annotated[int, Field(ge=1, le=1_000)] = 100  # in one transaction; this many go at once
+    feerate: Literal["slow", "normal", "urgent"] = "normal"  # Core Lightning's names of 100, 12 and 6 blocks
+    feerate_min: Feerate = VBYTES_PER_1000_UNITS  # 1 sat/vB: with less, older nodes do not pass it on
+    feerate_max: Feerate = 200 * VBYTES_PER_1000_UNITS  # fees fall again within days; below, urgent ones get through
     payout_minimum: Annotated[Amount, Field(ge=from_sat(546))] = from_sat(10_000)  # 546 sat: less is dust to nodes
     payout_fee_percent_max: Percent = Millionths(50_000)  # 5 %: else what goes out by itself waits for lower fees
     spend_confirmations: Annotated[int, Field(ge=1, le=100)] = 6  # an undone deposit must not undo others' payments

@@ -22,14 +22,17 @@ from relaybot.nostr.event import KIND_MAX
 from relaybot.nostr.nip19 import parse_pubkey
 from relaybot.relay.proxies import Network
 from splits.model import Millionths, Percent
+from wallet.batch_rules import VBYTES_PER_1000_UNITS
 from wallet.money import Msat, parse_amount
 from wallet.rates import is_currency, parse_units
 
 URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
 CONFIRMATIONS_MAX = 100  # deeper nothing is watched
 YEAR_SECONDS = 366 * 86_400
+SAT_PER_VBYTE_MAX = 10_000  # above it Bitcoin Core takes it for a mistake (maxfeerate, 0.1 BTC/kvB)
 
 _KINDS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_FEERATE = re.compile(r"(\d{1,5}) sat/vB", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{20,200}", re.ASCII)
 _POSTGRES = ("postgresql://", "postgres://")
 
@@ -152,6 +155,14 @@ def _price(value: object) -> tuple[str, int]:
         raise refused("a price and a currency's code, such as 95000 EUR") from None
 
 
+def _feerate(value: object) -> int:
+    """Read `25 sat/vB`: a feerate, in sat per 1,000 units of weight."""
+    found = _FEERATE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 1 <= int(found[1]) <= SAT_PER_VBYTE_MAX:
+        raise refused("1 to 10000 sat/vB, such as 25 sat/vB")
+    return int(found[1]) * VBYTES_PER_1000_UNITS
+
+
 def _kinds(value: object) -> range:
     """Read a kind, or a range of kinds with both its ends."""
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
@@ -216,6 +227,7 @@ Token = Annotated[SecretStr, PlainValidator(_token)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 Currency = Annotated[str, PlainValidator(_currency)]
 Price = Annotated[tuple[str, int], PlainValidator(_price)]  # currency, and smallest units for one bitcoin
+Feerate = Annotated[int, PlainValidator(_feerate)]  # sat per 1,000 units of weight, once read
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[int, Field(ge=1, le=YEAR_SECONDS)]
 Confirmations = Annotated[tuple[tuple[Msat, int], ...], PlainValidator(_ladder)]

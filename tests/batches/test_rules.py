@@ -12,8 +12,10 @@ from relaybot.errors import Rejected
 from relaybot.simulator.transactions import Made, read_psbt
 from tests.batches.conftest import ADDRESSES
 from tests.lightning.wire import recording
-from wallet.batch_rules import shares
+from wallet.batch_rules import BatchRules, FeePolicy, format_feerate, quote, shares
 from wallet.chain_address import parse_chain_address
+from wallet.money import Msat
+from wallet.onchain import DepositRules
 from wallet.transaction import read_unsigned
 
 SCRIPTS = {
@@ -32,6 +34,31 @@ def test_c2_parts_of_a_fee_are_never_less_than_the_fee_and_each_is_fair_to_the_m
     assert 0 <= sum(parts) - fee < len(parts)
     for part, weight in zip(parts, weights, strict=True):
         assert 0 <= part - Fraction(fee * weight, sum(weights)) < 1
+
+
+def rules(fees: FeePolicy) -> BatchRules:
+    depth = DepositRules(((Msat(0), 1),), Msat(1), Msat(0), watch_blocks=6)
+    return BatchRules(0, 1, Msat(10_000_000), 50_000, 1, 60, 60, depth, fees=fees)
+
+
+def test_the_operator_s_bounds_decide_what_a_transaction_offers_and_when_none_is_made() -> None:
+    fees = FeePolicy(feerate_min=500, feerate_max=2_000)
+    assert [fees.offered(estimate) for estimate in (253, 500, 1_999, 2_001)] == [500, 500, 1_999, 2_001]
+    assert [fees.is_high(estimate) for estimate in (253, 2_000, 2_001)] == [False, False, True]
+    assert not FeePolicy().is_high(10**9)
+    assert [format_feerate(feerate) for feerate in (250, 253, 300_000)] == ["1 sat/vB", "2 sat/vB", "1,200 sat/vB"]
+
+
+def test_a_quote_is_made_at_what_is_offered_and_says_when_fees_are_too_high_for_anything() -> None:
+    policy, script = rules(FeePolicy(feerate_min=500, feerate_max=2_000)), SCRIPTS["p2tr"]
+    low, at_least, high = (quote(script, feerate=feerate, rules=policy) for feerate in (253, 500, 2_001))
+    assert low == at_least
+    assert low.reserve_msat == 1_000 * -(-2 * 500 * (44 + 2 * 272 + 172 + 172) // 1_000)
+    low.check(Msat(10_000_000))
+    assert not low.is_dear(Msat(10**9))
+    assert high.is_dear(Msat(10**12))
+    with pytest.raises(Rejected, match="on-chain, fees are 9 sat/vB now, and this service pays at most 8 sat/vB"):
+        high.check(Msat(10**12))
 
 
 @pytest.mark.parametrize("form", SCRIPTS)

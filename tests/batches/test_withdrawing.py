@@ -161,6 +161,28 @@ async def test_a_fee_spike_before_it_is_sent_waits_and_one_after_it_changes_noth
     await counter.sound()
 
 
+async def test_while_fees_are_above_what_the_operator_pays_nothing_is_sent_and_nothing_new_is_taken(
+    counter: Counter,
+) -> None:
+    await counter.grant(300_000)
+    counter.network.chain.set_feerate(45_000)  # 180 sat/vB
+    await counter.say(f"withdraw 50000 {SEGWIT}")
+    await counter.batches.step()  # it is gathered
+    counter.network.chain.set_feerate(50_001)  # `onchain.feerate_max` is 200 sat/vB
+    await counter.go_on()
+    assert await counter.states() == [("waiting", "fees are higher than this service pays: it goes on when they fall")]
+    assert (await counter.batch())["state"] == "discarded"
+    await counter.later(3_600)
+    assert await counter.states() == [("waiting", "fees are higher than this service pays: it goes on when they fall")]
+    answer = await counter.say(f"withdraw 50000 {SEGWIT}", number=1)
+    assert answer.startswith("on-chain, fees are 201 sat/vB now, and this service pays at most 200 sat/vB: try later")
+    counter.network.chain.set_feerate(50_000)
+    await counter.later(3_600)
+    await counter.finish()
+    assert counter.received() == 50_000
+    await counter.sound()
+
+
 async def test_no_estimate_of_fees_is_no_reason_to_guess_one(counter: Counter) -> None:
     await counter.grant(100_000)
     await counter.say(f"withdraw 50000 {SEGWIT}")

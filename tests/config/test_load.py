@@ -175,6 +175,15 @@ def test_one_source_says_the_price_of_a_bitcoin_and_in_which_money() -> None:
         ),
         ({"agents": {"a": agent(rest="bob")}}, "agents.a.rest", "bob", "$owner, $platform, a name of people"),
         ({"relay": {"ping_seconds": 99}}, "relay.idle_seconds", "90", "at least relay.ping_seconds, which is 99"),
+        ({"onchain": {"feerate_max": 50}}, "onchain.feerate_max", 50, "1 to 10000 sat/vB"),
+        ({"onchain": {"feerate_min": "0 sat/vB"}}, "onchain.feerate_min", "0 sat/vB", "1 to 10000 sat/vB"),
+        (
+            {"onchain": {"feerate_min": "9 sat/vB", "feerate_max": "8 sat/vB"}},
+            "onchain.feerate_max",
+            "8 sat/vB",
+            "at least onchain.feerate_min, which is 9 sat/vB",
+        ),
+        ({"onchain": {"minimum": "500 sat"}}, "onchain.minimum", "500 sat", "at least onchain.dust, which is 546 sat"),
         (
             {"limits": {"topup_max": "1 msat"}},
             "limits.topup_max",

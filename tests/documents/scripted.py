@@ -124,8 +124,8 @@ class ScriptedChain:
         del after_index, limit
         return []
 
-    async def feerate(self) -> int:
-        raise AssertionError("nothing is sent on the chain")
+    async def feerate(self, blocks: int) -> int:
+        raise AssertionError(f"nothing is sent on the chain, in {blocks} blocks or ever")
 
     async def is_own(self, address: str) -> bool:
         raise AssertionError(f"nothing is sent to {address}")

@@ -199,7 +199,7 @@ async def test_the_wallet_knows_its_own_addresses(lab: Lab, chain: CoreLightning
 
 
 async def test_a_feerate_is_said(chain: CoreLightningChain) -> None:
-    assert await chain.feerate() >= 253
+    assert await chain.feerate(12) >= 253
 
 
 # ---- answers that are not what was hoped for
@@ -222,7 +222,25 @@ async def test_whoever_knows_no_fees_says_so(told: Told) -> None:
     chain, answers = told
     answers["feerates"] = {"result": {"perkw": {"min_acceptable": 253}}}
     with pytest.raises(Unavailable, match="no estimate of fees"):
-        await chain.feerate()
+        await chain.feerate(12)
+
+
+async def test_the_estimate_for_the_most_blocks_that_are_not_too_many_is_the_one(told: Told) -> None:
+    chain, answers = told
+    rates = [
+        {"blockcount": count, "feerate": rate} for count, rate in ((2, 9_000), (6, 4_000), (12, 2_000), (100, 200))
+    ]
+    answers["feerates"] = {"result": {"perkw": {"min_acceptable": 253, "opening": 7_777, "estimates": rates}}}
+    assert [await chain.feerate(blocks) for blocks in (1, 6, 11, 12, 99, 100)] == [
+        9_000,  # nobody knows of fewer than two
+        4_000,
+        4_000,
+        2_000,
+        2_000,
+        253,  # the node takes no less
+    ]
+    answers["feerates"] = {"result": {"perkw": {"min_acceptable": 253, "opening": 7_777}}}
+    assert await chain.feerate(100) == 7_777  # it was told what fees are
 
 
 @pytest.mark.parametrize("fault", ["another sum", "no bytes", "unknown coins"])

@@ -54,7 +54,7 @@ class Counter(Desk):
     async def withdraw(self, number: int, sat: int, address: str = STRANGER) -> None:
         """Let somebody ask for a withdrawal, out of the operator's capital."""
         pubkey, script = f"{number:064x}", parse_chain_address(address, currency="bcrt").script
-        reserve = quote(script, feerate=await self.chain.feerate(), rules=BATCH).reserve_msat
+        reserve = quote(script, feerate=await self.chain.feerate(12), rules=BATCH).reserve_msat
         row: Values = {"withdrawals": "open", "payouts": 0, "created_at": 0}
         given = Transfer(CAPITAL, user(pubkey), Msat(from_sat(sat) + reserve), "earned")
         assert (await self.book.apply(Plan(f"test/{number}", (given,), (Insert("users", pubkey, row),)))).done

@@ -284,6 +284,18 @@ async def test_e4_less_than_the_minimum_is_nobody_s_balance_and_its_sender_is_to
     assert await till.debt() == 0
 
 
+async def test_e4_dust_is_booked_and_nobody_is_told_of_it(till: Till) -> None:
+    address = await till.address()
+    till.network.chain.broadcast([Paid(address, from_sat(545)), Paid(address, from_sat(546))])
+    await till.mined(2)
+    assert (await till.balance(), await till.book.balance(FEES)) == (0, from_sat(1_091))
+    assert await till.told() == [
+        "546 sat arrived on-chain, less than the minimum of 1,000 sat: they cannot be credited."
+    ]
+    await till.reorganised(2, replaced=True)
+    assert (await till.book.balance(FEES), await till.book.balance(NODE_ONCHAIN)) == (0, 0)
+
+
 async def test_e4_what_pays_no_address_of_ours_is_none_of_our_business(till: Till) -> None:
     txid = till.network.chain.send(await till.bot.chain.new_address(), SMALL)  # the operator's own
     await till.mined(2)
