@@ -122,12 +122,13 @@ class Hub:
     async def publish(self, event_raw: bytes, event: Event, *, is_signed: bool = False) -> Ok:
         """Offer an event of this process; `event_raw` is its compact JSON. Returns what a client would be told.
 
-        `is_signed` says that its signature was made or checked in this process: it is not checked again.
+        `is_signed`: its signature was made or checked in this process, and is not checked again.
         """
-        answered: asyncio.Future[Ok] = asyncio.get_running_loop().create_future()
-        answer: Answer = lambda ok: None if answered.done() else answered.set_result(ok)  # noqa: E731
-        self.submit(event_raw, event, INSIDE, answer, is_signed=is_signed)
-        return await answered
+        said: asyncio.Future[Ok] = asyncio.get_running_loop().create_future()
+        self.submit(
+            event_raw, event, INSIDE, lambda ok: None if said.done() else said.set_result(ok), is_signed=is_signed
+        )
+        return await said
 
     def submit(
         self, raw: bytes, event: Event, facts: ConnectionFacts, answer: Answer, *, is_signed: bool = False
@@ -393,8 +394,8 @@ def _check(store: EventStore, offers: Sequence[_Offer]) -> list[Verdict]:
     except sqlite3.Error as error:
         log.error("relay_lookup_failed", events=len(offers), error=str(error))  # noqa: TRY400 - an outside fault, no bug
         return [Verdict.FAILED] * len(offers)
-    return [Verdict.KNOWN if offer.event.id in known else _verdict(offer) for offer in offers]
+    return [Verdict.KNOWN if offer.event.id in known else _signed(offer) for offer in offers]
 
 
-def _verdict(offer: _Offer) -> Verdict:
+def _signed(offer: _Offer) -> Verdict:
     return Verdict.GOOD if offer.is_signed or verify(offer.event) else Verdict.FORGED
