@@ -332,7 +332,7 @@ def _show_day(published: PublishedAccounts, event: Event) -> None:
 
 async def _publish(hub: Hub, event: Event) -> Ok:
     """Publish what this process has signed, or what was signed for it and checked by it, on the embedded relay."""
-    return await hub.publish(encode_event(event).encode(), event, is_signed=True)
+    return await hub.publish(encode_event(event).encode(), event, signed=True)
 
 
 async def _has_account(book: Book, pubkey: str) -> bool:

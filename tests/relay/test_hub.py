@@ -58,7 +58,7 @@ async def test_one_forged_event_is_refused(hub: Hub, store: EventStore) -> None:
 
 async def test_what_this_process_has_signed_or_checked_is_not_checked_again(hub: Hub, store: EventStore) -> None:
     unchecked = forged(ONE)
-    assert (await hub.publish(raw(unchecked), unchecked, is_signed=True)).accepted
+    assert (await hub.publish(raw(unchecked), unchecked, signed=True)).accepted
     assert await answer(store, EVERYTHING) == [unchecked]
 
 
