@@ -29,9 +29,13 @@ async def bot() -> AsyncIterator[World]:
             up.set_result(made)
             await over.wait()
 
-    faults: list[str] = []
-    server = logging.getLogger("aiohttp.server")
-    server.addFilter(lambda record: faults.append(record.getMessage()) or True)  # type: ignore[func-returns-value]
+    faults = list[str]()
+
+    def note(record: logging.LogRecord) -> bool:
+        faults.append(record.getMessage())
+        return True
+
+    logging.getLogger("aiohttp.server").addFilter(note)
     async with asyncio.TaskGroup() as tasks:  # a service that does not come up ends the wait
         tasks.create_task(run())
         yield await up

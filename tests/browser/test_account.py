@@ -25,8 +25,11 @@ async def test_who_signs_in_is_asked_for_one_signature_and_may_say_no(bot: World
         await expect(page.get_by_role("alert")).to_have_text("The extension did not sign: User rejected")
         assert await faults_of(eve) == []
         extension.refuses = False
+        extension.decided.clear()
         await button.dblclick()
-        await page.wait_for_url("**/account/withdraw")
+        await expect(page.get_by_text("Your extension is asked to sign.")).to_be_visible()
+        extension.decided.set()
+        await page.wait_for_url(f"{eve.origin}/account/withdraw")
         (event,) = extension.signed
         assert (event["kind"], event["content"]) == (27235, "")
         assert ["u", f"{eve.origin}/account/sign-in"] in event["tags"]

@@ -17,7 +17,7 @@
     place.setAttribute("role", role);
     place.dataset.said = "";
     place.className = name;
-    form.prepend(place);
+    form.append(place); // beside the button that was pressed
     place.textContent = text;
   };
 
