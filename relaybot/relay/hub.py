@@ -26,7 +26,8 @@ from relaybot.nostr.event import Event, is_ephemeral, parse_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.keys import verify
 from relaybot.nostr.messages import Ok
-from relaybot.relay.event_writes import Arrival, Outcome
+from relaybot.relay.event_journal import Arrival
+from relaybot.relay.event_writes import Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.feeds import Feed, Sink, TooSlow
 from relaybot.relay.policies import INSIDE, ConnectionFacts, refusal, refusal_of_a_stranger, rules_in_force

@@ -356,7 +356,7 @@ _ROWS = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
 @given(batches=st.lists(_ROWS, max_size=4))
 async def test_random_upserts_leave_what_a_dictionary_would(database: Database, batches: list[dict[str, int]]) -> None:
     kept = await cursors(database)  # the rows of earlier examples stay
