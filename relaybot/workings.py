@@ -256,6 +256,7 @@ def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
         bot.payout_rules,
         request_invoice=payees.request_invoice,
         tell=bot.tell,
+        heard=partial(wallet_connect.payment_sent, bot),
         process=process,
         stumbles=bot.stumbles,
     )
