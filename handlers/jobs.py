@@ -31,7 +31,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip19, nip90
-from relaybot.nostr.event import HEX32_LENGTH, Event, encode_event, is_hex, parse_event
+from relaybot.nostr.event import HEX32_LENGTH, Event, encode_event, is_hex, stored_event
 from relaybot.nostr.keys import KeyPair
 from splits.resolved import ResolvedSplit
 from wallet.accounts import person
@@ -101,7 +101,7 @@ def assignment_taken_back(bot: Bot, job: Row) -> tuple[Insert, ...]:
     """Return what is owed to take the job's assignment back, if it has one (NIP-09): its node may stop."""
     if not job["assignment"]:
         return ()
-    now, kind = bot.clock.now(), parse_event(job["request"]).kind
+    now, kind = bot.clock.now(), stored_event(job["request"]).kind
     tags = [["e", job["assignment"]], ["k", str(kind)], ["p", job["worker"]]]
     # The reason may be the node's own words about an encrypted job: it is for the customer only.
     return events_owed(now, bot.service.sign(kind=5, content="", tags=tags, created_at=now))
@@ -122,7 +122,7 @@ def changed_job(bot: Bot, job: Row, *steps: JobStep | str, **values: str | int |
 
 def told_of(bot: Bot, job: Row, status: nip90.Status, text: str) -> tuple[Insert, ...]:
     """Return what is owed to say this to the customer of `job`."""
-    return told(bot, voice(bot, job), parse_event(job["request"]), status, text)
+    return told(bot, voice(bot, job), stored_event(job["request"]), status, text)
 
 
 def voice(bot: Bot, job: Row) -> KeyPair:

@@ -187,7 +187,7 @@ def standing_tasks(
         courtesies = Visits(book, bot.clock, doors.visit, bot.stumbles)
         standing |= {
             "inbox": inbox.run(),
-            "outbox": singly("outbox", outbox.step, "outbox"),
+            "outbox": outbox.run(partial(process.does, "outbox"), wake=book.watch("outbox")),
             "notices": singly("notices", partial(tell_due, bot)),
             "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
             "visits": singly("visits", courtesies.step, "visits", seconds=5),
@@ -257,6 +257,7 @@ def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
         bot.payout_rules,
         request_invoice=payees.request_invoice,
         tell=bot.tell,
+        heard=partial(wallet_connect.payment_sent, bot),
         process=process,
         stumbles=bot.stumbles,
     )

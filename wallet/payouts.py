@@ -19,7 +19,7 @@ ever. A new attempt needs the old one definitely failed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -31,7 +31,7 @@ from relaybot.errors import Rejected, Unavailable
 from relaybot.loops import Stumbles
 from relaybot.processes import ALONE, Process
 from wallet.book import Book
-from wallet.ledger import Plan, Verdict
+from wallet.ledger import Change, Plan, Verdict
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
 from wallet.lnurl import OWN_NODE
 from wallet.money import Msat
@@ -62,7 +62,14 @@ log = structlog.get_logger()
 
 ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
+# (payout, attempt, report): what is owed to others than the owner when a payment arrived, in the Plan that books it
+Heard = Callable[[Row, Row, PaymentReport], Awaitable[Sequence[Change]]]
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
+
+
+async def heard_by_nobody(_payout: Row, _attempt: Row, _report: PaymentReport) -> Sequence[Change]:
+    """Owe nobody word of a payment."""
+    return ()
 
 
 class Payouts:
@@ -77,6 +84,7 @@ class Payouts:
         *,
         request_invoice: RequestInvoice,
         tell: Tell = tell_nobody,
+        heard: Heard = heard_by_nobody,
         process: Process = ALONE,
         stumbles: Stumbles | None = None,
     ) -> None:
@@ -87,6 +95,7 @@ class Payouts:
         self._rules = rules
         self._request_invoice = request_invoice
         self._tell = tell
+        self._heard = heard
         self._obstacles = Obstacles(book, lightning, clock, rules)
         self._process = process
         self._calling: set[str] = set()  # payment hashes with a call under way in this process
@@ -269,6 +278,8 @@ class Payouts:
             return None
         plan = plan_settled(payout, attempt, found, self._rules, self._clock.now())
         _log(payout, payment_hash, found.report, plan)
+        if found.report.state is PaymentState.SETTLED:
+            plan = replace(plan, changes=(*plan.changes, *await self._heard(payout, attempt, found.report)))
         return await self._told(payout, plan)
 
     # Waiting and stopping
