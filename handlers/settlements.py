@@ -231,7 +231,8 @@ async def _own_invoice(bot: Bot, bolt11: str) -> Row | None:
 async def cancel_paid(bot: Bot) -> bool:
     """Tell the node to take no payment of invoices that were paid inside the book; tell whether there were any."""
     rows = await bot.book.database.fetch(
-        "SELECT id, version, payment_hash, owner, received_msat FROM invoices WHERE cancel_at IS NOT NULL ORDER BY cancel_at LIMIT :limit",
+        "SELECT id, version, payment_hash, owner, received_msat FROM invoices WHERE cancel_at IS NOT NULL"
+        " ORDER BY cancel_at LIMIT :limit",
         limit=CANCELLED_MAX,
     )
     for row in rows:
