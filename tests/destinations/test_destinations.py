@@ -225,26 +225,6 @@ def test_what_cannot_be_paid_is_refused_with_the_reason(text: str, says: str) ->
     assert says in refusal(text)
 
 
-ONION = "ab" * 28 + ".onion"
-
-
-@pytest.mark.parametrize(
-    "text", [f"lnurlp://{ONION}/pay?x=1", lnurl(f"http://{ONION}/pay?x=1"), lnurl(f"https://{ONION}/pay?x=1")]
-)
-def test_hosts_of_tor_are_asked_over_http_where_they_are_reached(text: str) -> None:  # LUD-01, LUD-16, LUD-17
-    link = parse_target(text, currency="bcrt", now=NOW, onions=True)
-    assert link == PayLink(f"http://{ONION}/pay?x=1")
-    assert parse_target(str(link), currency="bcrt", now=NOW, onions=True) == link
-    address = parse_target(f"Alice@{ONION}", currency="bcrt", now=NOW, onions=True)
-    assert isinstance(address, LightningAddress)
-    assert address.url == f"http://{ONION}/.well-known/lnurlp/alice"
-
-
-def test_a_host_of_tor_that_is_no_key_is_refused() -> None:
-    with pytest.raises(Rejected, match="onion host is malformed"):
-        parse_target("alice@short.onion", currency="bcrt", now=NOW, onions=True)
-
-
 # --- bitcoin addresses: BIP-173, BIP-350, and base58
 
 BECH32 = {
