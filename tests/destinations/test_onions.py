@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relaybot.errors import Rejected
-from tests.destinations.test_destinations import NOW, lnurl
+from tests.destinations.written import NOW, lnurl
 from wallet.destinations import LightningAddress, PayLink, parse_target
 
 ONION = "ab" * 28 + ".onion"
