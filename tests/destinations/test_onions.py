@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from relaybot.errors import Rejected
-from tests.destinations.written import NOW, lnurl
+from tests.destinations.written import lnurl
+from tests.lnurl.test_lnurl import NOW
 from wallet.destinations import LightningAddress, PayLink, parse_target
 
 ONION = "ab" * 28 + ".onion"
