@@ -248,7 +248,8 @@ async def _pay_out(payouts: Payouts, config: Config, watch: Watch) -> None:
 
 
 def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
-    payees = Payees(bot.lightning, doors.fetch, bot.clock, domain=bot.config.web.domain)
+    domain, onions = bot.config.web.domain, bot.config.outgoing.onions
+    payees = Payees(bot.lightning, doors.fetch, bot.clock, domain=domain, onions=onions)
     return Payouts(
         bot.book,
         bot.lightning,

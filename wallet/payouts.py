@@ -110,8 +110,8 @@ class Payouts:
         """
         await self.queue.run(concurrency=concurrency, at_once=at_once, slow_seconds=slow_seconds)
 
-    async def _taken(self, payout_id: str) -> Row | None:
-        """Return a payout that is ours to bring on; None if another process does.
+    async def _taken(self, payout_id: str) -> tuple[Row, Row | None] | None:
+        """Return a payout that is ours to bring on, and its attempt; None if another process does.
 
         It is taken by a Plan that raises its version, which every later Plan guards. What may
         have been paid is taken by nobody: whoever hears of it settles it.
@@ -121,25 +121,26 @@ class Payouts:
         attempt = await self._book.row("attempts", payout["attempt"]) if payout["attempt"] else None
         sent = attempt is not None and AttemptState(attempt["state"]) is AttemptState.SENT
         if sent or payout["holder"] == self._process.name:
-            return payout
+            return payout, attempt
         if not await self._process.is_gone(payout["holder"]):
             return None
         answer = await self._book.apply(plan_taken(payout, self._process.name))
-        return await self._book.row("payouts", payout_id) if answer.done else None
+        mine = await self._book.row("payouts", payout_id) if answer.done else None
+        return None if mine is None else (mine, attempt)
 
     async def step(self, payout_id: str) -> bool:
         """Bring one payout on by one step: prepare an attempt, send it, or ask what became of it.
 
         Return whether an attempt is prepared now, and can be sent at once.
         """
-        payout = await self._taken(payout_id)
-        if payout is None:
+        taken = await self._taken(payout_id)
+        if taken is None:
             return False
+        payout, attempt = taken
         match PayoutState(payout["state"]):
             case PayoutState.OPEN | PayoutState.WAITING:
                 return await self._prepare(payout)
             case PayoutState.PAYING:
-                attempt = await self._book.row("attempts", payout["attempt"])
                 assert attempt is not None, f"payout {payout_id} names an attempt that is not there"
                 if AttemptState(attempt["state"]) is AttemptState.PREPARED:
                     await self._send(payout, attempt)
