@@ -62,6 +62,7 @@ class Window:
     page: Page
     origin: str
     hosts: frozenset[str]  # besides our own
+    size: ViewportSize
     wrong: list[str] = field(default_factory=list)
 
     async def open(self, path: str) -> Page:
@@ -100,7 +101,7 @@ async def window(
     try:
         if extension is not None:
             await extension.install(context)
-        made = Window(context, await context.new_page(), origin, hosts)
+        made = Window(context, await context.new_page(), origin, hosts, size)
         made.page.on("console", made._on_console)
         made.page.on("pageerror", lambda error: made.wrong.append(str(error)))
         context.on("request", made._on_request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -24,13 +25,18 @@ class Extension:
     keypair: KeyPair = field(repr=False)
     signed: list[dict[str, Any]] = field(default_factory=list)
     refuses: bool = False
+    decided: asyncio.Event = field(default_factory=asyncio.Event)  # cleared: its owner still thinks
+
+    def __post_init__(self) -> None:
+        self.decided.set()
 
     async def install(self, context: BrowserContext) -> None:
         """Stand in every page of a browser's window from its beginning."""
         await context.expose_function("nip07", self._answer)
         await context.add_init_script(_SCRIPT)
 
-    def _answer(self, method: str, *words: Any) -> str:
+    async def _answer(self, method: str, *words: Any) -> str:
+        await self.decided.wait()
         match method, words:
             case "getPublicKey", ():
                 answer: Any = self.keypair.pubkey

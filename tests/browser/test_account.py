@@ -25,8 +25,11 @@ async def test_who_signs_in_is_asked_for_one_signature_and_may_say_no(bot: World
         await expect(page.get_by_role("alert")).to_have_text("The extension did not sign: User rejected")
         assert await faults_of(eve) == []
         extension.refuses = False
-        await button.click()
-        await page.wait_for_url("**/account/withdraw")
+        extension.decided.clear()
+        await button.dblclick()
+        await expect(page.get_by_text("Your extension is asked to sign.")).to_be_visible()
+        extension.decided.set()
+        await page.wait_for_url(f"{eve.origin}/account/withdraw")
         (event,) = extension.signed
         assert (event["kind"], event["content"]) == (27235, "")
         assert ["u", f"{eve.origin}/account/sign-in"] in event["tags"]
@@ -36,10 +39,19 @@ async def test_who_signs_in_is_asked_for_one_signature_and_may_say_no(bot: World
 
 
 async def test_without_an_extension_the_page_says_so_and_shows_the_other_way(stranger: Window) -> None:
+    await stranger.page.clock.install()
     page = await stranger.open("/account/sign-in")
+    await page.clock.run_for(4_000)  # extensions are given a while to arrive
     await expect(page.get_by_role("status")).to_have_text("There is no Nostr extension in this browser.")
     await expect(page.get_by_role("button", name="Sign in with your extension")).to_be_hidden()
     await expect(page.get_by_role("heading", name="With a private message")).to_be_visible()
+
+
+async def test_without_scripts_the_page_shows_the_way_that_needs_none(bot: World, browser: Browser) -> None:
+    async with window(browser, f"http://127.0.0.1:{bot.port}", size=DESKTOP, script=False) as plain:
+        page = await plain.open("/account/sign-in")
+        await expect(page.get_by_role("heading", name="With a private message")).to_be_visible()
+        await expect(page.get_by_role("button")).to_have_count(0)
 
 
 async def test_a_job_is_encrypted_in_the_browser_and_its_result_comes_by_itself(bot: World, bob: Window) -> None:
@@ -111,10 +123,10 @@ async def test_an_app_is_connected_and_cut_off_again(bob: Window) -> None:
 
 
 async def test_a_company_is_made_and_somebody_invited(bot: World, bob: Window) -> None:
-    npub = nip19.encode_npub(bot.keys["grace"].pubkey)
+    npub, org = nip19.encode_npub(bot.keys["grace"].pubkey), f"acme-{bob.size['width']}"
     page = await bob.open("/account/companies")
     assert await faults_of(bob) == []
-    await page.get_by_label("Id").fill("acme")
+    await page.get_by_label("Id").fill(org)
     await page.get_by_label("Name", exact=True).fill("Acme & Sons")
     await page.get_by_role("button", name="Make a company").click()
     await expect(page.locator("h1")).to_have_text("Acme & Sons")
@@ -125,4 +137,4 @@ async def test_a_company_is_made_and_somebody_invited(bot: World, bob: Window) -
     assert await faults_of(bob) == []
     await page.get_by_label("How many sats", exact=True).fill("50000")
     await page.get_by_role("button", name="Go on").click()
-    await expect(page.get_by_text("to the balance of acme")).to_be_visible()
+    await expect(page.get_by_text(f"to the balance of {org}")).to_be_visible()

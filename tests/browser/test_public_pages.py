@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.browser.chromium import Window
+from tests.browser.chromium import DESKTOP, Window
 from tests.browser.looking import faults_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -19,4 +19,7 @@ YESTERDAY = f"{datetime.now(UTC).date() - timedelta(days=1)}"
 )
 async def test_a_public_page_is_read_by_everybody(stranger: Window, path: str) -> None:
     await stranger.open(path)
+    assert await faults_of(stranger) == []
+    stranger.size = DESKTOP
+    await stranger.page.set_viewport_size(DESKTOP)
     assert await faults_of(stranger) == []

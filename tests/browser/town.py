@@ -49,7 +49,7 @@ async def town(**more: Any) -> AsyncIterator[World]:
 
 async def _play_past(town: World) -> None:
     """Bob has topped up, and paid for a job by which Alice has earned."""
-    await town.fund("bob", 60_000)
+    await town.fund("bob", 160_000)
     await town.node_joins()
     request = await town.request("bob", "Fix issue 41")
     await town.deliver(await town.assignment(), "Pull request 77 fixes it.")
