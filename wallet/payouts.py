@@ -31,7 +31,7 @@ from relaybot.errors import Rejected, Unavailable
 from relaybot.loops import Stumbles
 from relaybot.processes import ALONE, Process
 from wallet.book import Book
-from wallet.ledger import Plan, Verdict
+from wallet.ledger import Change, Plan, Verdict
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
 from wallet.lnurl import OWN_NODE
 from wallet.money import Msat
@@ -63,6 +63,13 @@ log = structlog.get_logger()
 ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
+# (payout, target): an invoice that is also a zap, and what notes that, or None: then it is asked for plainly
+RequestZap = Callable[[Row, str], Awaitable[tuple[DecodedInvoice, tuple[Change, ...]] | None]]
+
+
+async def no_zap(_payout: Row, _target: str) -> None:
+    """Pay everybody plainly."""
+    return
 
 
 class Payouts:
@@ -76,6 +83,7 @@ class Payouts:
         rules: PayoutRules,
         *,
         request_invoice: RequestInvoice,
+        request_zap: RequestZap = no_zap,
         tell: Tell = tell_nobody,
         process: Process = ALONE,
         stumbles: Stumbles | None = None,
@@ -86,6 +94,7 @@ class Payouts:
         self._clock = clock
         self._rules = rules
         self._request_invoice = request_invoice
+        self._request_zap = request_zap
         self._tell = tell
         self._obstacles = Obstacles(book, lightning, clock, rules)
         self._process = process
@@ -152,7 +161,8 @@ class Payouts:
             return False
         target = targets[payout["attempts"] % len(targets)]  # after a failure the next one has its turn
         try:
-            invoice = await self._request_invoice(target, Msat(payout["amount_msat"]))
+            zap = await self._request_zap(payout, target)
+            invoice, noted = zap or (await self._request_invoice(target, Msat(payout["amount_msat"])), ())
         except Unavailable as error:
             await self._wait(payout, f"the target does not answer: {error}")
             return False
@@ -163,7 +173,8 @@ class Payouts:
                 await self._refused_target(payout, str(error))
             return False
         assert invoice.amount_msat in (payout["amount_msat"], None), f"{payout['id']}: invoice of {invoice.amount_msat}"
-        answer = await self._book.apply(plan_prepared(payout, invoice, target, self._clock.now()))
+        plan = plan_prepared(payout, invoice, target, self._clock.now())
+        answer = await self._book.apply(replace(plan, changes=(*plan.changes, *noted)))
         if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:
             await self._refused_target(payout, "the target gave an invoice that was used before")
         return answer.done
