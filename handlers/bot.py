@@ -273,6 +273,7 @@ def new_user(now: int) -> Values:
         "payout_check_at": None,
         "notices": "on",
         "zaps": "off",
+        "payout_zaps": "off",
         "created_at": now,
     }
 

@@ -149,8 +149,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             _withdraw,
         ),
         "payout": Command(
-            "payout [<lightning address | offer | bitcoin address> | keep] [threshold <sats>]",
-            "where and when your earnings are sent by themselves",
+            "payout [<lightning address | offer | bitcoin address> | keep] [threshold <sats>] | zaps (on | off)",
+            "where and when your earnings are sent by themselves, and whether as public zaps",
             payout,
         ),
         "share": Command(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from handlers.bot import Bot, new_user, written
 from handlers.conversation import Asked, Reply
 from handlers.strangers import has_spoken
+from handlers.wishes import payout_zaps
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
@@ -105,10 +106,12 @@ def _change_told(bot: Bot, target: str) -> str:
 
 
 async def payout(bot: Bot, asked: Asked) -> Reply:
-    """`payout`, `payout <target>`, `payout keep`, `payout threshold <sats>`, or target and threshold together."""
+    """`payout`, `payout <target>`, `payout keep`, `payout threshold <sats>`, both together, or `payout zaps on`."""
     match asked.words:
         case []:
             return Reply(await _payout_state(bot, asked.sender))
+        case ["zaps", *_]:
+            return await payout_zaps(bot, asked)
         case ["threshold", sats]:
             return _with_threshold(bot, asked, sats, Reply(""))
         case [target]:
@@ -157,8 +160,8 @@ def _with_threshold(bot: Bot, asked: Asked, sats: str, reply: Reply) -> Reply:
 
 async def _payout_state(bot: Bot, sender: str) -> str:
     rows = await bot.book.database.fetch(
-        "SELECT kind, state, amount_msat, target, reason, updated_at, created_at FROM payouts WHERE pubkey = :pubkey"
-        " ORDER BY created_at DESC, id LIMIT 5",
+        "SELECT payouts.*, zap_payouts.receipt FROM payouts LEFT JOIN zap_payouts ON zap_payouts.id = payouts.id"
+        " WHERE pubkey = :pubkey ORDER BY payouts.created_at DESC, payouts.id LIMIT 5",
         pubkey=sender,
     )
     targets = await targets_of(bot.book, sender)
@@ -169,7 +172,7 @@ async def _payout_state(bot: Bot, sender: str) -> str:
 def _line(row: Row, now: int) -> str:
     """Return one payout as its owner sees it: what is not over yet with its age, for its money is held."""
     age = "" if row["state"] in {"paid", "stopped"} else f", for {_age(now - row['created_at'])}"
-    why = f" ({row['reason']})" if row["reason"] else ""
+    why = f" ({row['reason']})" if row["reason"] else " (a zap; its receipt was seen)" if row["receipt"] else ""
     return f"{row['kind']} of {format_sat(row['amount_msat'])} to {shown(row['target'])}: {row['state']}{age}{why}"
 
 

@@ -1,9 +1,10 @@
-"""What people want of us beside their money: `notices` of gifts, and `zaps` that name them in public."""
+"""What people want of us beside their money: `notices` of gifts, and what of theirs is public, by zaps."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from handlers.answers import is_public
 from handlers.bot import Bot, new_user, written
@@ -20,6 +21,11 @@ _NOTICES = {
     "on": "You are told when you are given something: all of a minute in one message.",
     "off": "You are not told any more when you are given something; history shows it.",
 }
+_PAYOUT_ZAPS = {
+    "on": "Payouts to your Lightning Address are public zaps, where its wallet does that: everybody can read that this"
+    " service paid you, how much, and when.",
+    "off": "Your payouts are private.",
+}
 _ZAPS = {
     "on": "Results of public jobs to which you contribute name you, with your part, so that people can zap you.",
     "off": "No result names you.",
@@ -34,6 +40,11 @@ async def notices(bot: Bot, asked: Asked) -> Reply:
 async def zaps(bot: Bot, asked: Asked) -> Reply:
     """`zaps`, `zaps on`, `zaps off`: whether results of public jobs carry a `zap` tag for the sender."""
     return await _wish(bot, asked, "zaps", _ZAPS)
+
+
+async def payout_zaps(bot: Bot, asked: Asked) -> Reply:
+    """`payout zaps`, `payout zaps on`, `payout zaps off`: whether payouts to the sender are public zaps."""
+    return await _wish(bot, replace(asked, words=asked.words[1:]), "payout_zaps", _PAYOUT_ZAPS)
 
 
 async def _wish(bot: Bot, asked: Asked, column: str, words: dict[str, str]) -> Reply:

@@ -1,4 +1,4 @@
-"""Short visits to relays that strangers name: one connection, one event and its OK, or one that is asked for.
+"""Short visits to relays that strangers name: one connection, one event and its OK, or some that are asked for.
 
 A zap's sender says where the receipt shall go, a message's recipient where they read. Such
 an address is guarded like every outgoing request (`outgoing.py`): a public name, looked up
@@ -29,7 +29,7 @@ from relaybot.clock import Clock
 from relaybot.connection import AUTH_REQUIRED, Straight
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.event import Event
-from relaybot.nostr.filters import Filter
+from relaybot.nostr.filters import Filter, matches
 from relaybot.nostr.keys import KeyPair, verify
 from relaybot.nostr.messages import (
     Challenge,
@@ -67,7 +67,7 @@ class VisitLimits:
 
     seconds_max: float = 10.0  # for everything: look-up, TLS, handshake, OK
     frame_bytes_max: int = 65_536  # an OK or a NOTICE is short
-    frames_max: int = 20  # challenges, notices and OKs, until the last OK
+    frames_max: int = 32  # challenges, notices and OKs, until the last OK; of events, those that are asked for
     visits_max: int = 16  # at once; further ones wait
 
 
@@ -128,25 +128,28 @@ class Visitor:
             raise Unavailable(f"{host} says much, and no OK")
         return ok
 
-    async def find(self, url: str, event_id: str) -> Event | None:
-        """Return the event of this id that the relay at `url` has, checked; None if it has none.
+    async def find_all(self, url: str, wanted: Filter) -> list[Event]:
+        """Return what the relay at `url` has of `wanted`, up to its limit, each event checked.
 
         Rejected if the address is refused; Unavailable if the relay does not answer well in time.
         """
-        return await self._in_time(url, partial(self._look, event_id=event_id))
+        return await self._in_time(url, partial(self._look, wanted=wanted))
 
-    async def _look(self, relay: ClientConnection, *, event_id: str) -> Event | None:
-        """Ask for one event; None at EOSE, or if the relay refuses or talks of other things."""
-        await relay.send(build_req(LOOK, [Filter(ids=frozenset({event_id}))]))
+    async def _look(self, relay: ClientConnection, *, wanted: Filter) -> list[Event]:
+        """Ask for events, until there are enough, EOSE, or the relay refuses or talks too much of other things."""
+        found: list[Event] = []
+        await relay.send(build_req(LOOK, [wanted]))
         for _ in range(self._limits.frames_max):
             match _read(await relay.recv(decode=False)):
-                case RelayEvent(event=event) if event.id == event_id and verify(event):
-                    return event
+                case RelayEvent(event=event) if matches(wanted, event) and verify(event):
+                    found.append(event)
+                    if len(found) == wanted.limit:
+                        break
                 case Eose() | Closed():
-                    return None
+                    break
                 case _:
                     continue
-        return None
+        return found
 
     async def _in_time(self, url: str, talk: Callable[[ClientConnection], Awaitable[Said]]) -> Said:
         """Return what a conversation with the relay at `url` comes to."""

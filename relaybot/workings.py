@@ -12,6 +12,7 @@ from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from typing import Protocol
 
 from handlers import assignments, commands, jobs, listings, lots, targets, wallet_connect, workers
 from handlers.assigning import Assigning
@@ -24,6 +25,7 @@ from handlers.message_relays import MessageRelays, on_dm_relays
 from handlers.notices import tell_due
 from handlers.settlements import Settlements, cancel_paid
 from handlers.wallet_connect import tell_ends
+from handlers.zap_payouts import Receipts, ZapPayouts, see_receipts
 from relaybot import visits
 from relaybot.accounting.closing import Rules
 from relaybot.accounting.publishing import publish_due
@@ -61,6 +63,10 @@ class Role(Enum):
     ACCOUNTS = "accounts"  # publishes the day
 
 
+class Looks(Sources, Receipts, Protocol):
+    """What is looked up in the world."""
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
     """By what the bot reaches the world, beside its book and its node."""
@@ -69,7 +75,7 @@ class Doors:
     look_up: LookUp
     fetch: Fetcher
     visit: visits.Publish
-    sources: Sources | None = None  # of jobs' inputs; None: nothing is fetched
+    sources: Looks | None = None  # of jobs' inputs, and of receipts of zaps that we paid; None: nothing is looked up
 
 
 def build_bot(
@@ -196,6 +202,8 @@ def standing_tasks(
         }
         if doors.sources is not None:
             standing["inputs"] = singly("inputs", Gathering(bot, doors.sources).step, "job_inputs")
+            seeing = partial(see_receipts, bot, doors.sources)
+            standing["zap receipts"] = singly("zap receipts", seeing, "attempts", seconds=5)
     if Role.MONEY in roles:
         watch = _watch(bot)
         standing |= {
@@ -256,6 +264,7 @@ def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
         bot.clock,
         bot.payout_rules,
         request_invoice=payees.request_invoice,
+        request_zap=ZapPayouts(bot, payees).request,
         tell=bot.tell,
         heard=partial(wallet_connect.payment_sent, bot),
         process=process,

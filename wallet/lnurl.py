@@ -4,24 +4,34 @@
 exactly what was asked for. It pays nothing: storing and paying the invoice stands in
 `wallet/payouts.py`. What a wallet says of its own payments (LUD-21) is not asked: only
 our node's records settle a payment.
+
+`request_zap_invoice` asks the same with a zap request (NIP-57, Appendix B), and plainly where
+that is not possible: what is paid, and by which rules, is the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 import msgspec
+import structlog
+from bech32 import bech32_encode, convertbits
 
 from relaybot.errors import Rejected
+from relaybot.nostr.event import HEX32_LENGTH, is_hex
 from wallet.bolt11_invoice import parse_bolt11, require_payable
 from wallet.destinations import PayTarget
 from wallet.lightning import DecodedInvoice
 from wallet.money import MAX_MSAT, Msat
 
+log = structlog.get_logger()
+
+ZAP_URL_CHARACTERS_MAX = 2_048  # with the zap request in it; longer URLs are refused by servers, and by our client
 INVOICE_SECONDS_MIN = 60  # a payment may take this long; an invoice that ends sooner is asked for again
 OWN_NODE = "own node"  # Rejected.reason: the target is a wallet on our node, so it is balance and no payment
 
@@ -46,6 +56,18 @@ class PayParams:
     max_msat: Msat
     metadata: str  # as it was sent: its bytes are what the invoice commits to
     comment_allowed: int
+    zapper: str | None  # NIP-57: who signs receipts, where zap requests are taken; hex
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An invoice that was asked for; `zapped` if the zap request went with it."""
+
+    invoice: DecodedInvoice
+    zapped: bool
+
+
+MakeRequest = Callable[[str, str], Awaitable[str]]  # (zapper, lnurl): the text of a signed zap request, which is stored
 
 
 def parse_pay_params(answer: object) -> PayParams:
@@ -65,6 +87,7 @@ def parse_pay_params(answer: object) -> PayParams:
         max_msat=Msat(min(largest, MAX_MSAT)),
         metadata=_metadata(fields),
         comment_allowed=_count(fields, "commentAllowed") if "commentAllowed" in fields else 0,
+        zapper=_zapper(fields),
     )
 
 
@@ -74,39 +97,101 @@ def callback_url(params: PayParams, amount_msat: Msat) -> str:
     return f"{params.callback}{separator}amount={amount_msat}"
 
 
-async def request_invoice(
-    outgoing: Fetcher, target: PayTarget, *, amount_msat: Msat, node_network: str, own_node_id: str, now: int
-) -> DecodedInvoice:
-    """Ask the wallet behind `target` for an invoice of exactly `amount_msat`.
+def zap_url(params: PayParams, amount_msat: Msat, *, request: str, lnurl: str) -> str:
+    """Return where the invoice of a zap is: the callback with `amount`, `nostr` and `lnurl` (NIP-57, Appendix B)."""
+    return f"{callback_url(params, amount_msat)}&nostr={quote(request, safe='')}&lnurl={lnurl}"
 
-    `node_network` is our node's currency prefix (`bc`, `bcrt`, …). Rejected if the wallet
-    refuses, or its invoice is not what was asked for; with the reason OWN_NODE if we
-    would pay ourselves. Unavailable if the wallet's host does not answer.
+
+def lnurl_of(target: PayTarget) -> str:
+    """Return the URL of a target as bech32 (LUD-01), as zap requests name it."""
+    bits = convertbits(target.url.encode(), 8, 5)
+    assert bits is not None, "bytes are always convertible"
+    return str(bech32_encode("lnurl", bits))
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks for how much, and when: `node_network` is our node's currency prefix (`bc`, `bcrt`, …)."""
+
+    amount_msat: Msat
+    node_network: str
+    own_node_id: str
+    now: int
+
+
+async def request_invoice(outgoing: Fetcher, target: PayTarget, asking: Asking) -> DecodedInvoice:
+    """Ask the wallet behind `target` for an invoice of exactly this amount.
+
+    Rejected if the wallet refuses, or its invoice is not what was asked for; with the reason
+    OWN_NODE if we would pay ourselves. Unavailable if the wallet's host does not answer.
     """
+    return await _plain_invoice(outgoing, await _params(outgoing, target, asking), asking)
+
+
+async def request_zap_invoice(outgoing: Fetcher, target: PayTarget, asking: Asking, make: MakeRequest) -> Asked:
+    """Ask for the invoice of a zap; for a plain one of a wallet that takes no zap requests, or not this one.
+
+    `make` is called only where zap requests are taken. Raises as `request_invoice` does.
+    """
+    params = await _params(outgoing, target, asking)
+    if params.zapper is not None:
+        lnurl = lnurl_of(target)
+        request = await make(params.zapper, lnurl)
+        url = zap_url(params, asking.amount_msat, request=request, lnurl=lnurl)
+        answer = await _zap_answer(outgoing, url)
+        if answer is not None:
+            invoice = _invoice(answer, asking)
+            # NIP-57, Appendix E: SHOULD. Receipts are the provider's word anyway, and the money goes the same way.
+            if invoice.description_hash != hashlib.sha256(request.encode()).hexdigest():
+                log.info("zap_description_differs", payment_hash=invoice.payment_hash)
+            return Asked(invoice, zapped=True)
+    return Asked(await _plain_invoice(outgoing, params, asking), zapped=False)
+
+
+async def _zap_answer(outgoing: Fetcher, url: str) -> Mapping[str, object] | None:
+    """Return what a wallet answers to a zap request; None if it refuses it, or the URL is too long."""
+    if len(url) > ZAP_URL_CHARACTERS_MAX:
+        log.info("zap_refused", reason="the URL would be too long")
+        return None
+    try:
+        return _fields(await outgoing.get_json(url))
+    except Rejected as refusal:
+        log.info("zap_refused", reason=str(refusal))
+        return None
+
+
+async def _params(outgoing: Fetcher, target: PayTarget, asking: Asking) -> PayParams:
     params = parse_pay_params(await outgoing.get_json(target.url))
-    if not params.min_msat <= amount_msat <= params.max_msat:
+    if not params.min_msat <= asking.amount_msat <= params.max_msat:
         allowed = f"{params.min_msat}..{params.max_msat}"
-        raise Rejected("invalid", "amount is outside what the wallet takes", found=amount_msat, allowed=allowed)
-    answer = _fields(await outgoing.get_json(callback_url(params, amount_msat)))
-    invoice = parse_bolt11(_text(answer, "pr"))
-    if invoice.payee == own_node_id:  # the node would call it paid, and nothing would have gone out
-        raise Rejected("invalid", OWN_NODE)
-    require_payable(invoice, currency=node_network, now=now)
-    _check_invoice(invoice, params, amount_msat=amount_msat, now=now)
-    return invoice
+        raise Rejected("invalid", "amount is outside what the wallet takes", found=asking.amount_msat, allowed=allowed)
+    return params
 
 
-def _check_invoice(invoice: DecodedInvoice, params: PayParams, *, amount_msat: Msat, now: int) -> None:
-    if invoice.amount_msat != amount_msat:  # LUD-06, step 7
-        raise Rejected("invalid", "invoice is for another amount", found=invoice.amount_msat, allowed=amount_msat)
-    left = invoice.expires_at - now
-    if left < INVOICE_SECONDS_MIN:
-        raise Rejected("invalid", "invoice expires too soon", left_seconds=left, allowed=INVOICE_SECONDS_MIN)
+async def _plain_invoice(outgoing: Fetcher, params: PayParams, asking: Asking) -> DecodedInvoice:
+    answer = _fields(await outgoing.get_json(callback_url(params, asking.amount_msat)))
+    invoice = _invoice(answer, asking)
     # LUD-06, step 6: `h` is the hash of the metadata. Wallets in use also answer with a
     # plain description, which commits to nothing; one that names another hash is refused.
     committed = hashlib.sha256(params.metadata.encode()).hexdigest()
     if invoice.description_hash not in (None, committed):
         raise Rejected("invalid", "invoice commits to another description", field="pr")
+    return invoice
+
+
+def _invoice(answer: Mapping[str, object], asking: Asking) -> DecodedInvoice:
+    """Return the invoice in a wallet's answer; Rejected unless it is over the amount, in time, and not our own."""
+    invoice = parse_bolt11(_text(answer, "pr"))
+    if invoice.payee == asking.own_node_id:  # the node would call it paid, and nothing would have gone out
+        raise Rejected("invalid", OWN_NODE)
+    require_payable(invoice, currency=asking.node_network, now=asking.now)
+    if invoice.amount_msat != asking.amount_msat:  # LUD-06, step 7
+        found, allowed = invoice.amount_msat, asking.amount_msat
+        raise Rejected("invalid", "invoice is for another amount", found=found, allowed=allowed)
+    left = invoice.expires_at - asking.now
+    if left < INVOICE_SECONDS_MIN:
+        raise Rejected("invalid", "invoice expires too soon", left_seconds=left, allowed=INVOICE_SECONDS_MIN)
+    return invoice
 
 
 def _fields(answer: object) -> Mapping[str, object]:
@@ -142,6 +227,13 @@ def _metadata(fields: Mapping[str, object]) -> str:
     if sum(entry[:1] == ["text/plain"] for entry in entries) != 1:
         raise Rejected("invalid", "metadata must have one text/plain entry", field="metadata")
     return text
+
+
+def _zapper(fields: Mapping[str, object]) -> str | None:
+    """NIP-57, flow, 1: `allowsNostr` is true, and `nostrPubkey` is a valid key; else there are no zaps."""
+    key = fields.get("nostrPubkey")
+    valid = fields.get("allowsNostr") is True and isinstance(key, str) and is_hex(key, HEX32_LENGTH)
+    return str(key) if valid else None
 
 
 def _refuse_mandatory_payer_data(fields: Mapping[str, object]) -> None:

@@ -13,7 +13,7 @@ from wallet.bolt12_offer import Offer
 from wallet.chain_address import ChainAddress
 from wallet.destinations import Destination, LightningAddress, parse_destination
 from wallet.lightning import DecodedInvoice, Lightning, NodeInfo
-from wallet.lnurl import OWN_NODE, Fetcher, request_invoice
+from wallet.lnurl import OWN_NODE, Asked, Asking, Fetcher, MakeRequest, request_invoice, request_zap_invoice
 from wallet.money import Msat
 
 
@@ -78,14 +78,20 @@ class Payees:
             case ChainAddress():
                 raise Rejected("invalid", "a bitcoin address gives no invoice")
             case target:
-                return await request_invoice(
-                    self._outgoing,
-                    target,
-                    amount_msat=amount_msat,
-                    node_network=CURRENCIES[node.network],
-                    own_node_id=node.node_id,
-                    now=self._clock.now(),
-                )
+                return await request_invoice(self._outgoing, target, self._asking(node, amount_msat))
+
+    async def request_zap_invoice(self, text: str, amount_msat: Msat, make: MakeRequest) -> Asked | None:
+        """Return an invoice of the Lightning Address `text` that is also a zap, where its wallet does that.
+
+        None if `text` is another destination. Raises as `request_invoice` does.
+        """
+        destination, node = await self.read(text), await self._own_node()
+        if not isinstance(destination, LightningAddress):
+            return None
+        return await request_zap_invoice(self._outgoing, destination, self._asking(node, amount_msat), make)
+
+    def _asking(self, node: NodeInfo, amount_msat: Msat) -> Asking:
+        return Asking(amount_msat, CURRENCIES[node.network], node.node_id, self._clock.now())
 
     async def _own_node(self) -> NodeInfo:
         if self._node is None:

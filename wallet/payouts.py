@@ -65,6 +65,13 @@ ORPHAN = "pending at the node, but in no channel: the node lost it when it was k
 # (payout, attempt, report): what is owed to others than the owner when a payment arrived, in the Plan that books it
 Heard = Callable[[Row, Row, PaymentReport], Awaitable[Sequence[Change]]]
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
+# (payout, target): an invoice that is also a zap, and what notes that, or None: then it is asked for plainly
+RequestZap = Callable[[Row, str], Awaitable[tuple[DecodedInvoice, tuple[Change, ...]] | None]]
+
+
+async def no_zap(_payout: Row, _target: str) -> None:
+    """Pay everybody plainly."""
+    return
 
 
 async def heard_by_nobody(_payout: Row, _attempt: Row, _report: PaymentReport) -> Sequence[Change]:
@@ -83,6 +90,7 @@ class Payouts:
         rules: PayoutRules,
         *,
         request_invoice: RequestInvoice,
+        request_zap: RequestZap = no_zap,
         tell: Tell = tell_nobody,
         heard: Heard = heard_by_nobody,
         process: Process = ALONE,
@@ -94,6 +102,7 @@ class Payouts:
         self._clock = clock
         self._rules = rules
         self._request_invoice = request_invoice
+        self._request_zap = request_zap
         self._tell = tell
         self._heard = heard
         self._obstacles = Obstacles(book, lightning, clock, rules)
@@ -162,7 +171,8 @@ class Payouts:
             return False
         target = targets[payout["attempts"] % len(targets)]  # after a failure the next one has its turn
         try:
-            invoice = await self._request_invoice(target, Msat(payout["amount_msat"]))
+            zap = await self._request_zap(payout, target)
+            invoice, noted = zap or (await self._request_invoice(target, Msat(payout["amount_msat"])), ())
         except Unavailable as error:
             await self._wait(payout, f"the target does not answer: {error}")
             return False
@@ -173,7 +183,8 @@ class Payouts:
                 await self._refused_target(payout, str(error))
             return False
         assert invoice.amount_msat in (payout["amount_msat"], None), f"{payout['id']}: invoice of {invoice.amount_msat}"
-        answer = await self._book.apply(plan_prepared(payout, invoice, target, self._clock.now()))
+        plan = plan_prepared(payout, invoice, target, self._clock.now())
+        answer = await self._book.apply(replace(plan, changes=(*plan.changes, *noted)))
         if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:
             await self._refused_target(payout, "the target gave an invoice that was used before")
         return answer.done

@@ -66,12 +66,13 @@ class People:
         address = f"{name}@{ADDRESS_HOST}"
         return json.dumps([["text/plain", f"Pay {name}"], ["text/identifier", address]])
 
-    def invoice(self, name: str, amount_msat: int) -> str:
-        """Return a fresh invoice of this person, for a payment to the Lightning Address."""
+    def invoice(self, name: str, amount_msat: int, *, described: str | None = None) -> str:
+        """Return a fresh invoice of this person, for a payment to the Lightning Address; a zap is `described`."""
         self.open(name)
         number = self._store.next_index(WALLETS_NODE, f"wallet/{name}")
         label = f"wallet/{name}/{number}"
-        asked = Asked(label, amount_msat, self.metadata(name), only_hash=True, expiry_seconds=INVOICE_SECONDS)
+        words = self.metadata(name) if described is None else described
+        asked = Asked(label, amount_msat, words, only_hash=True, expiry_seconds=INVOICE_SECONDS)
         return str(self._invoices.create(asked)["bolt11"])
 
     async def pay(self, name: str, wanted: Wanted) -> Paid:

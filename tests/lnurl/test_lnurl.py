@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from bolt11 import Bolt11, MilliSatoshi, Tag, TagChar, Tags, encode
 from coincurve import PrivateKey
 
 from relaybot.errors import Rejected, Unavailable
-from wallet.destinations import LightningAddress, PayLink, PayTarget
+from wallet.destinations import LightningAddress, PayLink, PayTarget, parse_pay_link
 from wallet.lightning import DecodedInvoice
 from wallet.lnurl import (
     INVOICE_SECONDS_MIN,
     OWN_NODE,
+    Asked,
+    Asking,
     callback_url,
+    lnurl_of,
     parse_pay_params,
     request_invoice,
+    request_zap_invoice,
+    zap_url,
 )
 from wallet.money import MAX_MSAT, Msat
 
@@ -29,6 +35,7 @@ WALLET_SECRET = "11" * 32
 OUR_SECRET = "22" * 32
 OUR_NODE = PrivateKey(bytes.fromhex(OUR_SECRET)).public_key.format().hex()
 ALICE = LightningAddress("alice", "wallets.test")
+ASKING = Asking(ASKED, "bcrt", OUR_NODE, NOW)
 
 
 def params(**changed: object) -> dict[str, object]:
@@ -82,7 +89,7 @@ class Wallet:
 
 async def ask(second: object, first: object = None, target: PayTarget = ALICE) -> DecodedInvoice:
     wallet = Wallet(first or params(), second)
-    return await request_invoice(wallet, target, amount_msat=ASKED, node_network="bcrt", own_node_id=OUR_NODE, now=NOW)
+    return await request_invoice(wallet, target, ASKING)
 
 
 # --- what a wallet takes
@@ -165,7 +172,7 @@ def test_the_amount_is_added_to_the_callback(callback: str, url: str) -> None:
 
 async def test_an_invoice_that_is_exactly_what_was_asked_for_is_returned() -> None:
     wallet = Wallet(params(), {"pr": invoice(), "routes": []})
-    got = await request_invoice(wallet, ALICE, amount_msat=ASKED, node_network="bcrt", own_node_id=OUR_NODE, now=NOW)
+    got = await request_invoice(wallet, ALICE, ASKING)
     assert (got.amount_msat, got.payment_hash, got.network) == (ASKED, "33" * 32, "bcrt")
     assert wallet.asked == [ALICE.url, f"https://wallets.test/pay/alice?amount={ASKED}"]
 
@@ -218,7 +225,7 @@ async def test_an_answer_without_a_readable_invoice_is_refused(answer: object) -
 async def test_an_amount_the_wallet_does_not_take_is_not_asked_for(limits: dict[str, int]) -> None:
     wallet = Wallet(params(**limits), {"pr": invoice()})
     with pytest.raises(Rejected, match="outside what the wallet takes"):
-        await request_invoice(wallet, ALICE, amount_msat=ASKED, node_network="bcrt", own_node_id=OUR_NODE, now=NOW)
+        await request_invoice(wallet, ALICE, ASKING)
     assert wallet.asked == [ALICE.url]
 
 
@@ -232,3 +239,81 @@ async def test_the_metadata_is_hashed_as_its_bytes_were_sent() -> None:
     assert spaced != METADATA
     with pytest.raises(Rejected, match="another description"):
         await ask({"pr": invoice()}, first=params(metadata=spaced))
+
+
+# --- zaps (NIP-57): the same invoice, with a request beside it where that is possible
+
+ZAPS = {"allowsNostr": True, "nostrPubkey": "66" * 32}
+REQUEST = '{"kind":9734,"content":"☕ & more"}'
+
+
+async def zap(second: object, first: object, plain: object = None) -> tuple[Asked, Wallet]:
+    wallet = Wallet(first, {"pr": invoice()} if plain is None else plain)
+    read = parse_pay_params(first)
+    wallet.answers[zap_url(read, ASKED, request=REQUEST, lnurl=lnurl_of(ALICE))] = second
+
+    async def make(zapper: str, lnurl: str) -> str:
+        assert (zapper, lnurl) == ("66" * 32, lnurl_of(ALICE))
+        return REQUEST
+
+    return await request_zap_invoice(wallet, ALICE, ASKING, make), wallet
+
+
+async def test_a_zap_is_asked_for_with_the_request_as_it_is_and_the_lnurl() -> None:
+    asked, wallet = await zap(
+        {"pr": invoice(description_hash=hashlib.sha256(REQUEST.encode()).hexdigest())}, params(**ZAPS)
+    )
+    assert asked.zapped
+    query = parse_qs(urlsplit(wallet.asked[1]).query)
+    assert query == {"amount": [str(ASKED)], "nostr": [REQUEST], "lnurl": [lnurl_of(ALICE)]}
+    assert parse_pay_link(lnurl_of(ALICE)) == PayLink(ALICE.url)
+
+
+@pytest.mark.parametrize("description_hash", [None, "55" * 32, hashlib.sha256(METADATA.encode()).hexdigest()])
+async def test_a_zap_s_description_hash_is_noted_and_no_more(description_hash: str | None) -> None:
+    asked, _ = await zap({"pr": invoice(description_hash=description_hash)}, params(**ZAPS))
+    assert asked.zapped
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"allowsNostr": False},
+        {"allowsNostr": "true"},
+        {"allowsNostr": ...},
+        {"nostrPubkey": None},
+        {"nostrPubkey": "AB" * 32},
+        {"nostrPubkey": "ab" * 31},
+        {"callback": f"https://wallets.test/{'x' * 2_000}"},  # with the request in it, the URL is too long
+    ],
+)
+async def test_a_wallet_that_takes_no_zap_is_asked_plainly(says: dict[str, object]) -> None:
+    first = params(**{**ZAPS, **says})
+    wallet = Wallet(first, {"pr": invoice()})
+    wallet.answers[callback_url(parse_pay_params(first), ASKED)] = {"pr": invoice()}
+
+    async def make(_zapper: str, _lnurl: str) -> str:
+        return REQUEST
+
+    asked = await request_zap_invoice(wallet, ALICE, ASKING, make)
+    assert (asked.zapped, len(wallet.asked)) == (False, 2)
+
+
+async def test_a_wallet_that_refuses_the_zap_is_asked_plainly() -> None:
+    asked, wallet = await zap({"status": "ERROR", "reason": "no zaps today"}, params(**ZAPS))
+    assert (asked.zapped, len(wallet.asked)) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"amount_msat": ASKED + 1_000}, "invoice is for another amount"),
+        ({"expiry": INVOICE_SECONDS_MIN - 1}, "invoice expires too soon"),
+        ({"currency": "bc"}, "invoice is for another network"),
+        ({"secret": OUR_SECRET}, OWN_NODE),
+    ],
+)
+async def test_f2_what_is_refused_of_a_plain_invoice_is_refused_of_a_zap(changed: dict[str, Any], reason: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        await zap({"pr": invoice(**changed)}, params(**ZAPS))
+    assert refused.value.reason == reason

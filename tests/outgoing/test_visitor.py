@@ -15,6 +15,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from relaybot.clock import SetClock
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.event import Event, encode_event, event_from
+from relaybot.nostr.filters import Filter
 from relaybot.nostr.keys import KeyPair, verify
 from relaybot.visitor import VisitLimits, Visitor, parse_relay_url
 from tests.outgoing.conftest import HOST, PUBLIC, Names
@@ -23,6 +24,7 @@ NOW = 1_795_000_000
 SERVICE, ONCE = KeyPair(b"\x03" * 32), KeyPair(b"\x04" * 32)
 EVENT = KeyPair(b"\x02" * 32).sign(kind=9735, content="", tags=[], created_at=NOW)
 WRAP = KeyPair(b"\x05" * 32).sign(kind=1059, content="sealed", tags=[("p", "0a" * 32)], created_at=NOW)
+WANTED = Filter(ids=frozenset({EVENT.id}), limit=1)
 OK = json.dumps(["OK", EVENT.id, True, ""])
 
 
@@ -246,12 +248,14 @@ async def test_an_event_is_asked_for_by_its_id_and_checked(
 ) -> None:
     there = await relay(opened, *frames)
     to = Diverted(there.port)
-    assert await visitor(to, limits=VisitLimits(frames_max=3)).find(f"ws://{HOST}", EVENT.id) == event
-    assert there.got == [["REQ", "look", {"ids": [EVENT.id]}]]
+    assert await visitor(to, limits=VisitLimits(frames_max=3)).find_all(f"ws://{HOST}", WANTED) == (
+        [event] if event else []
+    )
+    assert there.got == [["REQ", "look", {"ids": [EVENT.id], "limit": 1}]]
 
 
 async def test_no_event_is_asked_for_at_an_address_inside() -> None:
     to = Diverted(0)
     with pytest.raises(Rejected, match="not public"):
-        await visitor(to, ["10.0.0.1"]).find(f"ws://{HOST}", EVENT.id)
+        await visitor(to, ["10.0.0.1"]).find_all(f"ws://{HOST}", WANTED)
     assert to.dialled == []
