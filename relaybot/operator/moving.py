@@ -69,7 +69,7 @@ def export_events(
 ) -> int:
     """Write every event that has not expired by `write`, one a line; return how many there were.
 
-    The relay may go on: what arrives meanwhile is in it as well.
+    The relay may go on: of what arrives meanwhile, some may be in it.
     """
     count = 0
     for raw in all_events(config.relay.database, clock.now()):

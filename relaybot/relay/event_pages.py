@@ -17,7 +17,7 @@ from relaybot.errors import BadConfig, Rejected, Unavailable
 from relaybot.relay.event_journal import read_journal
 from relaybot.relay.event_table import MOVED, READER_PRAGMAS, SCHEMA_VERSION
 
-PAGE_EVENTS = 100  # held in memory at once: at most 13 MB, by the largest frame of the default limits
+PAGE_EVENTS = 100  # held in memory beside what is fresh: at most 13 MB, by the largest frame of the default limits
 
 _PAGE = """
 SELECT seq, raw FROM event AS e WHERE seq > ?1 AND NOT EXISTS

@@ -63,7 +63,7 @@ CREATE TABLE fresh (
 );
 """
 
-# Up to which number all events of the journal (event_journal.py) were moved; `fresh` is no longer written.
+# Up to which number all events of the journal (event_journal.py) were moved. Then `fresh` is emptied and dropped.
 _SCHEMA_4 = """
 CREATE TABLE moved (
     seq INTEGER NOT NULL
