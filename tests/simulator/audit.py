@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from relaybot.errors import Rejected
 from relaybot.nostr import nip47, nip57, nip59, nip90
-from relaybot.nostr.event import Event
+from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.network import SERVICE_NODE
-from tests.simulator.cast import KEYRING, key_of, name_of, names
+from tests.simulator.cast import KEYRING, Delivered, key_of, name_of, names
 from tests.simulator.disk import now
-from wallet.accounts import NODE_LIGHTNING
+from tests.simulator.facts import Request
+from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN
 from wallet.audit import lots_unsound
 from wallet.book import invariants, loose_ends
 
 if TYPE_CHECKING:
-    from tests.simulator.world import Request, World
+    from tests.simulator.world import World
 
 WHOLE_EVERY = 12  # commits: then all is added up anew; sums and floors are looked at after each
+INVOICE = re.compile(r"lnbcrt\w+")
+JOB_SAID = re.compile(r"\w+, job ([0-9a-f]{8})(?:, \d of \d)?: (.*)", re.DOTALL)
+RESULT = re.compile(r"\w+ \d+ [0-9a-f]{64} \d+")  # what compute nodes deliver
+GOES_ON = ("paid", "it waits for the company", "a compute node has begun")
 PAYMENT_HASH = re.compile(r"[0-9a-f]{64}")
 _SUMS = (
     "SELECT COALESCE(SUM(balance_msat), 0), COALESCE(SUM(balance_msat < floor_msat OR balance_msat < 0 AND"
@@ -48,7 +53,11 @@ class Auditor:
         self._world = world
         self.broken: list[str] = []
         self.answers: dict[str, list[str]] = defaultdict(list)  # to commands, by rumor id
-        self.results: dict[str, list[Event]] = defaultdict(list)  # by request
+        self.results: dict[str, list[Event]] = defaultdict(list)  # those that are published, by request
+        self.contents: dict[str, list[str]] = defaultdict(list)  # of results, as their customers read them, by request
+        self.letters: dict[str, list[str]] = defaultdict(list)  # that answer no command, by whom they are to
+        self.asked_to_pay: dict[str, str] = {}  # invoices of jobs by message, by rumor id
+        self.ended_by_message: dict[str, str] = {}  # `success` or `error`, by rumor id
         self.deliveries: dict[str, list[str]] = defaultdict(list)  # by assignment
         self.receipts: Counter[str] = Counter()  # of zaps, by invoice
         self.app_answers: Counter[str] = Counter()  # by request
@@ -76,6 +85,8 @@ class Auditor:
         if seq is not None and seq > self._last_seq:
             for (plan,) in self.rows(_LEGS, self._last_seq, NODE_LIGHTNING):
                 self._check_leg(plan)
+            for (plan,) in self.rows(_LEGS, self._last_seq, NODE_ONCHAIN) if self._world.coins.there else ():
+                self._check_coins(plan)
             self._last_seq = seq
         if self._commits % WHOLE_EVERY == 0:
             self.whole()
@@ -88,6 +99,8 @@ class Auditor:
     def _check_leg(self, plan: str) -> None:
         """Compare what the book says about one payment with what the node has done."""
         match = PAYMENT_HASH.search(plan)
+        if plan.startswith("node/"):  # what was there before
+            return None
         if match is None:
             return self.found(f"{plan} moves the node's money and names no payment")
         values = {"node": NODE_LIGHTNING, "like": f"%{match[0]}%"}
@@ -96,17 +109,21 @@ class Auditor:
             self.found(f"{plan}: the book says {booked} msat, the node {moved} msat")
         return None
 
+    def _check_coins(self, plan: str) -> None:
+        match = PAYMENT_HASH.search(plan)
+        why = self._world.coins.too_early(match[0]) if match is not None else ""
+        if why:
+            self.found(f"{plan} is {why}")
+
     def moved(self, payment_hash: str) -> int:
         """Return what came in less what went out under this hash at our node."""
         return self._world.network._store.number(_MOVED, (SERVICE_NODE, payment_hash))
 
     # ---- what is asked and said
 
-    def asked(self, event: Event, customer: str, agent: str, fate: str, bid_msat: int | None) -> None:
+    def asked(self, request: Request) -> None:
         """Take note of a request before it is sent."""
-        from tests.simulator.world import Request  # noqa: PLC0415  the world knows the audit
-
-        self._world.facts.requests[event.id] = Request(event, customer, agent, fate, bid_msat)
+        self._world.facts.requests[request.event.id] = request
 
     def heard(self, event: Event) -> None:
         """Look at what a relay was given."""
@@ -133,24 +150,29 @@ class Auditor:
         request_id = request.event.id
         if event.kind in nip90.RESULT_KINDS:
             self.results[request_id].append(event)
-            if len(self.results[request_id]) > 1:
-                self.found(f"job {request_id[:6]} has two results")
+            self._heard_result(request_id, nip90.parse_result(event, key_of(request.customer)).content)
             return
         said = self.feedback(event, key_of(request.customer)) if event.kind == nip90.FEEDBACK_KIND else None
         if said is None or said.status not in {"success", "error"}:
             return
-        self._ends[request_id].append(said.status)
+        self._ended(request, said.status, said.text)
+
+    def _heard_result(self, request_id: str, content: str) -> None:
+        self.contents[request_id].append(content)
+        if len(self.contents[request_id]) > 1:
+            self.found(f"job {request_id[:6]} has two results")
+
+    def _ended(self, request: Request, status: str, text: str) -> None:
+        request_id = request.event.id
+        self._ends[request_id].append(status)
         request.ended_at = self._world.loop.time()
-        self._world.tell(f"job {request_id[:6]} ends: {said.status} {said.text}")
-        self._check_end(request_id, said)
+        self._world.tell(f"job {request_id[:6]} ends: {status} {text}")
+        if status == "success" and not self.contents[request_id]:
+            self.found(f"job {request_id[:6]} is called done before its result is there")
+        if text == "cancelled by the customer" and request_id not in self._world.facts.cancelled:
+            self.found(f"job {request_id[:6]} was cancelled by somebody else")
         if len(self._ends[request_id]) > 1:
             self.found(f"job {request_id[:6]} ended twice: {self._ends[request_id]}")
-
-    def _check_end(self, request_id: str, said: nip90.Feedback) -> None:
-        if said.status == "success" and not self.results[request_id]:
-            self.found(f"job {request_id[:6]} is called done before its result is there")
-        if said.text == "cancelled by the customer" and request_id not in self._world.facts.cancelled:
-            self.found(f"job {request_id[:6]} was cancelled by somebody else")
 
     def feedback(self, event: Event, key: KeyPair) -> nip90.Feedback | None:
         """Read a 7000 to the holder of `key`."""
@@ -167,7 +189,12 @@ class Auditor:
             return
         rumor = nip59.unwrap(event, key_of(name))
         asked = rumor.tag("e")
-        if asked is not None and asked in self._world.facts.commands:
+        of_job = JOB_SAID.fullmatch(rumor.content)
+        if asked is None or asked not in self._world.facts.commands:
+            self.letters[name].append(rumor.content)
+        elif of_job is not None:
+            self._heard_of_job(asked, of_job[1], of_job[2])
+        else:
             self.answers[asked].append(rumor.content)
             if len(self.answers[asked]) > 1:
                 self.found(f"{name}'s command is answered twice: {self._world.facts.commands[asked][1]}")
@@ -176,9 +203,37 @@ class Auditor:
         """Return how a job ended, as its customer heard it."""
         return self._ends[request_id]
 
-    def delivered(self) -> list[tuple[str, list[Event]]]:
-        """Return the jobs that have results."""
-        return [(request_id, results) for request_id, results in self.results.items() if results]
+    def _heard_of_job(self, rumor: str, digits: str, text: str) -> None:
+        """Look at what a message says of a job that was asked for by one."""
+        found = self.rows("SELECT id, event FROM inbox WHERE source = 'message' AND event LIKE ?", f"%{rumor}%")
+        if len(found) != 1 or not found[0][0].startswith(digits):
+            return self.found(f"a message tells of job {digits}, and its command asked for {found}")
+        request_id, facts = found[0][0], self._world.facts
+        if request_id not in facts.requests:
+            customer, agent, payer = facts.by_message[rumor]
+            request = parse_event(found[0][1])
+            self.asked(
+                Request(request, customer, agent, payer, "usual", by_message=True, asked_at=self._world.loop.time())
+            )
+        if RESULT.fullmatch(text):
+            self._heard_result(request_id, text)
+        invoice = INVOICE.search(text)
+        if invoice is not None:
+            self.asked_to_pay[rumor] = invoice[0]
+        elif not text.startswith(GOES_ON):
+            self.ended_by_message[rumor] = "success" if RESULT.fullmatch(text) else "error"
+            self._ended(facts.requests[request_id], self.ended_by_message[rumor], text)
+        return None
+
+    def delivered(self) -> list[tuple[str, str]]:
+        """Return the jobs that have results, and what the first says."""
+        return [(request_id, contents[0]) for request_id, contents in self.contents.items() if contents]
+
+    def delivery(self, request_id: str, content: str) -> Delivered:
+        """Return what an outsider knows of a delivered job."""
+        request = self._world.facts.requests[request_id]
+        worker, tokens, *_ = content.split()
+        return Delivered(request.agent, request.customer, worker, int(tokens), request.bid_msat)
 
     # ---- reading
 
@@ -198,8 +253,13 @@ class Auditor:
 
     def richest(self, who: Sequence[str]) -> str:
         """Return which of these has the most that can be paid away."""
+        return self.richest_first(who)[0]
+
+    def richest_first(self, who: Sequence[str]) -> list[str]:
+        """Return these in the order of what they can pay away."""
         sql = "SELECT balance_msat FROM accounts WHERE id = ?"
-        return max(who, key=lambda name: sum(msat for (msat,) in self.rows(sql, f"user/{key_of(name).pubkey}/sats")))
+        has = {name: sum(msat for (msat,) in self.rows(sql, f"user/{key_of(name).pubkey}/sats")) for name in who}
+        return sorted(who, key=lambda name: -has[name])
 
     def _row(self, sql: str, values: Mapping[str, Any] | tuple[()] = ()) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._connection().execute(sql, values).fetchone()

@@ -37,6 +37,20 @@ JOB_SECONDS = {
     "queue_seconds": 40,
     "attempts_max": 2,
 }
+ACME = "acme"  # the company of some stories: bob's, who asks frank to join
+OWNER, MEMBER = "bob", "frank"
+LIMIT_MSAT, BUDGET_MSAT = 600_000, 1_300_000  # above which the owner is asked; what the member may spend in a month
+CONFIRMATIONS = ((0, 1), (1_000, 2), (2_000, 3))  # how many a sum needs, from so many sat on
+ONCHAIN: dict[str, object] = {
+    "confirmations": [[f"{sat} sat" if sat else 0, blocks] for sat, blocks in CONFIRMATIONS],
+    "poll_seconds": 10,
+    "batch_seconds": 25,
+    "batch_outputs_max": 4,
+    "payout_minimum": "546 sat",
+    "spend_confirmations": 1,
+    "withdrawal_seconds": 600,
+    "watch_blocks": 6,
+}
 LONGEST_JOB_SECONDS = 60 + 2 * (40 + 30)  # asked and paid at the last moment, then two nodes that never deliver
 
 
@@ -62,8 +76,8 @@ def name_of(pubkey: str) -> str:
 
 
 @cache
-def config() -> Config:
-    """Return the configuration of all stories: short times, small sums."""
+def config(*, onchain: bool = False) -> Config:
+    """Return the configuration of all stories: short times, small sums; some have a chain."""
     pubkeys = {name: key_of(name).pubkey for name in (*CONTRIBUTORS, *WORKERS)}
     return parse_config(
         {
@@ -72,7 +86,8 @@ def config() -> Config:
             "web": {"domain": "bot.test"},
             "people": pubkeys,
             "agents": {SCRIBE: _SCRIBE, METER: _METER},
-            "onchain": {"enabled": False},
+            "onchain": {"enabled": onchain, **ONCHAIN},
+            "companies": {"approval_seconds": 40},
             "jobs": JOB_SECONDS,
             "workers": {"admission": "closed", "allowed": list(WORKERS), "open_jobs_max": 2},
             "payouts": {

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from relaybot.nostr import nip90
 from relaybot.simulator.network import SERVICE_NODE
 from relaybot.simulator.people import WALLETS_NODE
+from tests.simulator import company
 from tests.simulator.apps import BUDGET_SAT
-from tests.simulator.cast import LONGEST_JOB_SECONDS, NAMES, PLATFORM, Delivered, dues, key_of, name_of
+from tests.simulator.cast import ACME, LONGEST_JOB_SECONDS, NAMES, PLATFORM, dues, key_of, name_of
 from tests.simulator.timeline import START
 from wallet.accounts import CAPITAL, NODE_LIGHTNING
 
@@ -30,6 +30,7 @@ _LEFT_OVER = {
         " WHERE lots.amount_msat > 0 AND lots.account NOT LIKE 'hold/%' AND disputed_msat >"
         " (SELECT SUM(taken_msat) FROM lots AS one WHERE one.deposit = paid.id)"
     ),
+    "batches are not booked": "SELECT id || ' ' || state FROM batches WHERE state IN ('gathered', 'prepared', 'sent')",
     "users are not looked at": "SELECT substr(id, 1, 6) FROM users WHERE payout_check_at IS NOT NULL",
 }
 _OPEN_PAYOUTS = "SELECT id, attempt, state, reason FROM payouts WHERE next_at IS NOT NULL"
@@ -81,6 +82,7 @@ def left_over(world: World) -> Iterator[str]:
     seen = world.auditor.rows("SELECT value FROM cursors WHERE id = 'settlements'")
     if paid and (not seen or seen[0][0] != paid):
         yield f"the node has settled {paid} invoices, the book has seen {seen}"
+    yield from world.coins.left_over()
 
 
 def check(world: World) -> None:
@@ -96,6 +98,8 @@ def check(world: World) -> None:
         *_closed(world),
         *_cards(world),
         *_receipts(world),
+        *_messages(world),
+        *company.check(world),
         *_money(world),
     ):
         world.auditor.found(text)
@@ -105,11 +109,11 @@ def _jobs(world: World) -> Iterator[str]:
     """Every request ends once, as it must, and in time."""
     shelves = (world.own.events, world.far.events)
     for request_id, request in world.facts.requests.items():
-        ends, results = world.auditor.ends(request_id), world.auditor.results.get(request_id, [])
+        ends, results = world.auditor.ends(request_id), world.auditor.contents.get(request_id, [])
         name = f"job {request_id[:6]}"
         if ("success" in ends) != bool(results):
             yield f"{name} ended {ends} with {len(results)} results"
-        if not any(request_id in shelf for shelf in shelves):
+        if not request.by_message and not any(request_id in shelf for shelf in shelves):
             continue
         if request.fate == "ignored" and ends:
             yield f"{name} was not for us and ended {ends}"
@@ -145,6 +149,14 @@ def _answers(world: World) -> Iterator[str]:
             yield f"{name}'s command has {len(world.auditor.answers[rumor])} answers: {text}"
 
 
+def _messages(world: World) -> Iterator[str]:
+    """What was asked for by message ends by one."""
+    for rumor, (name, agent, _) in world.facts.by_message.items():
+        taken = "is asked: job" in "".join(world.auditor.answers[rumor])
+        if taken != (rumor in world.auditor.ended_by_message):
+            yield f"{name} asked {agent} by message, was {'' if taken else 'not '}taken, and that never ended"
+
+
 def _sent(world: World) -> Iterator[str]:
     """What the book calls sent is on every relay."""
     for event_id, kind in world.auditor.rows("SELECT id, event FROM outbox WHERE state = 'sent'"):
@@ -154,7 +166,9 @@ def _sent(world: World) -> Iterator[str]:
 
 
 def _hashes(world: World) -> Iterator[str]:
-    """Both books agree on every payment, and on the sum of all."""
+    """Both books agree on every payment, and on the sum of all; on the node's coins, too."""
+    if world.coins.holds() != world.coins.booked():
+        yield f"the node has {world.coins.holds()} msat in coins, the book says {world.coins.booked()} msat"
     sql = "SELECT DISTINCT payment_hash FROM moves WHERE node = ? AND payment_hash IS NOT NULL AND tag <> 'routed'"
     moved = sum(world.auditor.moved(row["payment_hash"]) for row in world.network._store.rows(sql, (SERVICE_NODE,)))
     booked = -_balance(world, NODE_LIGHTNING)
@@ -229,18 +243,18 @@ def _money(world: World) -> Iterator[str]:
     """Everybody has what they paid in and earned, less what they were charged and sent."""
     due = _paid_in(world)
     due.update(_taken_back(world))
-    for request_id, results in world.auditor.delivered():
+    due.subtract(world.coins.spent())
+    for request_id, content in world.auditor.delivered():
         request = world.facts.requests[request_id]
-        key = key_of(request.customer)
-        worker, tokens, child, _ = nip90.parse_result(results[0], key).content.split()
+        worker, _, child, _ = content.split()
         yield from _rightly_delivered(world, request_id, worker, child)
-        delivered = Delivered(request.agent, request.customer, worker, int(tokens), request.bid_msat)
+        delivered = world.auditor.delivery(request_id, content)
         is_refunded = request_id in world.facts.refunded
         # what referrers had for a job that is paid back is taken back, or owed
         charge, shares = dues(delivered, {} if is_refunded else world.facts.referrers)
-        due[request.customer] -= charge
+        due[request.payer] -= charge
         if is_refunded:
-            due.update({request.customer: charge, PLATFORM: -charge})
+            due.update({request.payer: charge, PLATFORM: -charge})
         due.update(shares)
     for row in world.network._store.rows(_SENT, (WALLETS_NODE, SERVICE_NODE)):
         wallet, (owner, meant) = str(row["label"]).split("/")[1], _whose(world, str(row["payout"]))
@@ -253,7 +267,8 @@ def _money(world: World) -> Iterator[str]:
         has = _sum(world, f"user/{pubkey}/%") + held
         if has != due[name]:
             yield f"{name} has {has} msat and should have {due[name]} msat"
-    for name, accounts in ((PLATFORM, "platform/revenue/%"), ("the operator", CAPITAL)):
+    company_has = (ACME, f"org/{ACME}/%")
+    for name, accounts in ((PLATFORM, "platform/revenue/%"), ("the operator", CAPITAL), company_has):
         if _sum(world, accounts) != due[name]:
             yield f"{name} has {_sum(world, accounts)} msat and should have {due[name]} msat"
 
@@ -282,7 +297,8 @@ def _paid_in(world: World) -> Counter[str]:
         if purpose == "job":
             owner = world.facts.requests[cause].customer
         else:
-            owner = world.facts.commands[cause][0] if purpose == "topup" else "the operator"
+            asked_by, text = world.facts.commands[cause] if purpose == "topup" else ("the operator", "")
+            owner = ACME if text.startswith("org topup") else asked_by
         due[owner] += msat
     return due
 

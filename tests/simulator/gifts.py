@@ -108,7 +108,7 @@ def _asks_for_payment(world: World) -> Event | None:
 
 def _result(world: World) -> Event | None:
     """Return the newest result that everybody can read of the agent whose shares are the same for every job."""
-    for request_id, results in reversed(world.auditor.delivered()):
+    for request_id, results in reversed(world.auditor.results.items()):
         request = world.facts.requests[request_id]
         if request.agent == SCRIBE and all(tag[0] != "encrypted" for tag in results[0].tags):
             return results[0]

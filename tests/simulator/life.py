@@ -91,7 +91,8 @@ class Life:
         node, chain = InProcessNode(world.node, borders), InProcessChain(world.node, borders)
         chance = world.chance(f"bot/{self.number}").randbytes
         strict = Stumbles(world.bot_clock, patient=False)
-        bot = build_bot(config(), KEYRING, book, node, world.bot_clock, chain=chain, chance=chance, stumbles=strict)
+        own = config(onchain=world.coins.there)
+        bot = build_bot(own, KEYRING, book, node, world.bot_clock, chain=chain, chance=chance, stumbles=strict)
         self.bot = bot
         inbox = build_inbox(bot)
         reader = Reader(bot, inbox, self._own)

@@ -9,6 +9,7 @@ from relaybot.reader import OVERLAP_SECONDS
 from relaybot.simulator.network import SERVICE_NODE
 from relaybot.simulator.people import WALLETS_NODE
 from relaybot.simulator.scripts import Ending, Outcome, Script
+from tests.simulator.coins import FEERATE
 from tests.simulator.timeline import wait
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def end_all(stage: Stage) -> None:
     """Let all mishaps end: the evening is quiet."""
     world = stage.world
     world.disk.fails_percent = 0.0
+    world.network.chain.set_feerate(FEERATE)
     world.node.down = world.node.catching_up = False
     world.node.slow_seconds, world.node.loses_percent, world.node.lies_percent = 0.0, 0.0, 0.0
     world.network.set_synced(SERVICE_NODE, synced=True)

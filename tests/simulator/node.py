@@ -157,7 +157,7 @@ class InProcessChain(CoreLightningChain):
     """The product's adapter to the node's wallet, for one life of the bot."""
 
     def __init__(self, manners: NodeManners, borders: Borders) -> None:
-        self._reads = self._waits = cast("Lane", _Way(manners, borders))
+        self._reads = self._sends = self._waits = cast("Lane", _Way(manners, borders))
 
 
 class InProcessNode(CoreLightning):

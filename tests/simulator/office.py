@@ -42,7 +42,7 @@ async def grant(world: World, name: str, number: int) -> None:
     world.tell(f"{name} is given {BONUS} msat")
     world.facts.given[name] += BONUS
     to = person(key_of(name).pubkey)
-    await _until_done(world, lambda bot: cards.plan_bonus_given(bot, to, BONUS, f"test-{number}"))
+    await until_done(world, lambda bot: cards.plan_bonus_given(bot, to, BONUS, f"test-{number}"))
 
 
 async def buy_by_card(world: World, name: str, number: int) -> None:
@@ -53,7 +53,7 @@ async def buy_by_card(world: World, name: str, number: int) -> None:
     payment = CardPayment(f"test-{number}", key_of(name).pubkey, PAYMENT, world.clock.now())
     world.facts.given[name] += PAYMENT
     world.facts.cards[payment.id] = Payment(name, PAYMENT, busy=True)
-    await _until_done(world, lambda bot: cards.plan_card_bought(bot, payment))
+    await until_done(world, lambda bot: cards.plan_card_bought(bot, payment))
     world.facts.cards[payment.id].busy = False
 
 
@@ -88,13 +88,13 @@ async def _disputed(stage: Stage, payment_id: str, part: Msat, seconds: float) -
     if steps[-1] is DisputeState.LOST:
         payment.taken_msat = part
         if stage.chance.of(30):
-            await _until_done(world, lambda bot: _written_off(bot, payment_id))
+            await until_done(world, lambda bot: _written_off(bot, payment_id))
     payment.busy = False
 
 
 async def _followed(world: World, payment_id: str, seen: DisputeState, part: Msat) -> None:
     """Take one step after the other until there is none; what was done in a life that ended is not done again."""
-    while await _until_done(world, lambda bot: cards.plan_dispute(bot, payment_id, seen, part)) is Verdict.APPLIED:
+    while await until_done(world, lambda bot: cards.plan_dispute(bot, payment_id, seen, part)) is Verdict.APPLIED:
         pass
 
 
@@ -112,7 +112,7 @@ async def close_withdrawals(world: World, name: str, seconds: float) -> None:
     world.facts.closed.add(name)
     for state in (CLOSED, OPEN):
         world.tell(f"{name}'s withdrawals: {state}")
-        await _until_done(world, partial(_switched, name, state))
+        await until_done(world, partial(_switched, name, state))
         await world.outage(wait(seconds))
     world.facts.closed.discard(name)
 
@@ -127,7 +127,7 @@ async def _switched(name: str, state: str, bot: Bot) -> Plan | None:
 async def refund(world: World, request_id: str) -> None:
     """Have the operator pay a delivered job back, out of the platform's own."""
     world.tell(f"the operator pays job {request_id[:6]} back")
-    await _until_done(world, lambda bot: plan_refunded(bot, request_id))
+    await until_done(world, lambda bot: plan_refunded(bot, request_id))
     world.facts.refunded.add(request_id)
 
 
@@ -144,9 +144,9 @@ async def pause(world: World, scope: str, seconds: float) -> None:
         return plan_resume(await _switch(bot, scope), by=OPERATOR, now=bot.clock.now())
 
     world.tell(f"the operator pauses {scope}")
-    await _until_done(world, paused)
+    await until_done(world, paused)
     await world.outage(wait(seconds))
-    await _until_done(world, resumed)
+    await until_done(world, resumed)
     world.tell(f"the operator lets {scope} go on")
     world.facts.paused.discard(scope)
 
@@ -157,7 +157,7 @@ async def _switch(bot: Bot, scope: str) -> Row:
     return row
 
 
-async def _until_done(world: World, decide: Callable[[Bot], Awaitable[Plan | None]]) -> Verdict:
+async def until_done(world: World, decide: Callable[[Bot], Awaitable[Plan | None]]) -> Verdict:
     """Have the bot decide and apply something, in one life or another; return what the book says."""
     while True:
         life = world.life

@@ -16,7 +16,18 @@ from relaybot.simulator.params import Fault
 from relaybot.simulator.payments import ConnectionLost
 from relaybot.simulator.people import WALLETS_NODE
 from tests.simulator.apps import App, connected, pays
-from tests.simulator.cast import CUSTOMERS, KEYRING, METER, METER_KIND, SCRIBE, SCRIBE_KIND, key_of
+from tests.simulator.cast import (
+    CUSTOMERS,
+    KEYRING,
+    METER,
+    METER_KIND,
+    METER_MOST_MSAT,
+    SCRIBE,
+    SCRIBE_KIND,
+    SCRIBE_MSAT,
+    key_of,
+)
+from tests.simulator.facts import Request
 from tests.simulator.timeline import wait
 
 if TYPE_CHECKING:
@@ -49,6 +60,10 @@ class Person:
         `twice`: the same rumor in two wraps. `to`: whose wallet gets what is withdrawn. `inside`: over how
         much the bot's own invoice is that it names.
         """
+        return await self._answer(self._write(text, twice=twice, to=to, inside=inside))
+
+    def _write(self, text: str, *, twice: bool = False, to: str = "", inside: int = 0) -> str:
+        """Send a command and return its id."""
         world, service = self.world, KEYRING.key("service").pubkey
         self._asked += 1
         rumor = nip17.build_message(self.key.pubkey, [service], text, now=world.clock.now(), subject=str(self._asked))
@@ -59,7 +74,10 @@ class Person:
         world.tell(f"{self.name} writes: {text[:60]}")
         for _ in range(1 + twice):
             world.spawn(world.say(self._wrapped(rumor, service)))
-        answer = await world.until(lambda: world.auditor.answers.get(rumor.id), PATIENCE_SECONDS)
+        return rumor.id
+
+    async def _answer(self, rumor: str) -> str:
+        answer = await self.world.until(lambda: self.world.auditor.answers.get(rumor), PATIENCE_SECONDS)
         return str(answer[0]) if answer else ""
 
     def _wrapped(self, rumor: nip59.Rumor, to: str) -> Event:
@@ -74,9 +92,10 @@ class Person:
             wrap_created_at=now - chance.randrange(1_000),
         )
 
-    async def top_up(self, sat: int) -> None:
-        """Ask for an invoice and pay it, or not."""
-        found = INVOICE.search(await self.command(f"topup {sat}", twice=self.chance.of(8)))
+    async def top_up(self, sat: int, *, org: str = "") -> None:
+        """Ask for an invoice, for oneself or a company, and pay it, or not."""
+        asking = f"org topup {org} {sat}" if org else f"topup {sat}"
+        found = INVOICE.search(await self.command(asking, twice=self.chance.of(8)))
         if found is not None:
             await self.pay_somehow(found[0], sat * 1_000)
 
@@ -159,10 +178,24 @@ class Person:
 
     # ---- jobs
 
-    async def order(self, *, hurry: bool = False) -> None:
-        """Ask for a job and see it through."""
+    async def asks_by_message(self, *, org: str = "") -> None:
+        """Ask for a job by private message, and see it through."""
         world, chance = self.world, self.chance
-        request = self._request()
+        agent, bought = chance.choices((SCRIBE, METER), (60, 40))[0], f"org={org} " if org else ""
+        rumor = self._write(f"job {agent} {bought}something, please", twice=chance.of(15))
+        world.facts.by_message[rumor] = self.name, agent, org or self.name
+        if "is asked: job" not in await self._answer(rumor):
+            return
+        said = world.auditor
+        await world.until(lambda: rumor in said.asked_to_pay or rumor in said.ended_by_message, PATIENCE_SECONDS)
+        if rumor in said.asked_to_pay:
+            await self.pay_somehow(said.asked_to_pay[rumor], SCRIBE_MSAT if agent == SCRIBE else METER_MOST_MSAT)
+        await world.until(lambda: rumor in said.ended_by_message, PATIENCE_SECONDS)
+
+    async def order(self, *, hurry: bool = False, org: str = "") -> None:
+        """Ask for a job and see it through; a company may pay."""
+        world, chance = self.world, self.chance
+        request = self._request(org)
         if request is None:
             return
         sender = world.say(
@@ -178,7 +211,7 @@ class Person:
             await self.pay_somehow(asking.bolt11, asking.amount_msat)
         await world.until(lambda: self._said(request, *ENDED), PATIENCE_SECONDS)
 
-    def _request(self) -> Event | None:
+    def _request(self, org: str) -> Event | None:
         """Return a request, made in one of many ways, and note what must become of it."""
         world, chance = self.world, self.chance
         agent = chance.choices((SCRIBE, METER), (60, 40))[0]
@@ -208,13 +241,14 @@ class Person:
             self.key,
             kind=kind,
             inputs=[nip90.Input(f"{self.name} {self._asked}", "text")],
+            params=[("org", org)] if org else [],
             bid_msat=bid,
             provider=provider,
             encrypt=Encryption(NIP44, chance.randbytes(32)) if secret else None,
             now=now,
         )
         world.tell(f"{self.name} asks {agent} for job {request.id[:6]}{f' ({flaw})' if flaw else ''}")
-        world.auditor.asked(request, self.name, agent, fate, bid)
+        world.auditor.asked(Request(request, self.name, agent, org or self.name, fate, bid))
         return request
 
     def _said(self, request: Event, *statuses: str) -> nip90.Feedback | None:

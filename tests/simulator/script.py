@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from relaybot.nostr import nip19
-from tests.simulator import evening, gifts, mishaps, office
+from tests.simulator import coins, company, evening, gifts, mishaps, office
 from tests.simulator.cast import CUSTOMERS, NAMES, REFERRER, WORKERS, key_of
 from tests.simulator.people import Person
 from tests.simulator.timeline import Chance, wait
@@ -34,6 +34,7 @@ class Stage:
         self.world = world
         self.chance = world.chance("script")
         self.people = {name: Person(world, name) for name in NAMES}
+        self.has_company = world.chance("company").of(35)
 
     def somebody(self, names: tuple[str, ...] = CUSTOMERS) -> Person:
         """Return one of `names` by chance."""
@@ -54,6 +55,10 @@ async def play(world: World, steps: int) -> None:
     taste = world.chance("taste")
     actions = {action: weight * taste.choice((0, 0.5, 1, 1, 2.5)) for action, weight in ACTIONS.items()}
     actions |= ALWAYS
+    if world.coins.there:
+        actions |= COINS
+    if stage.has_company:
+        actions |= COMPANY
     for number in range(steps):
         await wait(stage.chance.seconds(GAP_SECONDS))
         action = stage.chance.choices(list(actions), list(actions.values()))[0]
@@ -65,7 +70,11 @@ async def play(world: World, steps: int) -> None:
 
 
 async def _prologue(stage: Stage) -> None:
-    """Name referrers before anything is earned, or pay by card, in some stories."""
+    """Name referrers before anything is earned, pay by card, found a company, or have coins, in some stories."""
+    if stage.world.coins.there:
+        await coins.begin(stage)
+    if stage.has_company:
+        await company.begin(stage)
     referrer = nip19.encode_npub(key_of(REFERRER).pubkey)
     for name in ("alice", "bob"):
         if stage.chance.of(30):
@@ -120,6 +129,8 @@ async def _settled(world: World) -> None:
     while not world.auditor.broken:
         await wait(QUIET_LOOK_SECONDS)
         mishaps.let_payments_end(world)
+        if world.coins.there:
+            world.network.chain.mine()
         left = list(evening.left_over(world))
         if not left and not world.busy():
             return
@@ -132,6 +143,10 @@ async def _settled(world: World) -> None:
 
 async def _order(stage: Stage) -> None:
     stage.begin(stage.somebody().order())
+
+
+async def _asks_by_message(stage: Stage) -> None:
+    stage.begin(stage.somebody().asks_by_message())
 
 
 async def _two_orders(stage: Stage) -> None:
@@ -190,8 +205,11 @@ async def _says_something(stage: Stage) -> None:
 
 
 ALWAYS: dict[Action, float] = {_order: 36, _top_up: 14}
+COINS: dict[Action, float] = {coins.withdraws: 18, coins.reorganised: 6, coins.fees_change: 3}
+COMPANY: dict[Action, float] = {company.acts: 20}
 ACTIONS: dict[Action, float] = {
     _two_orders: 4,
+    _asks_by_message: 9,
     _gives: 8,
     _is_granted: 5,
     _refunds: 3,

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from relaybot.errors import Unavailable
 from relaybot.nostr.event import Event
 from relaybot.simulator.network import SimulatedNetwork
-from tests.simulator.apps import Asking
 from tests.simulator.audit import Auditor
 from tests.simulator.cast import NAMES
+from tests.simulator.coins import Coins
 from tests.simulator.disk import Disk
-from tests.simulator.gifts import Gift
+from tests.simulator.facts import Facts
 from tests.simulator.life import Life, is_only
 from tests.simulator.node import NodeManners
-from tests.simulator.office import Payment
 from tests.simulator.relays import FAR, Manners, Shelf
 from tests.simulator.timeline import Chance, VirtualLoop, WorldClock, wait
 from tests.simulator.wallets import WalletHost
@@ -27,42 +25,6 @@ from tests.simulator.wallets import WalletHost
 DOWN_SECONDS_MAX = 60.0  # between a death and the next start
 SENT_TRIES_MAX = 40  # of a patient client
 WALLET_MSAT = 50_000_000
-
-
-@dataclass(slots=True)
-class Request:
-    """A job that somebody asked for, as far as outsiders know of it."""
-
-    event: Event
-    customer: str
-    agent: str
-    fate: str  # what must become of it: `usual`, `refused`, `ignored`; an `open` one is refused in silence
-    bid_msat: int | None = None
-    asked_at: float = 0.0  # when a relay had it first
-    ended_at: float = 0.0
-
-
-@dataclass(slots=True)
-class Facts:
-    """What happened outside, which no bug of the bot can change."""
-
-    requests: dict[str, Request] = field(default_factory=dict)  # by event id
-    commands: dict[str, tuple[str, str]] = field(default_factory=dict)  # sender and text, by rumor id
-    gifts: dict[str, Gift] = field(default_factory=dict)  # by invoice
-    given: Counter[str] = field(default_factory=Counter)  # promo and card money, by name
-    refunded: set[str] = field(default_factory=set)  # jobs that the operator has paid back
-    withdrawn_to: dict[str, str] = field(default_factory=dict)  # whose wallet a withdrawal goes to, by rumor id
-    paid_inside: dict[str, tuple[str, str, int]] = field(default_factory=dict)  # payer, invoice, msat, by rumor id
-    cards: dict[str, Payment] = field(default_factory=dict)  # card payments, by id
-    app_payments: dict[str, Asking] = field(default_factory=dict)  # what wallet apps asked for, by request
-    closed: set[str] = field(default_factory=set)  # whose withdrawals are being closed and opened
-    paused: set[str] = field(default_factory=set)  # what the operator has paused
-    referrers: dict[str, str] = field(default_factory=dict)  # who named whom, before anything was earned
-    heard_at: dict[str, float] = field(default_factory=dict)  # when an event was first heard on any relay
-    cancelled: set[str] = field(default_factory=set)  # requests that their own customers took back
-    leases: dict[str, tuple[str, int]] = field(default_factory=dict)  # whose an assignment was, until when
-    clock_was_ahead: bool = False  # by more than a relay is read again
-    outage_seconds: float = 0.0  # in which the bot, its disk, its node or a relay was away
 
 
 class World:
@@ -90,6 +52,9 @@ class World:
         for name in NAMES:
             self.network.people.open(name, WALLET_MSAT)
         self.disk = Disk(directory / "book.sqlite3", self.chance("disk"))
+        self.coins = Coins(self)
+        if self.coins.there:
+            self.coins.give()
         self.node = NodeManners(self.network, self.chance("node"), self.spawn)
         self.wallets = WalletHost(self.network, self.chance("wallets"))
         self.own = Shelf("own", self._heard)
