@@ -261,6 +261,14 @@ class Auditor:
         has = {name: sum(msat for (msat,) in self.rows(sql, f"user/{key_of(name).pubkey}/sats")) for name in who}
         return sorted(who, key=lambda name: -has[name])
 
+    def spent_of(self, payment: str) -> int:
+        """Return how much of a card payment is no card money any more, in msat: it was spent."""
+        sql = (
+            "SELECT amount_msat - (SELECT COALESCE(SUM(amount_msat), 0) FROM lots WHERE deposit = paid.id AND"
+            " account LIKE '%/card') FROM card_deposits AS paid WHERE id = ?"
+        )
+        return sum(msat for (msat,) in self.rows(sql, payment))
+
     def _row(self, sql: str, values: Mapping[str, Any] | tuple[()] = ()) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._connection().execute(sql, values).fetchone()
         return row

@@ -10,7 +10,7 @@ from relaybot.simulator.network import SERVICE_NODE
 from relaybot.simulator.people import WALLETS_NODE
 from tests.simulator import company
 from tests.simulator.apps import BUDGET_SAT
-from tests.simulator.cast import ACME, LONGEST_JOB_SECONDS, NAMES, PLATFORM, dues, key_of, name_of
+from tests.simulator.cast import ACME, CUSTOMERS, LONGEST_JOB_SECONDS, NAMES, PLATFORM, dues, key_of, name_of
 from tests.simulator.timeline import START
 from wallet.accounts import CAPITAL, NODE_LIGHTNING
 
@@ -66,6 +66,16 @@ _SATS_BACK = (
     " WHERE reason LIKE 'won:%' AND credit LIKE 'user/%/sats' GROUP BY credit"
 )
 _DISPUTES = f"SELECT debit, credit, amount_msat FROM transfers WHERE {_DISPUTED}"  # noqa: S608  our own words
+
+
+_NOT_PAID_OUT = (
+    "SELECT users.id, balance_msat FROM users JOIN accounts ON accounts.id = 'user/' || users.id || '/sats'"
+    " WHERE withdrawals = 'open' AND balance_msat >= COALESCE(threshold_msat, 100000) + 100000"
+    " AND EXISTS (SELECT 1 FROM targets WHERE pubkey = users.id AND target LIKE '%@%')"
+    " AND NOT EXISTS (SELECT 1 FROM targets WHERE pubkey = users.id AND target NOT LIKE '%@%')"
+    " AND NOT EXISTS (SELECT 1 FROM payouts WHERE pubkey = users.id AND state <> 'paid')"
+    " AND NOT EXISTS (SELECT 1 FROM accounts WHERE id = 'user/' || users.id || '/owed' AND balance_msat <> 0)"
+)
 
 
 def left_over(world: World) -> Iterator[str]:
@@ -184,6 +194,9 @@ def _payouts(world: World) -> Iterator[str]:
     for payout, hashes in paid.items():
         if len(hashes) > 1:
             yield f"{payout[:20]} was paid {len(hashes)} times"
+    for pubkey, msat in world.auditor.rows(_NOT_PAID_OUT):  # who earns, says where, and had no trouble
+        if name_of(pubkey) not in CUSTOMERS:
+            yield f"{name_of(pubkey)} has {msat} msat, which were to be paid out"
 
 
 def _apps(world: World) -> Iterator[str]:

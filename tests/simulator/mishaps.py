@@ -52,11 +52,14 @@ async def _stopped(stage: Stage) -> None:
 
 async def _killed_over_a_payment(stage: Stage) -> None:
     """Die while a payment is on its way, for a moment, or until invoices expire."""
-    world = stage.world
+    world, calls = stage.world, len(stage.world.node.called_at)
     hold_payments(stage)
-    stage.begin(stage.somebody().withdraw())
-    await wait(stage.chance.uniform(2, 9))
-    world.down_seconds = stage.chance.choice((2.0, 15.0, 150.0))
+    stage.begin(stage.people[world.auditor.richest(tuple(stage.people))].withdraw())
+    for _ in range(20):  # until a call is made, or none will be
+        await wait(stage.chance.seconds(1))
+        if len(world.node.called_at) > calls:
+            break
+    world.down_seconds = stage.chance.choice((2.0, 15.0, 150.0, 310.0))
     world.kill()
 
 
@@ -181,7 +184,7 @@ async def _clock_jumps(stage: Stage) -> None:
 MISHAPS: dict[Mishap, float] = {
     _killed: 3,
     _fuse: 8,
-    _killed_over_a_payment: 3,
+    _killed_over_a_payment: 4,
     _stopped: 1,
     _disk_full: 3,
     _node_down: 3,

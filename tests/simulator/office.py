@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.simulator.script import Stage
     from tests.simulator.world import World
 
-BONUS, PAYMENT = from_sat(300), from_sat(1_500)
+BONUS, PAYMENT, SMALL = from_sat(300), from_sat(1_500), from_sat(400)
 
 
 @dataclass(slots=True)
@@ -45,14 +45,14 @@ async def grant(world: World, name: str, number: int) -> None:
     await until_done(world, lambda bot: cards.plan_bonus_given(bot, to, BONUS, f"test-{number}"))
 
 
-async def buy_by_card(world: World, name: str, number: int) -> None:
+async def buy_by_card(world: World, name: str, number: int, msat: Msat = PAYMENT) -> None:
     """Have somebody buy balance by card; not where referrers are, whose part then depends on the class."""
     if world.facts.referrers:
         return
-    world.tell(f"{name} buys {PAYMENT} msat by card")
-    payment = CardPayment(f"test-{number}", key_of(name).pubkey, PAYMENT, world.clock.now())
-    world.facts.given[name] += PAYMENT
-    world.facts.cards[payment.id] = Payment(name, PAYMENT, busy=True)
+    world.tell(f"{name} buys {msat} msat by card")
+    payment = CardPayment(f"test-{number}", key_of(name).pubkey, msat, world.clock.now())
+    world.facts.given[name] += msat
+    world.facts.cards[payment.id] = Payment(name, msat, busy=True)
     await until_done(world, lambda bot: cards.plan_card_bought(bot, payment))
     world.facts.cards[payment.id].busy = False
 
@@ -64,7 +64,7 @@ async def dispute(stage: Stage) -> None:
     if not good:
         stage.begin(buy_by_card(world, stage.somebody().name, chance.getrandbits(40)))
         return
-    payment_id = chance.choice(good)
+    payment_id = max(good, key=world.auditor.spent_of) if chance.of(60) else chance.choice(good)
     payment = world.facts.cards[payment_id]
     part = Msat(payment.msat if chance.of(50) else chance.randrange(1, payment.msat))
     payment.busy = True
@@ -84,6 +84,8 @@ async def _disputed(stage: Stage, payment_id: str, part: Msat, seconds: float) -
     for step in steps:
         world.tell(f"the card company of {payment.name}'s {payment_id}: {step.value}, {part} msat")
         await _followed(world, payment_id, step, part)
+        if stage.chance.of(40):  # a debt is paid by what is bought by card, too
+            await buy_by_card(world, payment.name, stage.chance.getrandbits(40), SMALL)
         await wait(seconds)
     if steps[-1] is DisputeState.LOST:
         payment.taken_msat = part

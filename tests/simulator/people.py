@@ -119,10 +119,10 @@ class Person:
         self._withdrawn = where, to
         await self.command(f"withdraw {where}", twice=chance.of(15), to=to)
 
-    async def pays_by_app(self) -> None:
+    async def pays_by_app(self, times: int = 1) -> None:
         """Have a connected app pay something; connect one first."""
         self._app = self._app or await connected(self)
-        if self._app is not None:
+        for _ in range(times if self._app is not None else 0):
             await pays(self, self._app)
 
     # ---- paying

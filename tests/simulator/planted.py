@@ -116,13 +116,13 @@ _JOBS = (
     ),
     one(
         "anybody may cancel a job",
-        "handlers/jobs.py",
+        "handlers/cancelling.py",
         'own = job["customer"] == customer and JobState(job["state"]) in OPEN_STATES',
         'own = JobState(job["state"]) in OPEN_STATES',
     ),
     one(
         "a finished job may be cancelled",
-        "handlers/jobs.py",
+        "handlers/cancelling.py",
         'own = job["customer"] == customer and JobState(job["state"]) in OPEN_STATES',
         'own = job["customer"] == customer',
     ),
@@ -148,8 +148,8 @@ _JOBS = (
     one(
         "a result is charged above the bid",
         "handlers/assignments.py",
-        'split.price_for(result.usage, bid_msat=job["price_msat"])',
-        "split.price_for(result.usage, bid_msat=None)",
+        '.price_for(result.usage, bid_msat=job["price_msat"])',
+        ".price_for(result.usage, bid_msat=None)",
     ),
     one(
         "any key may deliver for a node",

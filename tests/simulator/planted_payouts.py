@@ -108,7 +108,7 @@ IN_PAYOUTS = (
     ),
     one(
         "a payout that waits is forgotten",
-        "wallet/payouts.py",
+        "wallet/payout_queue.py",
         "WHERE (next_at <= :now OR next_at > :latest) AND rail = :rail",
         "WHERE (next_at <= :now OR next_at > :latest) AND rail = :rail AND state <> 'waiting'",
     ),
@@ -118,17 +118,26 @@ IN_PAYOUTS = (
         'held = Transfer(user(owner["id"]), hold(cause_of(payout_id)), Msat(amount + reserve), "hold")',
         'held = Transfer(user(owner["id"]), hold(cause_of(payout_id)), amount, "hold")',
     ),
-    one(
+    Mutant(
         "a withdrawal to a used invoice is tried again with it",
-        "wallet/payout_plans.py",
-        'single = attempt["bolt11"] == payout["target"]',
-        'single = attempt["bolt11"] == ""',
+        (
+            (
+                "wallet/payout_plans.py",
+                'single = attempt["bolt11"] == payout["target"]',
+                'single = attempt["bolt11"] == ""',
+            ),
+            (
+                "wallet/payout_plans.py",
+                'Insert("attempts", invoice.payment_hash, attempt))',
+                'Put("attempts", invoice.payment_hash, attempt))',
+            ),
+        ),
     ),
     one(
         "a payment hash may settle a second payout",
-        "wallet/payouts.py",
-        '        if not answer.done and await self._book.row("attempts", invoice.payment_hash) is not None:',
-        "        if False:",
+        "wallet/payout_plans.py",
+        'Insert("attempts", invoice.payment_hash, attempt))',
+        'Put("attempts", invoice.payment_hash, attempt))',
     ),
     one(
         "nobody looks at balances after they were paid",

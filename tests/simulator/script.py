@@ -187,12 +187,19 @@ async def _pauses(stage: Stage) -> None:
 
 async def _closes(stage: Stage) -> None:
     """Close every exit of somebody for a while."""
-    name = stage.chance.choice((*CUSTOMERS, "alice", "carol"))
+    auditor, names = stage.world.auditor, (*CUSTOMERS, "alice", "carol")
+    name = auditor.richest(names) if stage.chance.of(60) else stage.chance.choice(names)
     stage.begin(office.close_withdrawals(stage.world, name, stage.chance.seconds(60)))
+    if stage.chance.of(70):  # who meant to be faster, or tries all the same
+        stage.begin(stage.people[name].withdraw())
+        stage.begin(stage.people[name].withdraw())
 
 
 async def _app_pays(stage: Stage) -> None:
-    stage.begin(stage.somebody().pays_by_app())
+    """Have somebody's app pay, or several times, for as much as there is."""
+    if stage.chance.of(50):
+        return stage.begin(stage.somebody().pays_by_app())
+    return stage.begin(stage.people[stage.world.auditor.richest(CUSTOMERS)].pays_by_app(times=4))
 
 
 async def _withdraws(stage: Stage) -> None:
@@ -215,7 +222,7 @@ ACTIONS: dict[Action, float] = {
     _refunds: 3,
     _withdraws: 8,
     _app_pays: 5,
-    _closes: 2,
+    _closes: 4,
     office.dispute: 6,
     _pauses: 2,
     _states_target: 6,

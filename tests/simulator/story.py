@@ -67,7 +67,7 @@ def _play(seed: int, steps: int) -> Story:
             except Stuck as error:
                 world.auditor.found(str(error))
             finally:
-                loop.grain = 0.0
+                loop.rest()
                 loop.run_until_complete(world.close())
                 loop.run_until_complete(loop.shutdown_asyncgens())
                 loop.close()

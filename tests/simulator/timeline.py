@@ -32,6 +32,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Return the seconds since the world began."""
         return self._seconds
 
+    def rest(self) -> None:
+        """Be told that the story is over: what is left to do at its end may take turns of its own."""
+        self.grain, self._turns = 0.0, 0
+
     def jump(self, seconds: float | None) -> None:
         """Move the time on to the next timer."""
         self._turns += 1
