@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import statistics
 import sys
 import time
@@ -20,6 +21,7 @@ import structlog
 import uvloop
 
 Figures: TypeAlias = dict[str, float]  # of one round: what was measured, with its unit, and how much it was
+NOT_IN_TIME = math.nan  # how much it was of what did not end in the time it had
 Subjects: TypeAlias = Mapping[str, Callable[[], Awaitable[Figures]]]
 
 
@@ -43,7 +45,10 @@ async def interleaved(subjects: Subjects, rounds: int) -> dict[str, Figures]:
 def medians(rounds: Sequence[Figures]) -> Figures:
     """Return the median of each figure over the rounds in which it was measured."""
     names = list(dict.fromkeys(name for figures in rounds for name in figures))
-    return {name: statistics.median([figures[name] for figures in rounds if name in figures]) for name in names}
+    found = {name: [figures[name] for figures in rounds if name in figures] for name in names}
+    return {
+        name: NOT_IN_TIME if any(map(math.isnan, each)) else statistics.median(each) for name, each in found.items()
+    }
 
 
 def say(text: str) -> None:
@@ -60,7 +65,8 @@ def table(found: Mapping[str, Figures], *, markdown: bool = False) -> str:
         row = [name]
         for subject, figures in found.items():
             figure = figures.get(name)
-            ratio = "" if subject == first or not figure or name not in ours else f" ({ours[name] / figure:.2f}x)"
+            alone = subject == first or not figure or math.isnan(figure) or name not in ours
+            ratio = "" if alone or figure is None else f" ({ours[name] / figure:.2f}x)"
             row.append("-" if figure is None else f"{_written(figure)}{ratio}")
         rows.append(row)
     if markdown:
@@ -87,7 +93,7 @@ def arguments(about: str) -> argparse.ArgumentParser:
 
 def report(found: Mapping[str, Figures], options: argparse.Namespace) -> None:
     """Print what was found in the form that was asked for."""
-    text = json.dumps(found, indent=2) if options.json else table(found, markdown=options.markdown)
+    text = json.dumps(_plain(found), indent=2) if options.json else table(found, markdown=options.markdown)
     print(text)  # noqa: T201 - the command's answer
 
 
@@ -99,5 +105,15 @@ def run(about: str, subjects: Subjects) -> None:
         report(runner.run(interleaved(subjects, options.rounds)), options)
 
 
+def _plain(found: Mapping[str, Figures]) -> dict[str, dict[str, float | None]]:
+    """Return the figures as JSON has them: null for what did not end in time."""
+    return {
+        subject: {name: None if math.isnan(figure) else figure for name, figure in figures.items()}
+        for subject, figures in found.items()
+    }
+
+
 def _written(figure: float) -> str:
+    if math.isnan(figure):
+        return "not in time"
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:,.1f}" if figure >= 10 else f"{figure:,.2f}"
