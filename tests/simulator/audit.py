@@ -17,7 +17,7 @@ from relaybot.nostr import nip47, nip57, nip59, nip90
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from relaybot.simulator.network import SERVICE_NODE
-from tests.simulator.cast import KEYRING, Delivered, key_of, name_of, names
+from tests.simulator.cast import ACME, KEYRING, OWNER, Delivered, key_of, name_of, names
 from tests.simulator.disk import now
 from tests.simulator.facts import Request
 from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN
@@ -233,7 +233,8 @@ class Auditor:
         """Return what an outsider knows of a delivered job."""
         request = self._world.facts.requests[request_id]
         worker, tokens, *_ = content.split()
-        return Delivered(request.agent, request.customer, worker, int(tokens), request.bid_msat)
+        introduced = OWNER if request.payer == ACME else request.customer  # a company, by who referred its founder
+        return Delivered(request.agent, introduced, worker, int(tokens), request.bid_msat)
 
     # ---- reading
 

@@ -140,7 +140,7 @@ class Delivered:
     """What an outsider knows of a job that was delivered."""
 
     agent: str
-    customer: str
+    introduced: str  # whose referrer has earned by it
     worker: str
     tokens: int
     bid_msat: int | None
@@ -154,7 +154,7 @@ def dues(job: Delivered, referrers: dict[str, str]) -> tuple[int, Counter[str]]:
         shares["alice"] += 200_000
         shares[job.worker] += 400_000
         shares["dave"] += 100_000
-        for referred in ("alice", job.customer):  # 12 sat each, out of the rest
+        for referred in ("alice", job.introduced):  # 12 sat each, out of the rest
             if referred in referrers:
                 shares[referrers[referred]] += 12_000
         rest = PLATFORM

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.simulator.script import Stage
     from tests.simulator.world import World
 
-BONUS, PAYMENT, SMALL = from_sat(300), from_sat(1_500), from_sat(400)
+BONUS, PAYMENT, SMALL = from_sat(300), from_sat(1_500), from_sat(100)
 
 
 @dataclass(slots=True)

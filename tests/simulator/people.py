@@ -121,9 +121,10 @@ class Person:
 
     async def pays_by_app(self, times: int = 1) -> None:
         """Have a connected app pay something; connect one first."""
-        self._app = self._app or await connected(self)
-        for _ in range(times if self._app is not None else 0):
-            await pays(self, self._app)
+        app = self._app = self._app or await connected(self)
+        if app is not None:
+            for _ in range(times):
+                await pays(self, app)
 
     # ---- paying
 
