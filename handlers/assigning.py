@@ -27,7 +27,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip90
 from relaybot.nostr.encryption import Encryption, Scheme
-from relaybot.nostr.event import Event, parse_event
+from relaybot.nostr.event import Event, stored_event
 from wallet.ledger import Change, Insert, Plan, Values
 from wallet.money import Msat
 
@@ -124,7 +124,7 @@ class Assigning:
         if wanted is not None and round_.is_hopeless(wanted):
             return None
         try:
-            asked = nip90.parse_job_request(parse_event(job["request"]), agent.keypair)
+            asked = nip90.parse_job_request(stored_event(job["request"]), agent.keypair)
         except Rejected as refusal:  # the agent was given another key
             return await plan_released(self._bot, job, f"the request cannot be read any more: {refusal.reason}")
         inputs = await inputs_for_node(self._bot, agent, job, asked)

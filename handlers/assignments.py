@@ -43,7 +43,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import job_tags, nip90
-from relaybot.nostr.event import Event, parse_event
+from relaybot.nostr.event import Event, stored_event
 from relaybot.nostr.strict_json import parse_json
 from splits.compute import Part, compute
 from splits.shape import fault_of
@@ -111,7 +111,7 @@ async def on_result(bot: Bot, event: Event) -> Decision:
     if isinstance(lease, str):
         return lease
     job = lease.job
-    request = parse_event(job["request"])
+    request = stored_event(job["request"])
     # NIP-90: the result's kind is the request's plus 1000.
     if event.kind != request.kind + nip90.RESULT_OFFSET:
         return "refused: the result's kind is not the request's plus 1000"
@@ -146,7 +146,7 @@ def _check_shape(schema: Mapping[str, Any], content: str) -> None:
 
 async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: Escrow) -> Plan:
     job, worker = lease.job, lease.assignment["worker"]
-    now, request = bot.clock.now(), parse_event(job["request"])
+    now, request = bot.clock.now(), stored_event(job["request"])
     if result.amount_msat is not None and result.amount_msat > job["price_msat"]:
         log.warning("amount_above_bid", job=job["id"], worker=worker, asked_msat=result.amount_msat)
     charge = (await promised_split(bot, job)).price_for(result.usage, bid_msat=job["price_msat"])
@@ -237,7 +237,7 @@ async def _another_could(bot: Bot, job: Row) -> bool:
     if agent is None:
         return False
     try:
-        asked = nip90.parse_job_request(parse_event(job["request"]), agent.keypair)
+        asked = nip90.parse_job_request(stored_event(job["request"]), agent.keypair)
     except Rejected:
         return False
     split = await promised_split(bot, job)

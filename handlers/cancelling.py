@@ -29,7 +29,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Unavailable
 from relaybot.inbox import Decision, handled
 from relaybot.nostr import nip90
-from relaybot.nostr.event import Event, parse_event
+from relaybot.nostr.event import Event, stored_event
 from wallet.ledger import Plan, Verdict
 from wallet.money import Msat, format_sat
 from wallet.purses import escrow_of
@@ -60,7 +60,7 @@ async def _decide_cancelled(bot: Bot, request_id: str, customer: str) -> Plan | 
     waiting = await bot.book.row("inbox", request_id)
     if waiting is None or waiting["state"] != "new" or waiting["kind"] not in nip90.REQUEST_KINDS:
         return None
-    if parse_event(waiting["event"]).pubkey != customer:
+    if stored_event(waiting["event"]).pubkey != customer:
         return None
     # Whoever handles the request meanwhile guards this mark, too: one of the two decides again.
     return Plan(f"{cause_of(request_id)}/cancel", changes=(handled(request_id, "cancelled before it was begun"),))

@@ -17,6 +17,7 @@ from handlers.bot import Bot, written
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip19
+from splits.model import PAYER_PARAM
 from wallet.accounts import Owner, company, person
 from wallet.charges import plan_hold
 from wallet.companies import Topup, budget_id, month_of
@@ -25,7 +26,7 @@ from wallet.money import Msat, format_sat
 from wallet.payout_notices import Notice
 from wallet.purses import debt_of, purse_of
 
-ORG = "org"  # the parameter of a request that names the company which pays
+ORG = PAYER_PARAM  # the parameter of a request that names the company which pays
 OPEN, DISSOLVED = "open", "dissolved"
 INVITED, MEMBER, GONE = "invited", "member", "gone"
 DAY = 86_400
@@ -50,6 +51,12 @@ class Charging:
         """Return the price above which the owner is asked first, or None: the owner asks nobody."""
         limit = self.company["limit_msat"]
         return None if self.pubkey == self.company["owner"] or limit is None else Msat(limit)
+
+
+def require_not_dissolved(found: Row) -> None:
+    """Raise Rejected if the company of this row has ended."""
+    if found["state"] != OPEN:
+        raise Rejected("invalid", "this company is dissolved")
 
 
 def payer_of(job: Row) -> Owner:

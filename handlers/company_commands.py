@@ -18,13 +18,13 @@ from handlers.companies import (
     INVITED,
     MEMBER,
     NO_MEMBER,
-    OPEN,
     member_of,
     named,
     plan_company,
     plan_created,
     plan_invited,
     plan_member,
+    require_not_dissolved,
 )
 from handlers.company_approvals import approve, refuse
 from handlers.company_ends import dissolve, hand_over
@@ -136,7 +136,7 @@ async def _show(bot: Bot, asked: Asked, found: Row, words: Sequence[str]) -> Rep
 
 
 async def _add(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -> Reply:
-    _require_open(found)
+    require_not_dissolved(found)
     match words:
         case [npub]:
             budget = None
@@ -179,7 +179,7 @@ async def _limit(_bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -> 
 
 
 async def _topup(bot: Bot, asked: Asked, found: Row, words: Sequence[str]) -> Reply:
-    _require_open(found)
+    require_not_dissolved(found)
     return await topup_company(bot, asked, found, words)
 
 
@@ -221,11 +221,6 @@ def _require_no_more(words: Sequence[str]) -> None:
     """Raise Rejected if words are left over: they name a company that is another, or nobody's business."""
     if words:
         raise Rejected("restricted", NO_MEMBER)
-
-
-def _require_open(found: Row) -> None:
-    if found["state"] != OPEN:
-        raise Rejected("invalid", "this company is dissolved")
 
 
 def parse_budget(text: str) -> Msat | None:

@@ -8,7 +8,7 @@ is told that it has no wallet any more.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -33,6 +33,7 @@ PERMISSIONS = {
     "receive": frozenset({"make_invoice", "lookup_invoice"}),
     "pay": frozenset({"pay_invoice"}),
 }
+RENEWALS = {DAY: "daily", 7 * DAY: "weekly", 30 * DAY: "monthly"}  # the words of `get_budget`
 NO_LIMIT = "with no limit of its own"
 
 _NAME = re.compile(r"[\w][\w .-]{0,39}")
@@ -70,7 +71,7 @@ def _terms(terms: Terms, words: Sequence[str], now: int) -> Terms:
             parts = what.split(",")
             if not set(parts) <= PERMISSIONS.keys():
                 raise Rejected("invalid", f"only {', '.join(PERMISSIONS)}, or several of them with commas")
-            allowed = frozenset({"get_info"}).union(*(PERMISSIONS[part] for part in parts))
+            allowed = frozenset({"get_info", "get_budget"}).union(*(PERMISSIONS[part] for part in parts))
             methods = tuple(method for method in nip47.METHODS if method in allowed)
             return _terms(replace(terms, methods=methods), rest, now)
         case [budget, *rest]:
@@ -145,6 +146,19 @@ def spent(connection: Row, now: int) -> tuple[int, int]:
     if now < since + period:
         return connection["spent_msat"], since
     return 0, now - (now - since) % period
+
+
+def budget_of(connection: Row, now: int) -> Mapping[str, int | str]:
+    """Return what `get_budget` answers, in msat and Unix seconds; nothing where there is no budget."""
+    if connection["budget_msat"] is None:
+        return {}
+    used, since = spent(connection, now)
+    return {
+        "used_budget": used,
+        "total_budget": connection["budget_msat"],
+        "renews_at": since + connection["period"],
+        "renewal_period": RENEWALS[connection["period"]],
+    }
 
 
 def allowed_methods(connection: Row) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from handlers.states import JobState
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr import nip90
-from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.event import Event, encode_event, stored_event
 from relaybot.nostr.nip90 import Input
 from wallet.ledger import Insert, Plan, Update, Values
 
@@ -109,7 +109,7 @@ class Gathering:
 
     async def _body(self, job: Row, agent: Agent) -> str:
         """Return all inputs of a job as texts, as JSON."""
-        asked = nip90.parse_job_request(parse_event(job["request"]), agent.keypair)
+        asked = nip90.parse_job_request(stored_event(job["request"]), agent.keypair)
         allowed = self._bot.config.jobs.input_bytes_max
         found = await asyncio.gather(*(self._fetched(job, place, one) for place, one in enumerate(asked.inputs, 1)))
         body = json.dumps([asdict(one) for one in found], ensure_ascii=False)
@@ -147,14 +147,14 @@ class Gathering:
     async def _result_of(self, job: Row, job_id: str) -> str:
         """Return the result of another job of ours; of a private one to its own customer only."""
         other = await self._bot.book.row("jobs", job_id)
-        if other is None or (other["customer"] != job["customer"] and _is_private(parse_event(other["request"]))):
+        if other is None or (other["customer"] != job["customer"] and _is_private(stored_event(other["request"]))):
             raise Rejected("invalid", "no job of this service, or not yours")
         if JobState(other["state"]) in OPEN_STATES:
             raise _NotYet
         delivery = await self._bot.book.row("inbox", other["delivery"]) if other["delivery"] else None
         if delivery is None:
             raise Rejected("invalid", "that job ended without a result")
-        return nip90.parse_result(parse_event(delivery["event"]), self._bot.service).content
+        return nip90.parse_result(stored_event(delivery["event"]), self._bot.service).content
 
 
 def _is_private(request: Event) -> bool:

@@ -31,7 +31,7 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.inbox import Decision
 from relaybot.nostr import nip19, nip90
-from relaybot.nostr.event import HEX32_LENGTH, Event, encode_event, is_hex, parse_event
+from relaybot.nostr.event import HEX32_LENGTH, Event, encode_event, is_hex, stored_event
 from relaybot.nostr.keys import KeyPair
 from splits.resolved import ResolvedSplit
 from wallet.accounts import person
@@ -45,6 +45,7 @@ FETCHED_MAX = 8  # inputs of one job: each is a request or a look-up
 CANCELLED_MAX = 100  # jobs that one deletion may name: each costs a look and a commit
 
 _UNPAID = "restricted: the company does not pay for it; a private message says why"
+_NO_WAY_OUT = "restricted: this agent is not for you at present; a private message says why"
 
 OPEN_STATES = (
     JobState.AWAITING_PAYMENT,
@@ -53,6 +54,10 @@ OPEN_STATES = (
     JobState.ASSIGNED,
     JobState.WORKING,
 )
+
+
+class _WayOut(Rejected):
+    """A job would let money out for somebody whose withdrawals are closed: `reason` is for the customer only."""
 
 
 def cause_of(job_id: str) -> str:
@@ -68,10 +73,13 @@ async def on_request(bot: Bot, event: Event) -> Decision:
     try:
         request = _accepted(bot, agent, event)
         await _check_room(bot, request.customer)
+        await _check_no_way_out(bot, agent, request.customer)
         price = agent.split.price_max if request.bid_msat is None else min(agent.split.price_max, request.bid_msat)
         if request.param(ORG) is not None:
             return await _on_company(bot, agent, event, request, Msat(price))
         return await _on_customer(bot, agent, event, Msat(price))
+    except _WayOut as refusal:
+        return _refuse_privately(bot, agent, event, refusal.reason, reason=_NO_WAY_OUT)
     except Unpaid as refusal:
         why = f"Your job is not paid by the company: {refusal.reason}."
         return _refuse_privately(bot, agent, event, why, reason=_UNPAID)
@@ -101,7 +109,7 @@ def assignment_taken_back(bot: Bot, job: Row) -> tuple[Insert, ...]:
     """Return what is owed to take the job's assignment back, if it has one (NIP-09): its node may stop."""
     if not job["assignment"]:
         return ()
-    now, kind = bot.clock.now(), parse_event(job["request"]).kind
+    now, kind = bot.clock.now(), stored_event(job["request"]).kind
     tags = [["e", job["assignment"]], ["k", str(kind)], ["p", job["worker"]]]
     # The reason may be the node's own words about an encrypted job: it is for the customer only.
     return events_owed(now, bot.service.sign(kind=5, content="", tags=tags, created_at=now))
@@ -122,7 +130,7 @@ def changed_job(bot: Bot, job: Row, *steps: JobStep | str, **values: str | int |
 
 def told_of(bot: Bot, job: Row, status: nip90.Status, text: str) -> tuple[Insert, ...]:
     """Return what is owed to say this to the customer of `job`."""
-    return told(bot, voice(bot, job), parse_event(job["request"]), status, text)
+    return told(bot, voice(bot, job), stored_event(job["request"]), status, text)
 
 
 def voice(bot: Bot, job: Row) -> KeyPair:
@@ -200,6 +208,18 @@ def _check_params(agent: Agent, request: nip90.JobRequest) -> None:
             raise Rejected("invalid", f"param: {name} has another value than {agent.name} takes", allowed=allowed)
 
 
+async def _check_no_way_out(bot: Bot, agent: Agent, payer: str) -> None:
+    """Raise _WayOut if `payer`, whose withdrawals are closed, wrote the split that would take the money to others.
+
+    Jobs stay open to them; what other splits than their own do is nothing that they decide (docs/adr/0020).
+    """
+    if agent.author != payer:
+        return
+    user = await bot.book.row("users", payer)
+    if user is not None and user["withdrawals"] != "open":
+        raise _WayOut("restricted", "Withdrawals are closed: until they are open again, your own agent is not for you.")
+
+
 async def _check_room(bot: Bot, customer: str) -> None:
     """Raise Rejected if the customer has enough open jobs, or so many wait that another would wait in vain."""
     await _check_queue(bot)
@@ -225,6 +245,7 @@ async def _on_customer(bot: Bot, agent: Agent, event: Event, price: Msat) -> Dec
 async def _on_company(bot: Bot, agent: Agent, event: Event, request: nip90.JobRequest, price: Msat) -> Plan:
     """Charge a company at once, or submit the job to its owner, whose word it needs above the company's limit."""
     by = await charging(bot, request.param(ORG) or "", request.customer)
+    await _check_no_way_out(bot, agent, by.company["owner"])
     limit, promo_max = by.needs_approval_above, agent.split.platform_part_min(price)
     held, month = await plan_charged(bot, cause_of(event.id), by, price, promo_max=promo_max)
     if limit is None or price <= limit:

@@ -101,6 +101,7 @@ async def _decide(bot: Bot, settlement: Settlement) -> Plan | None:
 async def _plan_arrived(bot: Bot, settlement: Settlement) -> Journal:
     invoice = await bot.book.row("invoices", settlement.label)
     if invoice is not None:
+        log.info("settled", label=invoice["id"], owner=invoice["owner"], amount_msat=settlement.amount_msat)
         return await plan_settled(bot, settlement, invoice)
     offer = await bot.book.row("offers", settlement.offer_id) if settlement.offer_id is not None else None
     if offer is not None:
@@ -123,7 +124,6 @@ async def plan_settled(bot: Bot, settlement: Settlement, invoice: Row, **more: V
         **more,
     }
     paid = Journal(changes=(Update("invoices", invoice["id"], values, expect={"version": invoice["version"]}),))
-    log.info("settled", label=invoice["id"], owner=invoice["owner"], amount_msat=settlement.amount_msat)
     paid += Journal(changes=await _told_apps(bot, settlement, invoice))
     if invoice["purpose"] == "gift":
         return paid + await plan_given(bot, settlement, invoice["bolt11"])
@@ -231,11 +231,13 @@ async def _own_invoice(bot: Bot, bolt11: str) -> Row | None:
 async def cancel_paid(bot: Bot) -> bool:
     """Tell the node to take no payment of invoices that were paid inside the book; tell whether there were any."""
     rows = await bot.book.database.fetch(
-        "SELECT id, version, payment_hash FROM invoices WHERE cancel_at IS NOT NULL ORDER BY cancel_at LIMIT :limit",
+        "SELECT id, version, payment_hash, owner, received_msat FROM invoices WHERE cancel_at IS NOT NULL"
+        " ORDER BY cancel_at LIMIT :limit",
         limit=CANCELLED_MAX,
     )
     for row in rows:
         await bot.lightning.cancel_invoice(row["id"])
         done = Update("invoices", row["id"], {"cancel_at": None}, expect={"version": row["version"]})
         await bot.book.apply(Plan(f"invoice/{row['payment_hash']}/cancelled", changes=(done,)))
+        log.info("settled_inside", label=row["id"], owner=row["owner"], amount_msat=row["received_msat"])
     return bool(rows)

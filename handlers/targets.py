@@ -47,7 +47,7 @@ async def plan_target(bot: Bot, event: Event, source: str, target: str) -> Decis
     """Return the Plan that remembers `target` as what `source` says; '' forgets it. Older events change nothing."""
     if target:
         try:
-            address = parse_lightning_address(target)
+            address = parse_lightning_address(target, onions=bot.config.outgoing.onions)
             target = KEEP if address.host == bot.config.web.domain else str(address)  # a wallet of ours: balance
         except Rejected as refusal:
             return f"refused: {refusal}"
@@ -136,7 +136,8 @@ async def _with_target(bot: Bot, asked: Asked, target: str) -> Reply:
 async def _read_target(bot: Bot, text: str) -> str:
     """Return a target as it is stored: KEEP for a wallet of our own."""
     node = await bot.lightning.info()
-    said = parse_target(text, currency=CURRENCIES[node.network], now=bot.clock.now())
+    currency, onions = CURRENCIES[node.network], bot.config.outgoing.onions
+    said = parse_target(text, currency=currency, now=bot.clock.now(), onions=onions)
     if isinstance(said, ChainAddress):
         if not bot.config.onchain.enabled:
             raise Rejected("invalid", "this service sends no bitcoin on-chain: name a Lightning Address or an offer")

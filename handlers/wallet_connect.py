@@ -9,14 +9,14 @@ is on its way waits for the same end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import structlog
 
 from handlers.bot import Bot, events_owed
-from handlers.connections import allowed_methods, notifications, spent
+from handlers.connections import allowed_methods, budget_of, notifications, spent
 from handlers.conversation import Asked
 from handlers.invoices import make_invoice, new_invoice
 from handlers.settlements import InternalPayment
@@ -31,7 +31,7 @@ from relaybot.nostr.nip47 import Code, Failure
 from wallet.accounts import user
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.ledger import Change, Insert, Plan, Update
-from wallet.lightning import DecodedInvoice
+from wallet.lightning import DecodedInvoice, PaymentReport
 from wallet.money import MSAT_PER_SAT, Msat
 
 log = structlog.get_logger()
@@ -110,10 +110,8 @@ async def _do(bot: Bot, connection: Row, command: nip47.Command, event_id: str) 
     """Do what is answered at once."""
     owner = connection["owner"]
     match command:
-        case nip47.GetBalance():
-            return {"balance": await bot.book.balance(user(owner))}, ()
-        case nip47.GetInfo():
-            return await _info(bot, connection), ()
+        case nip47.GetBalance() | nip47.GetInfo() | nip47.GetBudget():
+            return await _state(bot, connection, command), ()
         case nip47.MakeInvoice():
             return await _make_invoice(bot, owner, command, event_id)
         case nip47.LookupInvoice():
@@ -126,6 +124,19 @@ async def _do(bot: Bot, connection: Row, command: nip47.Command, event_id: str) 
             return {"transactions": [nip47.shown(one) for one in listed]}, ()
         case nip47.PayInvoice():  # pragma: no cover  (it is held, not answered)
             raise AssertionError("a payment is answered when it has ended")
+
+
+async def _state(
+    bot: Bot, connection: Row, command: nip47.GetBalance | nip47.GetInfo | nip47.GetBudget
+) -> Mapping[str, Any]:
+    """Return what there is, without changing anything."""
+    match command:
+        case nip47.GetBalance():
+            return {"balance": await bot.book.balance(user(connection["owner"]))}
+        case nip47.GetInfo():
+            return await _info(bot, connection)
+        case nip47.GetBudget():
+            return budget_of(connection, bot.clock.now())
 
 
 async def _info(bot: Bot, connection: Row) -> Mapping[str, Any]:
@@ -186,7 +197,7 @@ def _hash_of(command: nip47.LookupInvoice) -> str:
 async def _pay(bot: Bot, connection: Row, request: nip47.Request, command: nip47.PayInvoice, event: Event) -> Plan:
     owner = connection["owner"]
     try:
-        before = await _asked_before(bot, connection, request, parse_bolt11(command.invoice), event)
+        before = await _asked_before(bot, connection, request, _invoice_of(command), event)
         if before is not None:
             return before
         amount = None if command.amount is None else Msat(command.amount)
@@ -203,6 +214,12 @@ async def _pay(bot: Bot, connection: Row, request: nip47.Request, command: nip47
         return _answer(bot, connection, request, counted)
     awaited = _awaited(bot, connection, event, event.id, budgeted)
     return Plan(f"nwc/{event.id}", withdrawal.transfers, (*withdrawal.changes, awaited, counted))
+
+
+def _invoice_of(command: nip47.PayInvoice) -> DecodedInvoice:
+    if command.invoice.lower().removeprefix("lightning:").startswith("lno1"):
+        raise Rejected("invalid", "invoice: this is a BOLT12 offer, and pay_invoice takes BOLT11: withdraw sends to it")
+    return parse_bolt11(command.invoice)
 
 
 async def _asked_before(
@@ -318,10 +335,27 @@ async def _decide_end(bot: Bot, row: Row) -> Plan | None:
         found = await find_transaction(bot, connection["owner"], row["attempt"], type_="outgoing")
         assert found is not None, f"payment {row['id']} left no attempt"
         changes += _told(bot, connection, request, _paid(found))
-        changes += await notifications(bot, connection["owner"], "payment_sent", found) if began else []
     else:
         changes += _told(bot, connection, request, Failure(Code.PAYMENT_FAILED, row["reason"]))
     return Plan(f"nwc/{row['id']}/end", changes=tuple(changes))
+
+
+async def payment_sent(bot: Bot, payout: Row, attempt: Row, report: PaymentReport) -> Sequence[Change]:
+    """Return word to the owner's apps of a payment over Lightning that arrived, whoever asked for it (NIP-47)."""
+    assert report.amount_sent_msat is not None, f"payment {attempt['id']} settled without an amount"
+    now = bot.clock.now()
+    sent = nip47.Transaction(
+        "outgoing",
+        "settled",
+        attempt["id"],
+        payout["amount_msat"],
+        payout["created_at"],
+        invoice=attempt["bolt11"],
+        preimage=report.preimage,
+        fees_msat=min(max(0, report.amount_sent_msat - payout["amount_msat"]), payout["reserve_msat"]),
+        settled_at=now,
+    )
+    return await notifications(bot, payout["pubkey"], "payment_sent", sent)
 
 
 def _unbudgeted(connection: Row, payment: Row, used: Msat, now: int) -> Update:

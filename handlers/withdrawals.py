@@ -169,8 +169,9 @@ def _words(asked: Asked) -> tuple[str, str]:
 
 
 async def _destination(bot: Bot, where: str) -> Destination:
+    node, domain, onions = await bot.lightning.info(), bot.config.web.domain, bot.config.outgoing.onions
     try:
-        return read_destination(where, await bot.lightning.info(), bot.clock.now(), domain=bot.config.web.domain)
+        return read_destination(where, node, bot.clock.now(), domain=domain, onions=onions)
     except Rejected as refusal:
         if refusal.reason != OWN_NODE:
             raise

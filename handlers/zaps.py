@@ -20,7 +20,7 @@ from handlers.names import Kind, Named
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip57, nip90
-from relaybot.nostr.event import parse_event
+from relaybot.nostr.event import stored_event
 from relaybot.outbox import owed
 from relaybot.visits import visits_owed
 from splits.compute import Part
@@ -87,7 +87,7 @@ async def _zapped(bot: Bot, named: Named, request: nip57.ZapRequest | None) -> t
     sent = await bot.book.row("outbox", request.zapped_event)
     if sent is None:
         return None
-    event = parse_event(sent["event"])
+    event = stored_event(sent["event"])
     job = await bot.book.row("jobs", event.tag("e") or "")
     if job is None:
         return None

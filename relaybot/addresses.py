@@ -15,6 +15,7 @@ from relaybot.errors import Rejected
 HOST_CHARACTERS_MAX = 253  # RFC 1035
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_ONION = re.compile(r"(?:[^.]+\.)*[a-z2-7]{56}\.onion", re.ASCII)  # a key of Tor's third version, which is 35 bytes
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.ASCII)
 
 _NOT_OURS_V4 = (
@@ -44,6 +45,17 @@ def parse_host(text: str) -> str:
     if _NUMBER.fullmatch(labels[-1]):  # WHATWG URL: a host whose last label is a number is an IPv4 address
         raise Rejected("invalid", "host is an address, not a domain name", found=text[:40])
     return host
+
+
+def is_onion(host: str) -> bool:
+    """Tell whether a host that was read is one of Tor's (RFC 7686): such a name is never looked up."""
+    return host.endswith(".onion")
+
+
+def require_onion(host: str) -> None:
+    """Raise Rejected unless a host of Tor names a key: a proxy is asked for nothing else."""
+    if not _ONION.fullmatch(host):
+        raise Rejected("invalid", "onion host is malformed", found=host[:40])
 
 
 def is_public(text: str) -> bool:

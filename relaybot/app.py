@@ -331,7 +331,8 @@ def _show_day(published: PublishedAccounts, event: Event) -> None:
 
 
 async def _publish(hub: Hub, event: Event) -> Ok:
-    return await hub.publish(encode_event(event).encode(), event)
+    """Publish what this process has signed, or what was signed for it and checked by it, on the embedded relay."""
+    return await hub.publish(encode_event(event).encode(), event, signed=True)
 
 
 async def _has_account(book: Book, pubkey: str) -> bool:

@@ -12,6 +12,7 @@ from relaybot.outbox import Publish
 from relaybot.outgoing import Outgoing, OutgoingLimits
 from relaybot.probe import Probe, no_probe, probed
 from relaybot.reader import Reader, Stored
+from relaybot.socks import Proxy
 from relaybot.sources import WorldSources
 from relaybot.visitor import Visitor
 from relaybot.workings import Doors
@@ -44,7 +45,7 @@ def _outgoing(config: Config) -> Outgoing:
         bytes_max=config.outgoing.bytes_max,
         requests_max=config.outgoing.requests_max,
     )
-    return Outgoing(hosts=config.pinned_hosts, limits=limits)
+    return Outgoing(hosts=config.pinned_hosts, limits=limits, onion_proxy=_onion_proxy(config))
 
 
 def _visitor(bot: Bot) -> Visitor:
@@ -53,4 +54,9 @@ def _visitor(bot: Bot) -> Visitor:
         keypair=bot.service,
         make_key=lambda: KeyPair(bot.chance(32)),
         clock=bot.clock,
+        onion_proxy=_onion_proxy(bot.config),
     )
+
+
+def _onion_proxy(config: Config) -> Proxy | None:
+    return None if config.outgoing.onion_proxy is None else Proxy(*config.outgoing.onion_proxy)

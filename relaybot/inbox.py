@@ -12,6 +12,7 @@ process that was only thought to be gone changes nothing any more.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +22,7 @@ from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.loops import repeat
-from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.event import Event, encode_event, stored_event
 from relaybot.processes import ALONE, Process
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Update, Values, Verdict
@@ -39,11 +40,15 @@ Decision = Plan | str  # a str is a note: nothing changes but the mark that the 
 Handler = Callable[[Event], Awaitable[Decision]]
 
 
+_Taken = tuple[Event, int]  # what is to be handled, and the version of its row
+
+
 @dataclass(frozen=True, slots=True)
 class _Lane:
     """Events that are handled apart from the others, so that they can hold up only each other."""
 
     condition: str  # in SQL
+    lines: dict[str, deque[_Taken]] = field(default_factory=dict)  # by who speaks of what: one after the other
     news: asyncio.Event = field(default_factory=asyncio.Event)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HANDLED_AT_ONCE))
 
@@ -136,21 +141,39 @@ class Inbox:
             for row in fresh:
                 await lane.slots.acquire()
                 self._taken.add(row["id"])
-                tasks.create_task(self._handle(parse_event(row["event"]), lane.slots))
+                self._line_up(lane, (stored_event(row["event"]), row["version"]), tasks)
             if not fresh:
                 await lane.news.wait()
 
     async def _new(self, lane: _Lane) -> Sequence[Row]:
         return await self._book.database.fetch(
-            f"SELECT id, event FROM inbox WHERE state = 'new' AND holder = :me AND {lane.condition}"  # noqa: S608  our own kinds
+            f"SELECT id, event, version FROM inbox WHERE state = 'new' AND holder = :me AND {lane.condition}"  # noqa: S608  our own kinds
             " ORDER BY received_at LIMIT :limit",
             me=self._process.name,
             limit=BATCH_MAX + len(self._taken),
         )
 
-    async def _handle(self, event: Event, slots: asyncio.Semaphore) -> None:
+    def _line_up(self, lane: _Lane, taken: _Taken, tasks: asyncio.TaskGroup) -> None:
+        """Have an event handled: after what the same key said before about the same, or they would race for its row."""
+        event = taken[0]
+        line = f"{event.pubkey}/{event.tag('e') or event.id}"
+        if line in lane.lines:
+            lane.lines[line].append(taken)
+        else:
+            lane.lines[line] = deque((taken,))
+            tasks.create_task(self._work_off(lane, line))
+
+    async def _work_off(self, lane: _Lane, line: str) -> None:
+        waiting = lane.lines[line]
         try:
-            await self._handle_until_done(event)
+            while waiting:
+                await self._handle(*waiting.popleft(), lane.slots)
+        finally:
+            del lane.lines[line]
+
+    async def _handle(self, event: Event, version: int, slots: asyncio.Semaphore) -> None:
+        try:
+            await self._handle_until_done(event, version)
         finally:
             self._taken.discard(event.id)
             self._waiting = max(0, self._waiting - 1)
@@ -159,12 +182,13 @@ class Inbox:
                 self._leading_on.discard(event.id)
                 self.look()
 
-    async def _handle_until_done(self, event: Event) -> None:
+    async def _handle_until_done(self, event: Event, version: int | None) -> None:
         refused = 0
         while True:
             try:
-                if await self._is_done(event):
+                if await self._is_done(event, version):
                     return
+                version = None  # somebody else was faster: what we know of it may be out of date
                 refused += 1
                 if refused == REFUSED_MAX:
                     log.error("event_failed", event_id=event.id, kind=event.kind, reason="refused again and again")
@@ -174,10 +198,20 @@ class Inbox:
                 log.warning("event_waits", event_id=event.id, kind=event.kind, reason=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _is_done(self, event: Event) -> bool:
-        """Handle an event; False if what steered the decision keeps moving. Unavailable: it is tried again."""
+    async def _is_done(self, event: Event, version: int | None) -> bool:
+        """Handle an event; False if what steered the decision keeps moving. Unavailable: it is tried again.
+
+        `version` is that of its row as it was read when it was taken; None: it is to be read.
+        """
+        known = [version]
+
+        async def decide() -> Plan | None:
+            found = known.pop() if known else None
+            found = await self._version(event.id) if found is None else found
+            return None if found is None else await self._decide(event, found)
+
         try:
-            answer = await self._book.decide(lambda: self._decide(event))
+            answer = await self._book.decide(decide)
         except Unavailable:
             raise
         except Exception:  # a fault of ours: the event is kept for the operator, and nothing was applied
@@ -197,21 +231,24 @@ class Inbox:
         failed = Update("inbox", event.id, {"state": "failed"}, expect={"state": "new"})
         await self._book.apply(Plan(f"inbox/{event.id}/failed", changes=(failed,)))
 
-    async def _decide(self, event: Event) -> Plan | None:
-        row = await self._book.row("inbox", event.id)
-        if row is None or row["state"] != "new" or row["holder"] != self._process.name:
-            return None
+    async def _version(self, event_id: str) -> int | None:
+        """Return the version of an event's row as it is now; None if it is not ours to handle any more."""
+        row = await self._book.row("inbox", event_id)
+        is_ours = row is not None and row["state"] == "new" and row["holder"] == self._process.name
+        return row["version"] if row is not None and is_ours else None
+
+    async def _decide(self, event: Event, version: int) -> Plan:
         try:
             decision = await self._handler(event.kind)(event)
         except Rejected as refusal:
             decision = f"refused: {refusal}"
         if isinstance(decision, str):
-            mark = handled(event.id, decision, row["version"])
+            mark = handled(event.id, decision, version)
             log.info("event_done", event_id=event.id, kind=event.kind, note=mark.values["note"])
             return Plan(f"inbox/{event.id}/done", changes=(mark,))
         if any(isinstance(change, Insert) and change.table == "inbox" for change in decision.changes):
             self._leading_on.add(event.id)
-        return replace(decision, changes=(*decision.changes, handled(event.id, decision.key, row["version"])))
+        return replace(decision, changes=(*decision.changes, handled(event.id, decision.key, version)))
 
     def _handler(self, kind: int) -> Handler:
         for kinds, handler in self._handlers.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
@@ -19,21 +19,23 @@ import structlog
 from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Unavailable
-from relaybot.loops import Stumbles
-from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.loops import Stumbles, repeat
+from relaybot.nostr.event import Event, encode_event, stored_event
 from relaybot.nostr.messages import Ok
 from relaybot.visits import visits_owed
 from wallet.book import Book
-from wallet.ledger import Insert, Plan, Update, Values
+from wallet.ledger import Change, Insert, Plan, Update, Values, Verdict
 
 log = structlog.get_logger()
 
-BATCH_MAX = 256  # events sent between two looks at the table
+BATCH_MAX = 256  # events of one round
+LOOK_SECONDS = 1.0  # between two looks for what is due again
 TRIES_MAX = 60  # with the pauses below: about two days
 PAUSE_SECONDS_MAX = 3600
 REFUSED_FOR_GOOD = ("invalid", "blocked", "restricted", "pow")  # NIP-01 prefixes that a retry will not change
 
 Publish = Callable[[Event], Awaitable[Ok]]
+_Note = tuple[Row, Sequence[Change]]  # an event that was sent, and what is to be noted of it
 Readers = Callable[[Event], Awaitable[Sequence[str]]]  # the relays of others where an event's receiver reads
 
 
@@ -77,34 +79,64 @@ class Outbox:
         self._relays = relays
         self._readers = readers
         self._stumbles = stumbles or Stumbles(clock)
+        self._under_way: Counter[str] = Counter()  # how many events, by what they are about
+
+    async def run(self, is_ours: Callable[[], Awaitable[bool]], *, wake: asyncio.Event) -> None:
+        """Send what is owed, for ever, as long as `is_ours` says so; `wake` is set when there may be more.
+
+        Who is slow to say OK holds up what is owed about the same thing, and nothing else.
+        """
+        async with asyncio.TaskGroup() as tasks:
+
+            async def look() -> bool:
+                due = await self._due() if await is_ours() else ()
+                if due:
+                    tasks.create_task(self._send_round(due))
+                return len(due) == BATCH_MAX
+
+            await repeat("outbox", look, wake=wake, seconds=LOOK_SECONDS)
 
     async def step(self) -> bool:
         """Send every event that is due once; tell whether more are waiting."""
+        due = await self._due()
+        return await self._send_round(due) and len(due) == BATCH_MAX
+
+    async def _due(self) -> Sequence[Row]:
+        """Return what is due and not under way, nor about anything that is."""
         rows = await self._book.database.fetch(
             "SELECT * FROM outbox WHERE state = 'pending' AND next_at <= :now"
             " ORDER BY next_at, created_at, place LIMIT :limit",
             now=self._clock.now(),
-            limit=BATCH_MAX,
+            limit=BATCH_MAX + self._under_way.total(),
         )
+        return [row for row in rows if row["about"] not in self._under_way][:BATCH_MAX]
+
+    async def _send_round(self, rows: Sequence[Row]) -> bool:
+        """Send what is owed, what is about one thing in its order; tell whether the book took note of all."""
         about: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             about[row["about"]].append(row)
-        noted = await asyncio.gather(
-            *(
-                self._stumbles.past("outbox", thing, partial(self._send_in_order, each), otherwise=False)
-                for thing, each in about.items()
+        here = Counter({thing: len(each) for thing, each in about.items()})
+        self._under_way += here
+        try:
+            notes = await asyncio.gather(
+                *(
+                    self._stumbles.past("outbox", thing, partial(self._send_in_order, each), otherwise=None)
+                    for thing, each in about.items()
+                )
             )
-        )
-        return len(rows) == BATCH_MAX and all(noted)
+            known = [note for each in notes if each is not None for note in each]
+            return await self._note(known) and len(known) == len(rows)
+        finally:
+            self._under_way -= here
 
-    async def _send_in_order(self, rows: Sequence[Row]) -> bool:
-        """Send what is owed about one thing, one after the other; tell whether the book took note of all."""
-        sent = [await self._send(row) for row in rows]
-        return all(await asyncio.gather(*(self._note(row, *outcome) for row, outcome in zip(rows, sent, strict=True))))
+    async def _send_in_order(self, rows: Sequence[Row]) -> Sequence[_Note]:
+        """Send what is owed about one thing, one after the other; return what is to be noted."""
+        return [await self._noted(row, *await self._send(row)) for row in rows]
 
     async def _send(self, row: Row) -> tuple[set[str], list[str]]:
         """Send one event to every relay that has not settled it; return who has now, and why others have not."""
-        event = parse_event(row["event"])
+        event = stored_event(row["event"])
         settled = set(json.loads(row["relays"]))
         notes = []
         for name, publish in self._relays.items():
@@ -120,22 +152,14 @@ class Outbox:
                 log.error("publish_refused", event_id=event.id, kind=event.kind, relay=name, reason=outcome)
         return settled, notes
 
-    async def _note(self, row: Row, settled: set[str], notes: Sequence[str]) -> bool:
-        try:
-            await self._remember(row, sorted(settled), notes)
-        except Unavailable as error:  # the relays have the same event again in the next round
-            log.warning("publish_not_noted", event_id=row["id"], reason=str(error))
-            return False
-        return True
-
-    async def _remember(self, row: Row, settled: Sequence[str], notes: Sequence[str]) -> None:
+    async def _noted(self, row: Row, settled: set[str], notes: Sequence[str]) -> _Note:
         tries = row["tries"] + 1
         state = "sent" if len(settled) == len(self._relays) else "given-up" if tries >= TRIES_MAX else "pending"
         if state == "given-up":
             log.error("publish_given_up", event_id=row["id"], tries=tries, reason="; ".join(notes))
         pause = min(2 ** min(tries, 12), PAUSE_SECONDS_MAX)
         values: Values = {
-            "relays": json.dumps(settled),
+            "relays": json.dumps(sorted(settled)),
             "state": state,
             "tries": tries,
             "next_at": self._clock.now() + pause,
@@ -143,10 +167,26 @@ class Outbox:
         }
         update = Update("outbox", row["id"], values, expect={"version": row["version"]})
         visits = await self._visits(row) if row["tries"] == 0 else ()
-        await self._book.apply(Plan(f"outbox/{row['id']}/{tries}", changes=(update, *visits)))
+        return row, (update, *visits)
+
+    async def _note(self, notes: Sequence[_Note]) -> bool:
+        """Note what came of a round in one Plan; one by one if another process has noted some of it."""
+        if not notes:
+            return True
+        (first, _), *others = notes
+        changes = tuple(change for _, each in notes for change in each)
+        try:
+            answer = await self._book.apply(Plan(f"outbox/{first['id']}/{first['tries'] + 1}", changes=changes))
+        except Unavailable as error:  # the relays have the same events again in the next round
+            for row, _ in notes:
+                log.warning("publish_not_noted", event_id=row["id"], reason=str(error))
+            return False
+        if others and answer.verdict is not Verdict.APPLIED:
+            return all([await self._note([one]) for one in notes])
+        return True
 
     async def _visits(self, row: Row) -> Sequence[Insert]:
-        event = parse_event(row["event"])
+        event = stored_event(row["event"])
         return visits_owed(event, await self._readers(event), self._clock.now())
 
 

@@ -3,7 +3,9 @@
 A request goes to a public address that was looked up once and is connected to as it
 was checked, over https on port 443, follows no redirect, carries no cookie, uses no
 proxy, and ends at a size and at a time. Names the operator pinned (`outgoing.hosts`)
-lead where the operator says. What the answers mean stands with the callers.
+lead where the operator says. Hosts of Tor, and no others, go through the operator's
+proxy if there is one, over http or https: their name is their key. What the answers
+mean stands with the callers.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from relaybot.addresses import is_public, parse_host
+from relaybot.addresses import is_onion, is_public, parse_host, require_onion
 from relaybot.errors import BadConfig, Rejected, Unavailable
 from relaybot.nostr.strict_json import parse_json
+from relaybot.socks import Proxy
 
 URL_CHARACTERS_MAX = 2_048  # longer ones are refused by servers too
 ADDRESSES_MAX = 8  # of one name; more would only spread the waiting
@@ -39,6 +43,7 @@ _NOT_IN_URLS = frozenset('"<>\\^`{|}#')  # RFC 3986 has none of them; parsers di
 _AUTHORITY = re.compile(r"(?P<host>[^:@\[\]]+)(?::(?P<port>\d{1,5}))?", re.ASCII)
 _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?/?", re.ASCII)
 _HTTPS_PORT = 443
+_PORTS = {"http": 80, "https": _HTTPS_PORT}
 _TRY_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]  # a host's addresses as text; OSError if it has none
@@ -56,17 +61,18 @@ class OutgoingLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A URL that passed: what is asked for, of whom, and whether the operator pinned the name."""
+    """A URL that passed: what is asked for, of whom, whether the operator pinned the name, and through which proxy."""
 
     host: str
     url: URL
     pinned: bool
+    proxy: Proxy | None
 
 
 class Outgoing:
     """Fetch documents from hosts that strangers name."""
 
-    def __init__(  # the last three are the world: name server, certificates, sockets
+    def __init__(  # `lookup`, `tls`, `connect` are the world: name server, certificates, sockets
         self,
         *,
         hosts: Mapping[str, str],
@@ -74,13 +80,18 @@ class Outgoing:
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
         connect: Connect | None = None,
+        onion_proxy: Proxy | None = None,
     ) -> None:
-        """Take the operator's pinned names (`wallets.test` → `http://127.0.0.1:7480`); BadConfig if one is wrong."""
+        """Take the operator's pinned names (`wallets.test` → `http://127.0.0.1:7480`); BadConfig if one is wrong.
+
+        Without `onion_proxy` hosts of Tor are refused.
+        """
         self._hosts = parse_hosts(hosts)
         self._limits = limits or OutgoingLimits()
         self._lookup = lookup or SystemLookup()
         self._tls = tls
         self._connect = connect
+        self._onion_proxy = onion_proxy
         self._slots = asyncio.Semaphore(self._limits.requests_max)
 
     @cached_property
@@ -124,25 +135,18 @@ class Outgoing:
             raise Rejected("invalid", "URL must name a host and nothing more", found=parts.netloc[:40])
         host = parse_host(authority["host"])
         origin = self._hosts.get(host)
+        proxy = through(self._onion_proxy, host) if origin is None else None
         if origin is None:
-            _check_public_form(parts.scheme, authority["port"])
-        base = origin or URL.build(scheme="https", host=host)
+            _check_public_form(parts.scheme, authority["port"], is_tor=proxy is not None)
+        base = origin or URL.build(scheme=parts.scheme, host=host)
         asked = URL.build(path=parts.path or "/", query_string=parts.query, encoded=True)
         built = base.join(asked)
         assert built.raw_authority == base.raw_authority, f"the path moved the request to {built.raw_authority}"
-        return _Target(host, built, pinned=origin is not None)
+        return _Target(host, built, origin is not None, proxy)
 
     async def _fetch(self, target: _Target, accept: str, bytes_max: int) -> bytes:
-        resolver = None if target.pinned else _Checked(target.host, await public_addresses(self._lookup, target.host))
-        connector = aiohttp.TCPConnector(
-            resolver=resolver,
-            use_dns_cache=False,
-            force_close=True,
-            ssl=self._certificates if target.url.scheme == "https" else True,
-            socket_factory=self._connect,
-        )
         session = aiohttp.ClientSession(
-            connector=connector,
+            connector=await self._connector(target),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # we inflate with a bound
             trust_env=False,
@@ -154,11 +158,34 @@ class Outgoing:
             _check_status(response.status, target.host)
             return await _read(response, bytes_max)
 
+    async def _connector(self, target: _Target) -> aiohttp.BaseConnector:
+        """Return what connects to `target` and to nobody else."""
+        certificates = self._certificates if target.url.scheme == "https" else None
+        if target.proxy is not None:
+            return _Through(target.proxy, target.host, _PORTS[target.url.scheme], certificates)
+        resolver = None if target.pinned else _Checked(target.host, await public_addresses(self._lookup, target.host))
+        return aiohttp.TCPConnector(
+            resolver=resolver,
+            use_dns_cache=False,
+            force_close=True,
+            ssl=certificates or True,
+            socket_factory=self._connect,
+        )
+
+
+def through(proxy: Proxy | None, host: str) -> Proxy | None:
+    """Return the proxy that leads to `host`, None for one that is reached without; Rejected where there is no way."""
+    if not is_onion(host):
+        return None
+    if proxy is None:
+        raise Rejected("invalid", "onion hosts are not reached from here: there is no proxy for them", host=host)
+    require_onion(host)
+    return proxy
+
 
 async def public_addresses(lookup: Lookup, host: str) -> list[str]:
     """Return the addresses of `host`; Rejected if one of them is not public, OSError if it has none."""
-    if host == "onion" or host.endswith(".onion"):  # RFC 7686: such a name is never looked up; it would tell others
-        raise Rejected("invalid", "onion hosts are not reached from here: there is no proxy for them", host=host)
+    assert not is_onion(host), f"{host} is never looked up"  # RFC 7686: it would tell others
     found = list(await lookup(host))[:ADDRESSES_MAX]
     if not found:
         raise OSError("the name has no address")
@@ -212,6 +239,23 @@ class _Checked(AbstractResolver):
         """Hold nothing, close nothing."""
 
 
+class _Through(aiohttp.BaseConnector):
+    """Connects through a proxy, to one host."""
+
+    def __init__(self, proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        super().__init__(force_close=True)
+        self._proxy, self._host, self._port, self._tls = proxy, host, port, tls
+
+    async def _create_connection(self, *_request: object) -> ResponseHandler:  # where all connectors of aiohttp connect
+        link = await self._proxy.connect(self._host, self._port)
+        name = self._host if self._tls is not None else None
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_connection(
+            lambda: ResponseHandler(loop), sock=link, ssl=self._tls, server_hostname=name
+        )
+        return protocol
+
+
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
@@ -219,10 +263,11 @@ def _split(url: str) -> SplitResult:
         raise Rejected("invalid", "URL is malformed", found=url[:40]) from None
 
 
-def _check_public_form(scheme: str, port: str | None) -> None:
-    if scheme != "https":
+def _check_public_form(scheme: str, port: str | None, *, is_tor: bool) -> None:
+    """Refuse what is not https; Tor encrypts by itself, so its hosts may speak http (LUD-01, LUD-16)."""
+    if scheme != "https" and not (is_tor and scheme == "http"):
         raise Rejected("invalid", "URL must be https", found=scheme[:10])
-    if port is not None and int(port) != _HTTPS_PORT:
+    if port is not None and int(port) != _PORTS[scheme]:
         raise Rejected("invalid", "URL must use the default port", found=port)
 
 

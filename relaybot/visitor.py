@@ -2,7 +2,8 @@
 
 A zap's sender says where the receipt shall go, a message's recipient where they read. Such
 an address is guarded like every outgoing request (`outgoing.py`): a public name, looked up
-once and connected to as it was checked; no redirect, no proxy, an end to size and time.
+once and connected to as it was checked; no redirect, an end to size and time, and no proxy
+but the operator's for relays of Tor.
 
 A relay that takes an event only from somebody it knows (NIP-42) is shown the service's key.
 Not so for gift wraps, whose relay must not learn who writes (NIP-59): it sees a key made for
@@ -45,7 +46,8 @@ from relaybot.nostr.messages import (
 from relaybot.nostr.nip42 import build_auth_event
 from relaybot.nostr.nip59 import WRAP_KINDS
 from relaybot.nostr.relay_url import is_relay_url
-from relaybot.outgoing import Lookup, SystemLookup, parse_hosts, public_addresses
+from relaybot.outgoing import Lookup, SystemLookup, parse_hosts, public_addresses, through
+from relaybot.socks import Proxy
 
 _URL = re.compile(r"(?P<scheme>wss?)://(?P<host>[^:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?(?P<path>/[!-~]*)?", re.ASCII)
 _PORTS = {"ws": 80, "wss": 443}
@@ -93,8 +95,9 @@ class Visitor:
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
         dial: Dial | None = None,
+        onion_proxy: Proxy | None = None,
     ) -> None:
-        """Take the operator's pinned names, as `Outgoing` does; the last three are the world.
+        """Take the operator's pinned names and proxy, as `Outgoing` does; `lookup`, `tls`, `dial` are the world.
 
         `keypair` is shown to relays that ask whose we are, a key of `make_key` where that
         would tell too much.
@@ -107,6 +110,7 @@ class Visitor:
         self._lookup = lookup or SystemLookup()
         self._tls = tls
         self._dial = dial or _dial
+        self._onion_proxy = onion_proxy
         self._slots = asyncio.Semaphore(self._limits.visits_max)
 
     @cached_property
@@ -160,6 +164,8 @@ class Visitor:
         if pinned is not None:
             assert pinned.host is not None, f"{pinned} names no host"
             link, secure = await self._dial(pinned.host, pinned.port or address.port), pinned.scheme == "https"
+        elif (proxy := through(self._onion_proxy, address.host)) is not None:
+            link, secure = await proxy.connect(address.host, address.port), address.scheme == "wss"
         else:
             checked = await public_addresses(self._lookup, address.host)
             link, secure = await self._dial(checked[0], address.port), address.scheme == "wss"

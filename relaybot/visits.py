@@ -17,7 +17,7 @@ from relaybot.clock import Clock
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.loops import Stumbles
-from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.event import Event, encode_event, stored_event
 from relaybot.nostr.messages import Ok
 from wallet.book import Book
 from wallet.ledger import Insert, Plan, Update, Values
@@ -62,7 +62,7 @@ class Visits:
         return len(rows) == BATCH_MAX
 
     async def _visit(self, row: Row) -> None:
-        event = parse_event(row["event"])
+        event = stored_event(row["event"])
         outcome = await self._offer(row["relay"], event)
         tries = row["tries"] + 1
         over = outcome is None or tries >= TRIES_MAX or outcome.startswith(REFUSED_FOR_GOOD)

@@ -187,7 +187,7 @@ def standing_tasks(
         courtesies = Visits(book, bot.clock, doors.visit, bot.stumbles)
         standing |= {
             "inbox": inbox.run(),
-            "outbox": singly("outbox", outbox.step, "outbox"),
+            "outbox": outbox.run(partial(process.does, "outbox"), wake=book.watch("outbox")),
             "notices": singly("notices", partial(tell_due, bot)),
             "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
             "visits": singly("visits", courtesies.step, "visits", seconds=5),
@@ -248,7 +248,8 @@ async def _pay_out(payouts: Payouts, config: Config, watch: Watch) -> None:
 
 
 def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
-    payees = Payees(bot.lightning, doors.fetch, bot.clock, domain=bot.config.web.domain)
+    domain, onions = bot.config.web.domain, bot.config.outgoing.onions
+    payees = Payees(bot.lightning, doors.fetch, bot.clock, domain=domain, onions=onions)
     return Payouts(
         bot.book,
         bot.lightning,
@@ -256,6 +257,7 @@ def _payouts(bot: Bot, doors: Doors, process: Process) -> Payouts:
         bot.payout_rules,
         request_invoice=payees.request_invoice,
         tell=bot.tell,
+        heard=partial(wallet_connect.payment_sent, bot),
         process=process,
         stumbles=bot.stumbles,
     )

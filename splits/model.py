@@ -43,6 +43,8 @@ Role = Literal["compute", "model", "data", "algorithm", "api", "app", "educator"
 
 _PERCENT = re.compile(r"(\d{1,3})(?:\.(\d{1,4}))?\s*%", re.ASCII)
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+PAYER_PARAM = "org"  # the one parameter the service reads as its own: who pays (docs/protocol.md, Companies)
+_PARAM = re.compile(rf"(?!{PAYER_PARAM}$)[a-z0-9][a-z0-9-]{{0,63}}", re.ASCII)
 _SKILL = re.compile(r"[a-z0-9][a-z0-9-]{0,63}(\.([0-9a-f]{16}|operator))?", re.ASCII)  # whose: `market.py`
 _PER = re.compile(r"([1-9]\d{0,11}) ([a-z][a-z0-9_]{0,31})", re.ASCII)
 
@@ -94,6 +96,14 @@ def _id(value: object) -> object:
     return value
 
 
+def _param(value: object) -> object:
+    if not isinstance(value, str) or not _PARAM.fullmatch(value):
+        raise _refused(
+            f"up to 64 small letters, digits and hyphens, and not {PAYER_PARAM}: that one names the company which pays"
+        )
+    return value
+
+
 def _skill(value: object) -> object:
     if not isinstance(value, str) or not _SKILL.fullmatch(value):
         raise _refused(
@@ -122,6 +132,7 @@ Person = Annotated[str, StringConstraints(min_length=1, max_length=100)]  # who 
 Words = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Text = Annotated[str, StringConstraints(max_length=2_000)]  # a paragraph; it is published with each announcement
 Table = Annotated[Mapping[Id, T], AfterValidator(MappingProxyType)]
+ParamId = Annotated[str, BeforeValidator(_param), _as_text(_PARAM.pattern, "language")]
 JobKind = Annotated[int, Field(ge=5000, le=5999)]  # NIP-90: job requests
 
 
@@ -250,8 +261,8 @@ class AgentModel(Written):
     name: Words
     about: Text = ""
     kinds: Annotated[tuple[JobKind, ...], Field(max_length=LISTED_MAX), AfterValidator(_some)]
-    params: Annotated[Table[ParamModel], Field(max_length=LISTED_MAX)] = Field(
-        default_factory=dict, validate_default=True
+    params: Annotated[Mapping[ParamId, ParamModel], AfterValidator(MappingProxyType), Field(max_length=LISTED_MAX)] = (
+        Field(default_factory=dict, validate_default=True)
     )
     result_schema: Annotated[Mapping[str, Any], AfterValidator(_shape)] | None = None  # JSON Schema; None: any text
     on_cancel: Literal["none", "usage", "full"] = "none"  # what a cancel costs after the first partial result

@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.regtest.rig import Rig, installed
 
 REAL = "--real-nodes"
+
+# No test is judged by the clock: a machine may be busy.
+settings.register_profile("relaybot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("relaybot")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from bech32 import bech32_decode, convertbits
 
-from relaybot.addresses import parse_host
+from relaybot.addresses import is_onion, parse_host, require_onion
 from relaybot.errors import Rejected
 from wallet.bolt11_invoice import parse_bolt11, require_payable
 from wallet.bolt12_offer import Offer, parse_offer
@@ -25,6 +25,7 @@ CHARACTERS_MAX = 8_192  # nothing that can be paid to is longer
 # LUD-16, with its tags; names end where those of e-mail do. Dots alone would be a path.
 _NAME = re.compile(r"(?=\.*[a-z0-9_-])[a-z0-9._+-]{1,64}", re.ASCII)
 _WRITTEN = re.compile(r"[!-~]+", re.ASCII)  # printable, no space
+_LINK = re.compile(r"(?P<scheme>https?)://(?P<host>[^/?#]+)(?P<rest>.*)", re.ASCII)
 _LNURL_CHARACTERS_MAX = 2_000  # LUD-01 sets no limit; a QR code ends near 4,296 characters
 _NODE_KEY = re.compile(r"(?:keysend:)?0[23][0-9a-f]{64}(?:@.*)?", re.ASCII)
 _INVOICE = re.compile(r"ln(?:bc|tb|tbs|bcrt)\d*[munp]?1", re.ASCII)
@@ -52,7 +53,7 @@ class LightningAddress:
     @property
     def url(self) -> str:
         """Return where its pay parameters are."""
-        return f"https://{self.host}/.well-known/lnurlp/{self.name}"
+        return f"{_scheme(self.host)}://{self.host}/.well-known/lnurlp/{self.name}"  # LUD-16
 
     def __str__(self) -> str:
         return f"{self.name}@{self.host}"
@@ -60,22 +61,22 @@ class LightningAddress:
 
 @dataclass(frozen=True, slots=True)
 class PayLink:
-    """An LNURL of LUD-01 or LUD-17, as the https URL it stands for; it is shown and stored as LUD-17 writes it."""
+    """An LNURL of LUD-01 or LUD-17, as the URL it stands for; it is shown and stored as LUD-17 writes it."""
 
     url: str
 
     def __str__(self) -> str:
-        return f"lnurlp://{self.url.removeprefix('https://')}"
+        return f"lnurlp://{self.url.partition('://')[2]}"
 
 
 PayTarget = LightningAddress | PayLink
 Destination = DecodedInvoice | PayTarget | Offer | ChainAddress
 
 
-def parse_destination(text: str, *, currency: str, now: int) -> Destination:
+def parse_destination(text: str, *, currency: str, now: int, onions: bool = False) -> Destination:
     """Read where something shall be sent, in the network of `currency` (`bc`, `bcrt`, …); Rejected says what is wrong.
 
-    Invoices and offers that have expired by `now` are refused, too.
+    Invoices and offers that have expired by `now` are refused, too. `onions` says that hosts of Tor are reached.
     """
     bare = _without_scheme(text.strip())
     if len(bare) > CHARACTERS_MAX:
@@ -89,9 +90,9 @@ def parse_destination(text: str, *, currency: str, now: int) -> Destination:
     if lower.startswith("lno1"):
         return parse_offer(bare, currency=currency, now=now)
     if lower.startswith("lnurlp://") or (lower.startswith("lnurl1") and "@" not in bare):
-        return parse_pay_link(bare)
+        return parse_pay_link(bare, onions=onions)
     if "@" in bare:
-        return parse_lightning_address(bare)
+        return parse_lightning_address(bare, onions=onions)
     if _INVOICE.match(lower):
         invoice = parse_bolt11(bare)
         require_payable(invoice, currency=currency, now=now)
@@ -101,9 +102,9 @@ def parse_destination(text: str, *, currency: str, now: int) -> Destination:
     raise Rejected("invalid", _UNREADABLE, found=bare[:20])
 
 
-def parse_target(text: str, *, currency: str, now: int) -> PayTarget | Offer | ChainAddress:
+def parse_target(text: str, *, currency: str, now: int, onions: bool = False) -> PayTarget | Offer | ChainAddress:
     """Read where somebody wants to be paid again and again; Rejected for what can be paid only once."""
-    destination = parse_destination(text, currency=currency, now=now)
+    destination = parse_destination(text, currency=currency, now=now, onions=onions)
     if isinstance(destination, DecodedInvoice):
         raise Rejected("invalid", "an invoice is paid once: use it with withdraw, and register an address or an offer")
     if isinstance(destination, Offer) and destination.amount_msat is not None:
@@ -111,33 +112,43 @@ def parse_target(text: str, *, currency: str, now: int) -> PayTarget | Offer | C
     return destination
 
 
-def parse_lightning_address(text: str) -> LightningAddress:
+def parse_lightning_address(text: str, *, onions: bool = False) -> LightningAddress:
     """Read `name@host`, in any case; Rejected if either side is refused."""
     name, at, host = text.strip().lower().partition("@")
     if not at:
         raise Rejected("invalid", "not a Lightning Address", found=text[:40])
     if not _NAME.fullmatch(name):
         raise Rejected("invalid", "name may have a-z, 0-9, and -_.+", found=name[:40])
-    return LightningAddress(name, _host(host))
+    return LightningAddress(name, _host(host, onions=onions))
 
 
-def parse_pay_link(text: str) -> PayLink:
-    """Read `lnurl1…` (LUD-01) or `lnurlp://…` (LUD-17); Rejected if it stands for no https URL to pay to."""
+def parse_pay_link(text: str, *, onions: bool = False) -> PayLink:
+    """Read `lnurl1…` (LUD-01) or `lnurlp://…` (LUD-17); Rejected if it stands for no https URL to pay to.
+
+    Of Tor's hosts it is an http URL, whatever was written: the name is the key.
+    """
     bare = text.strip()
     url = f"https://{bare[9:]}" if bare[:9].lower() == "lnurlp://" else _decode_lnurl(bare)
-    host = re.match(r"https://([^/?#]+)", url) if _WRITTEN.fullmatch(url) else None
-    if host is None:
+    found = _LINK.fullmatch(url) if _WRITTEN.fullmatch(url) else None
+    host = _host(found["host"], onions=onions) if found is not None else ""  # first: urlsplit raises on a bracket
+    if found is None or (found["scheme"] == "http" and not is_onion(host)):
         raise Rejected("invalid", "LNURL does not stand for an https URL")
-    _host(host[1])  # first: urlsplit raises on a bracket that is not closed
+    url = f"{_scheme(host)}://{found['host']}{found['rest']}"
     if "login" in parse_qs(urlsplit(url).query).get("tag", ()):  # LUD-04: the same form, another purpose
         raise Rejected("invalid", "the LNURL signs you in somewhere: nothing can be sent to it")
     return PayLink(url)
 
 
-def _host(text: str) -> str:
+def _scheme(host: str) -> str:
+    return "http" if is_onion(host) else "https"  # LUD-01, LUD-16, LUD-17
+
+
+def _host(text: str, *, onions: bool) -> str:
     host = parse_host(text)
-    if host.endswith(".onion"):
-        raise Rejected("invalid", "hosts of Tor cannot be reached from here", found=host[:20])
+    if is_onion(host):
+        if not onions:
+            raise Rejected("invalid", "hosts of Tor cannot be reached from here", found=host[:20])
+        require_onion(host)
     return host
 
 

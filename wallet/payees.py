@@ -17,12 +17,14 @@ from wallet.lnurl import OWN_NODE, Fetcher, request_invoice
 from wallet.money import Msat
 
 
-def read_destination(text: str, node: NodeInfo, now: int, *, domain: str | None = None) -> Destination:
+def read_destination(
+    text: str, node: NodeInfo, now: int, *, domain: str | None = None, onions: bool = False
+) -> Destination:
     """Return what `text` stands for in the network of `node`, ours; Rejected if nothing, OWN_NODE if it leads here.
 
-    `domain` is the one of our own Lightning Addresses.
+    `domain` is the one of our own Lightning Addresses; `onions` says that hosts of Tor are reached.
     """
-    destination = parse_destination(text, currency=CURRENCIES[node.network], now=now)
+    destination = parse_destination(text, currency=CURRENCIES[node.network], now=now, onions=onions)
     match destination:
         case DecodedInvoice(payee=payee) | Offer(issuer_id=payee) if payee == node.node_id:
             raise Rejected("invalid", OWN_NODE)  # the node would call it paid, and nothing would have gone out
@@ -35,16 +37,26 @@ def read_destination(text: str, node: NodeInfo, now: int, *, domain: str | None 
 class Payees:
     """Reads destinations for our node's network, and asks them for invoices."""
 
-    def __init__(self, lightning: Lightning, outgoing: Fetcher, clock: Clock, *, domain: str | None = None) -> None:
+    def __init__(
+        self,
+        lightning: Lightning,
+        outgoing: Fetcher,
+        clock: Clock,
+        *,
+        domain: str | None = None,
+        onions: bool = False,
+    ) -> None:
         self._lightning = lightning
         self._outgoing = outgoing
         self._clock = clock
         self._domain = domain
+        self._onions = onions
         self._node: NodeInfo | None = None  # key and network are a node's for life
 
     async def read(self, text: str) -> Destination:
         """Return what `text` stands for; Rejected says what is wrong, OWN_NODE if it is our own node."""
-        return read_destination(text, await self._own_node(), self._clock.now(), domain=self._domain)
+        node, now = await self._own_node(), self._clock.now()
+        return read_destination(text, node, now, domain=self._domain, onions=self._onions)
 
     async def request_invoice(self, text: str, amount_msat: Msat) -> DecodedInvoice:
         """Return an invoice over exactly `amount_msat` of whoever `text` stands for.

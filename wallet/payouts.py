@@ -19,7 +19,7 @@ ever. A new attempt needs the old one definitely failed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -31,7 +31,7 @@ from relaybot.errors import Rejected, Unavailable
 from relaybot.loops import Stumbles
 from relaybot.processes import ALONE, Process
 from wallet.book import Book
-from wallet.ledger import Plan, Verdict
+from wallet.ledger import Change, Plan, Verdict
 from wallet.lightning import DecodedInvoice, Lightning, PaymentReport, PaymentState
 from wallet.lnurl import OWN_NODE
 from wallet.money import Msat
@@ -62,7 +62,14 @@ log = structlog.get_logger()
 
 ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
+# (payout, attempt, report): what is owed to others than the owner when a payment arrived, in the Plan that books it
+Heard = Callable[[Row, Row, PaymentReport], Awaitable[Sequence[Change]]]
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
+
+
+async def heard_by_nobody(_payout: Row, _attempt: Row, _report: PaymentReport) -> Sequence[Change]:
+    """Owe nobody word of a payment."""
+    return ()
 
 
 class Payouts:
@@ -77,6 +84,7 @@ class Payouts:
         *,
         request_invoice: RequestInvoice,
         tell: Tell = tell_nobody,
+        heard: Heard = heard_by_nobody,
         process: Process = ALONE,
         stumbles: Stumbles | None = None,
     ) -> None:
@@ -87,6 +95,7 @@ class Payouts:
         self._rules = rules
         self._request_invoice = request_invoice
         self._tell = tell
+        self._heard = heard
         self._obstacles = Obstacles(book, lightning, clock, rules)
         self._process = process
         self._calling: set[str] = set()  # payment hashes with a call under way in this process
@@ -101,8 +110,8 @@ class Payouts:
         """
         await self.queue.run(concurrency=concurrency, at_once=at_once, slow_seconds=slow_seconds)
 
-    async def _taken(self, payout_id: str) -> Row | None:
-        """Return a payout that is ours to bring on; None if another process does.
+    async def _taken(self, payout_id: str) -> tuple[Row, Row | None] | None:
+        """Return a payout that is ours to bring on, and its attempt; None if another process does.
 
         It is taken by a Plan that raises its version, which every later Plan guards. What may
         have been paid is taken by nobody: whoever hears of it settles it.
@@ -112,25 +121,26 @@ class Payouts:
         attempt = await self._book.row("attempts", payout["attempt"]) if payout["attempt"] else None
         sent = attempt is not None and AttemptState(attempt["state"]) is AttemptState.SENT
         if sent or payout["holder"] == self._process.name:
-            return payout
+            return payout, attempt
         if not await self._process.is_gone(payout["holder"]):
             return None
         answer = await self._book.apply(plan_taken(payout, self._process.name))
-        return await self._book.row("payouts", payout_id) if answer.done else None
+        mine = await self._book.row("payouts", payout_id) if answer.done else None
+        return None if mine is None else (mine, attempt)
 
     async def step(self, payout_id: str) -> bool:
         """Bring one payout on by one step: prepare an attempt, send it, or ask what became of it.
 
         Return whether an attempt is prepared now, and can be sent at once.
         """
-        payout = await self._taken(payout_id)
-        if payout is None:
+        taken = await self._taken(payout_id)
+        if taken is None:
             return False
+        payout, attempt = taken
         match PayoutState(payout["state"]):
             case PayoutState.OPEN | PayoutState.WAITING:
                 return await self._prepare(payout)
             case PayoutState.PAYING:
-                attempt = await self._book.row("attempts", payout["attempt"])
                 assert attempt is not None, f"payout {payout_id} names an attempt that is not there"
                 if AttemptState(attempt["state"]) is AttemptState.PREPARED:
                     await self._send(payout, attempt)
@@ -269,6 +279,8 @@ class Payouts:
             return None
         plan = plan_settled(payout, attempt, found, self._rules, self._clock.now())
         _log(payout, payment_hash, found.report, plan)
+        if found.report.state is PaymentState.SETTLED:
+            plan = replace(plan, changes=(*plan.changes, *await self._heard(payout, attempt, found.report)))
         return await self._told(payout, plan)
 
     # Waiting and stopping

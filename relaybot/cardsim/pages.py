@@ -78,6 +78,7 @@ def _page(session: Object, *content: Html | None) -> str:
             el("meta", charset="utf-8"),
             el("meta", name="viewport", content="width=device-width, initial-scale=1"),
             el("title", "Simulated card company"),
+            el("link", rel="icon", href="data:,"),
             raw_style(stylesheet()),
         ),
         el(

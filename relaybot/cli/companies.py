@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from handlers.company_commands import NO_LIMIT, parse_budget
-from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, read_npub, show
+from relaybot.cli.shell import AMOUNT, config_option, finish, json_option, keyring_of, load, read_npub, show
 from relaybot.clock import SystemClock
 from relaybot.operator import companies
 from wallet.companies import parse_month
@@ -103,6 +103,20 @@ def org_remove(company: str, npub: str, config_path: Path, *, as_json: bool) -> 
     """
     config, pubkey = load(config_path), read_npub(npub, "NPUB")
     _done(companies.remove(config, keyring_of(config), company, pubkey), as_json=as_json)
+
+
+@org.command("topup")
+@click.argument("company")
+@click.argument("sats", type=AMOUNT)
+@config_option
+@json_option
+def org_topup(company: str, sats: Msat, config_path: Path, *, as_json: bool) -> None:
+    """Make an invoice that adds to a company's balance, to be paid by anybody, and show the bonus it brings.
+
+    Example: relaybot org topup acme 1000000
+    """
+    config = load(config_path)
+    _done(companies.top_up(config, keyring_of(config), company, sats), as_json=as_json)
 
 
 @org.command("limit")

@@ -67,6 +67,8 @@ async def play(options: DemoOptions) -> Outcome:
         _show(story.outcome, console)
         if not options.once:
             await _stay(stage, story.outcome, console)
+    if not options.once:
+        console.print("stopped", highlight=False)
     return story.outcome
 
 
@@ -137,6 +139,7 @@ async def _stay(stage: ProcessStage, outcome: Outcome, console: Console) -> None
         f"Press Ctrl-C to end.",
         highlight=False,
         markup=False,
+        soft_wrap=True,  # a command that is broken in two cannot be pasted
     )
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -108,11 +108,15 @@ class GetBalance(msgspec.Struct, frozen=True):
     """Tell what can be spent."""
 
 
+class GetBudget(msgspec.Struct, frozen=True):
+    """Tell what this connection may spend. No method of NIP-47: as Alby's clients and Alby Hub speak it."""
+
+
 class GetInfo(msgspec.Struct, frozen=True):
     """Tell what this connection can do."""
 
 
-Command = PayInvoice | MakeInvoice | LookupInvoice | ListTransactions | GetBalance | GetInfo
+Command = PayInvoice | MakeInvoice | LookupInvoice | ListTransactions | GetBalance | GetInfo | GetBudget
 
 _COMMANDS: Mapping[str, type[Command]] = {
     "pay_invoice": PayInvoice,
@@ -121,6 +125,7 @@ _COMMANDS: Mapping[str, type[Command]] = {
     "list_transactions": ListTransactions,
     "get_balance": GetBalance,
     "get_info": GetInfo,
+    "get_budget": GetBudget,
 }
 METHODS = tuple(_COMMANDS)
 

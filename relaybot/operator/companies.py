@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 from handlers import company_approvals
 from handlers.bot import Bot
-from handlers.companies import GONE, member_of, plan_company, plan_created, plan_invited, plan_member
+from handlers.companies import (
+    GONE,
+    member_of,
+    plan_company,
+    plan_created,
+    plan_invited,
+    plan_member,
+    require_not_dissolved,
+)
 from handlers.company_ends import plan_ended, plan_handed_over
+from handlers.conversation import Asked
+from handlers.topups import topup_company
 from relaybot.config import Config
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
@@ -17,8 +28,9 @@ from relaybot.operator.opening import Answer, decide, opened, opened_bot
 from wallet.accounts import user
 from wallet.companies import format_month, month_of, month_span, parse_company_id, parse_company_name
 from wallet.company_pages import StatementRow, company_shown, statement_csv, statement_of, why
-from wallet.ledger import Change, Journal, Plan
-from wallet.money import Msat
+from wallet.journals import BulkTier, bulk_bonus
+from wallet.ledger import Change, Insert, Journal, Plan
+from wallet.money import MSAT_PER_SAT, Msat
 from wallet.wording import class_in_words
 
 Decided = Callable[[Bot, Row], Awaitable[Journal]]
@@ -105,6 +117,23 @@ async def remove(config: Config, keyring: Keyring, org: str, pubkey: str) -> Ans
         return _changing(plan_member(bot, await member_of(bot, org, pubkey), state=GONE))
 
     return await _decided(config, keyring, org, "remove", decided)
+
+
+async def top_up(config: Config, keyring: Keyring, org: str, amount: Msat) -> Answer:
+    """Make one more invoice over `amount` for a company, as its owner would get it, who answers for what comes in."""
+    request, made = f"{org}/{secrets.token_hex(16)}", list[Insert]()
+
+    async def decided(bot: Bot, found: Row) -> Journal:
+        require_not_dissolved(found)
+        words = [str(amount // MSAT_PER_SAT)]
+        reply = await topup_company(bot, Asked(found["owner"], request, bot.clock.now(), words), found, words)
+        made.extend(change for change in reply.changes if isinstance(change, Insert))
+        return _changing(*reply.changes)
+
+    done = await _decided(config, keyring, org, "topup", decided)
+    invoice = made[-1].values
+    bonus = bulk_bonus(amount, [BulkTier(step.least, step.bonus) for step in config.companies.bulk])
+    return {**done, "amount_msat": invoice["amount_msat"], "bonus_msat": bonus, "invoice": invoice["bolt11"]}
 
 
 async def set_limit(config: Config, keyring: Keyring, org: str, limit: Msat | None) -> Answer:

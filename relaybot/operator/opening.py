@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers.bot import Bot
+from handlers.market import Market
 from relaybot.app import open_book_database
 from relaybot.clock import SystemClock
 from relaybot.config import Config
@@ -43,7 +44,9 @@ async def opened_bot(config: Config, keyring: Keyring) -> AsyncIterator[Bot]:
     async with opened(config) as book:
         node, chain = CoreLightning(config.lightning.socket), CoreLightningChain(config.lightning.socket)
         try:
-            yield build_bot(config, keyring, book, node, SystemClock(), chain=chain, chance=secrets.token_bytes)
+            bot = build_bot(config, keyring, book, node, SystemClock(), chain=chain, chance=secrets.token_bytes)
+            await Market(bot, keyring.key).refresh()  # a job of a registered agent is spoken of by that agent's key
+            yield bot
         finally:
             await node.close()
             await chain.close()

@@ -55,7 +55,7 @@ CREATE TABLE vanished (
 CREATE INDEX vanished_rest ON vanished (pubkey) WHERE rest;
 """
 
-# Events that are on the disk, and wait to be moved to the tables above, many at a time.
+# Events that waited to be moved to the tables above, before they did so in files of their own.
 _SCHEMA_3 = """
 CREATE TABLE fresh (
     seq INTEGER PRIMARY KEY,
@@ -63,10 +63,21 @@ CREATE TABLE fresh (
 );
 """
 
-SCHEMAS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3)  # what each version has beside the one before
+# Up to which number all events of the journal (event_journal.py) were moved; `fresh` is no longer written.
+_SCHEMA_4 = """
+CREATE TABLE moved (
+    seq INTEGER NOT NULL
+);
+INSERT INTO moved SELECT coalesce(max(seq), 0) FROM
+(SELECT max(seq) AS seq FROM event UNION ALL SELECT max(seq) FROM fresh);
+"""
+
+SCHEMAS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3, _SCHEMA_4)  # what each version has beside the one before
 SCHEMA_VERSION = len(SCHEMAS)
 
 EXPIRATION_VERSION = 2
+JOURNAL_VERSION = 4
+MOVED = "SELECT seq FROM moved"
 # Events of before that may expire, to be looked at one by one.
 MAY_EXPIRE = "SELECT seq, raw FROM event WHERE instr(raw, CAST('\"expiration\"' AS BLOB))"
 

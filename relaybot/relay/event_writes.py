@@ -1,11 +1,11 @@
-"""Writing events: each of a batch is judged in order, and one commit makes the whole batch durable.
+"""Writing events: each of a batch is judged in order, and all of it is durable before anybody is told.
 
 Here stand the rules of what is kept: once by id, the newest of an address (NIP-01),
 nothing its author deleted (NIP-09) or had forgotten (NIP-62). Most events are fresh at
-first: durable, but in no index. What an index costs is the pages it touches, which
-thousands of events share; so they are moved to their places many at a time. Statements go
-over many events at a time, too, since every step into SQLite gives the interpreter away
-and must win it back from a busy loop.
+first: on the disk, in the journal, but in no index. What an index costs is the pages it
+touches, which thousands of events share; so they are moved to their places many at a time,
+by another thread, while new ones go on. Statements go over many events at a time, too, since
+every step into SQLite gives the interpreter away and must win it back from a busy loop.
 """
 
 # ruff: noqa: S608 - only marks (?) and names of this file are put into SQL
@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from itertools import chain
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from relaybot.nostr.event import HEX32_LENGTH, Event, is_hex, is_regular, parse_event
 from relaybot.nostr.nip59 import WRAP_KIND
 from relaybot.nostr.nip62 import VANISH_KIND
+from relaybot.relay.event_journal import Arrival, Journal, Numbered
 from relaybot.relay.event_table import (
     address_key,
     event_row,
@@ -38,11 +39,11 @@ from relaybot.relay.removals import Removal, remove, vanishing_seqs
 DELETION = 5  # NIP-09
 _REMOVING = (DELETION, VANISH_KIND)
 NEVER = 2**62  # later than any date
-FRESH_MAX = 2_000  # events that wait to be moved together; moving them takes some 50 ms
+FRESH_BYTES_MAX = 16_777_216  # of events that wait; whoever writes more, helps to move them first
 
 Item = TypeVar("Item")
 
-_LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM event UNION ALL SELECT max(seq) FROM fresh)"
+_LAST_SEQ = "SELECT max(coalesce((SELECT max(seq) FROM event), 0), seq) FROM moved"
 _NEXT_EXPIRY = f"SELECT coalesce(min(expires_at), {NEVER}) FROM expiration"
 _KIND = re.compile(r"\d{1,5}", re.ASCII)
 _CHUNKS = (64, 16, 4, 1)  # rows of one statement: few shapes, so each is prepared once
@@ -60,17 +61,6 @@ class Outcome(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """An event to be stored, and its JSON on one line."""
-
-    raw: bytes
-    event: Event
-
-
-Numbered: TypeAlias = tuple[int, Arrival]  # with its place in the order of arrival
-
-
 def known_ids(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     """Return those of `ids` that are stored."""
     found: set[str] = set()
@@ -83,54 +73,100 @@ def known_ids(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
 
 
 class EventWriter:
-    """The only one who writes events; used from one thread."""
+    """The only one who writes events. One thread calls `write`; `move` and `remove` may be called by another."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Take a connection in autocommit mode (isolation_level None)."""
-        self._connection = connection
-        (self._last_seq,) = connection.execute(_LAST_SEQ).fetchone()
+    def __init__(
+        self, placing: sqlite3.Connection, judging: sqlite3.Connection, journal: Journal, fresh: Sequence[Numbered] = ()
+    ) -> None:
+        """Take two connections in autocommit mode (isolation_level None), and move what stood in the journal.
+
+        Everything is written by `placing`; `judging` reads beside it. sqlite3.Error: the disk refuses.
+        """
+        self._placing = placing
+        self._judging = judging
+        self._journal = journal
+        self._place = threading.Lock()  # held by whoever writes to the tables
+        self._turn = threading.Lock()  # held while what is fresh changes hands
+        self._fresh: dict[str, Numbered] = {}
+        self._fresh_bytes = 0
+        self._moving = {arrival.event.id: (seq, arrival) for seq, arrival in fresh}  # taken from `_fresh`
+        self._move()
+        self._last_seq: int
+        (self._last_seq,) = placing.execute(_LAST_SEQ).fetchone()
         self.next_expiry: int
-        (self.next_expiry,) = connection.execute(_NEXT_EXPIRY).fetchone()
-        self.fresh: dict[str, Numbered] = {}  # by id; other threads may look for ids here
-        for seq, raw in connection.execute("SELECT seq, raw FROM fresh ORDER BY seq"):
-            event = parse_event(raw)
-            self.fresh[event.id] = seq, Arrival(raw, event)
+        (self.next_expiry,) = placing.execute(_NEXT_EXPIRY).fetchone()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many events are fresh."""
+        return len(self._fresh) + len(self._moving)
+
+    def fresh_of(self, ids: Sequence[str]) -> set[str]:
+        """Return those of `ids` that are fresh. Any thread; who looks in the tables afterwards, misses none."""
+        fresh = self._fresh.keys() & ids  # in this order: so an event goes, from here to there and to its place
+        return fresh | (self._moving.keys() & ids)
 
     def write(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
-        """Store what is to be stored; when this returns, it is on the disk. sqlite3.Error: nothing was stored."""
+        """Store what is to be stored; when this returns, it is on the disk.
+
+        sqlite3.Error, OSError: what may wait was not stored; what replaces, expires or deletes, all or nothing.
+        """
         removing = any(arrival.event.kind in _REMOVING for arrival in arrivals)
-        if removing or len(self.fresh) >= FRESH_MAX:
+        if removing or self._fresh_bytes > FRESH_BYTES_MAX:
             self.move()
-        with _transaction(self._connection):
-            batch = _Batch(self._connection, arrivals, self._last_seq, self.fresh, in_place=removing)
+        may_wait = not removing and all(_may_wait(arrival.event) for arrival in arrivals)
+        with nullcontext(self._judging) if may_wait else self._in_place() as connection:
+            seen = self.fresh_of([arrival.event.id for arrival in arrivals])
+            batch = _Batch(connection, arrivals, self._last_seq, seen, in_place=removing)
             outcomes = [batch.take(arrival) for arrival in arrivals]
             batch.flush()
-            _insert(self._connection, "fresh", [(seq, arrival.raw) for seq, arrival in batch.fresh.values()])
-        self.fresh.update(batch.fresh)
-        self._last_seq = batch.last_seq
         self.next_expiry = min(self.next_expiry, batch.next_expiry)
+        self._last_seq = batch.last_seq
+        if batch.fresh:
+            with self._turn:
+                self._journal.append(batch.fresh)
+                self._fresh.update({arrival.event.id: (seq, arrival) for seq, arrival in batch.fresh})
+                self._fresh_bytes += sum([len(arrival.raw) for _, arrival in batch.fresh])
         return outcomes
 
     def move(self) -> None:
-        """Move what is fresh to where it is found. sqlite3.Error: it stays where it was."""
-        if not self.fresh:
+        """Move all that is fresh to where it is found. sqlite3.Error: it stays where it was."""
+        with self._place:
+            self._move()  # what could not be moved the last time
+            with self._turn:
+                self._moving, self._fresh, self._fresh_bytes = self._fresh, {}, 0
+                self._journal.turn()
+            self._move()
+
+    def _move(self) -> None:
+        if not self._moving:
             return
-        with _transaction(self._connection):
-            _insert_events(self._connection, self.fresh.values())
-            self._connection.execute("DELETE FROM fresh")
-        self.fresh = {}
+        with _transaction(self._placing):
+            insert_events(self._placing, self._moving.values())
+            self._placing.execute("UPDATE moved SET seq = ?", (max(seq for seq, _ in self._moving.values()),))
+        self._moving = {}
 
     def remove(self, removal: Removal) -> None:
         """Remove what stands under these numbers, if it is there still; sqlite3.Error: nothing was removed."""
         self.move()
-        with _transaction(self._connection):
+        with self._in_place() as connection:
             for seq in removal.seqs:
-                for (raw,) in self._connection.execute("SELECT raw FROM event WHERE seq = ?", (seq,)).fetchall():
-                    remove(self._connection, seq, parse_event(raw))
+                for (raw,) in connection.execute("SELECT raw FROM event WHERE seq = ?", (seq,)).fetchall():
+                    remove(connection, seq, parse_event(raw))
             if removal.last_of:
                 values = (bytes.fromhex(removal.last_of),)
-                self._connection.execute("UPDATE vanished SET rest = 0 WHERE pubkey = ?", values)
-            (self.next_expiry,) = self._connection.execute(_NEXT_EXPIRY).fetchone()
+                connection.execute("UPDATE vanished SET rest = 0 WHERE pubkey = ?", values)
+            (self.next_expiry,) = connection.execute(_NEXT_EXPIRY).fetchone()
+
+    @contextmanager
+    def _in_place(self) -> Iterator[sqlite3.Connection]:
+        with self._place, _transaction(self._placing):
+            yield self._placing
+
+
+def _may_wait(event: Event) -> bool:
+    """Tell whether nothing takes the event's place, and it never expires: then nobody needs it before it is moved."""
+    return is_regular(event.kind) and not event.tags_named("expiration")
 
 
 class _Batch:
@@ -141,17 +177,16 @@ class _Batch:
         connection: sqlite3.Connection,
         arrivals: Sequence[Arrival],
         last_seq: int,
-        fresh: Mapping[str, Numbered],
+        fresh: set[str],
         *,
         in_place: bool,
     ) -> None:
         self._connection = connection
         # No number is given twice, even after a deletion: a reader between two pages would meet another event.
         self.last_seq = last_seq
-        ids = [arrival.event.id for arrival in arrivals]
-        self._seen = known_ids(connection, ids).union(fresh.keys() & ids)
+        self._seen = fresh | known_ids(connection, [arrival.event.id for arrival in arrivals])
         self._in_place = in_place  # nothing stays fresh: some of it is to be removed at once
-        self.fresh: dict[str, Numbered] = {}
+        self.fresh: list[Numbered] = []
         # NIP-09: (author, created_at) of the deletion requests for an id or an address
         self._deletions: dict[bytes, list[tuple[str, int]]] = {}
         for key, pubkey, created_at in self._read_deletions(arrivals):
@@ -176,7 +211,7 @@ class _Batch:
         self.last_seq += 1
         expiration = expiration_row(event, self.last_seq)
         if is_regular(event.kind) and expiration is None and not self._in_place:
-            self.fresh[event.id] = self.last_seq, arrival
+            self.fresh.append((self.last_seq, arrival))
             return Outcome.STORED
         self._placed.append((self.last_seq, arrival))
         if expiration is not None:
@@ -192,7 +227,7 @@ class _Batch:
 
     def flush(self) -> None:
         """Insert the rows that are waiting."""
-        _insert_events(self._connection, self._placed)
+        insert_events(self._connection, self._placed)
         _insert(self._connection, "expiration", self._expiration_rows)
         self._placed, self._expiration_rows = [], []
         self._addresses.clear()
@@ -315,8 +350,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _insert_events(connection: sqlite3.Connection, events: Collection[Numbered]) -> None:
-    """Insert events where they are found, with the rows that lead to them."""
+def insert_events(connection: sqlite3.Connection, events: Collection[Numbered]) -> None:
+    """Within a transaction, insert events where they are found, with the rows that lead to them."""
     _insert(connection, "event", [event_row(arrival.event, arrival.raw, seq) for seq, arrival in events])
     # in the order of their table: neighbours go to the same leaf, which is a third off the insertion
     tags = sorted(chain.from_iterable([tag_rows(arrival.event, seq) for seq, arrival in events]))

@@ -1,10 +1,9 @@
-"""The event store: a SQLite file of its own, one writer, several readers.
+"""The event store: a SQLite file of its own, a journal beside it, several readers.
 
-Writing is done by one thread that commits whatever has gathered while it was committing
-before (group commit). Short questions are answered at once (quick_answers.py); all others
-go to aiosqlite connections, so a long query holds up neither the loop nor the writer. Before
-anything is asked, the writer moves what is fresh to where it is found; it does so by itself
-when it has a moment, or when enough has gathered.
+One thread makes durable whatever has gathered while it was doing so before (group commit);
+another moves what is fresh to where it is found, when enough has gathered, in a quiet moment,
+or when anything is asked. Short questions are answered at once (quick_answers.py); all others
+go to aiosqlite connections, so a long query holds up neither the loop nor the writers.
 docs/adr/0003-relay-store.md has the reasons and measurements.
 What is kept is decided in event_writes.py, how filters become SQL in queries.py.
 """
@@ -29,11 +28,14 @@ from relaybot.nostr.event import parse_event
 from relaybot.nostr.filters import Filter
 from relaybot.probe import Probe, no_probe
 from relaybot.relay import queries
+from relaybot.relay.event_journal import Arrival, Journal, read_journal
 from relaybot.relay.event_reader import Reader
 from relaybot.relay.event_table import (
     EXPIRATION_VERSION,
+    JOURNAL_VERSION,
     LOCK_SECONDS,
     MAY_EXPIRE,
+    MOVED,
     READER_PRAGMAS,
     SCHEMA_VERSION,
     SCHEMAS,
@@ -41,7 +43,7 @@ from relaybot.relay.event_table import (
     WRITER_PRAGMAS,
     expiration_row,
 )
-from relaybot.relay.event_writes import FRESH_MAX, Arrival, EventWriter, Outcome, known_ids
+from relaybot.relay.event_writes import EventWriter, Outcome, insert_events, known_ids
 from relaybot.relay.quick_answers import QuickAnswers
 from relaybot.relay.removals import Removal
 from relaybot.relay.settings import RelayLimits
@@ -50,12 +52,14 @@ log = structlog.get_logger()
 
 Done: TypeAlias = Callable[[list[Outcome]], None]
 Job: TypeAlias = tuple[Sequence[Arrival], Done]
+Step: TypeAlias = tuple[Callable[[], None], asyncio.Future[None] | None]
 
 READERS = 2  # long queries leave one for the short ones; the machine aimed at has two cores
 COMMIT_EVENTS_MAX = 1_000  # of one transaction, so that the first of a flood does not wait for the last
 QUICK_EVENTS_MAX = 1_000  # answers that may be given on the loop, if they are not larger than a page
 PAGE_BYTES_MAX = 524_288  # of an answer, held in memory at once; 500 usual events have 300,000
-MOMENT_SECONDS = 0.25  # without anything to write, after which the writer moves what is fresh
+FRESH_MAX = 2_000  # events that wait to be moved together; moving them takes some 50 ms
+MOMENT_SECONDS = 0.25  # without anything to write, after which what is fresh is moved
 
 
 class InUse(BadConfig):
@@ -72,15 +76,20 @@ class EventStore:
         self._probe = probe
         self._readers = readers
         self._quick = QuickAnswers(_connect(path, READER_PRAGMAS))
-        self._connection = _connect(path, WRITER_PRAGMAS)
-        self._events = EventWriter(self._connection)
+        self._placing, self._judging = _connect(path, WRITER_PRAGMAS), _connect(path, READER_PRAGMAS)
+        self._journal = Journal(path)
+        (moved,) = self._judging.execute(MOVED).fetchone()
+        self._events = EventWriter(self._placing, self._judging, self._journal, read_journal(path, after=moved))
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._steps: SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]]] = SimpleQueue()
+        self._steps: SimpleQueue[Step | None] = SimpleQueue()
+        self._moving = False  # a move is asked for and not done, or the disk refused it
         self._writer = threading.Thread(target=self._write_until_closed, name="relay-writer")
+        self._placer = threading.Thread(target=self._place_until_closed, name="relay-placer")
         self._local = threading.local()
         self._local_connections: list[sqlite3.Connection] = []
         self._writer.start()
+        self._placer.start()
 
     @classmethod
     async def open(cls, path: Path, limits: RelayLimits, probe: Probe = no_probe) -> EventStore:
@@ -103,7 +112,7 @@ class EventStore:
         if connection is None:
             connection = self._local.connection = _connect(self._path, READER_PRAGMAS)
             self._local_connections.append(connection)
-        fresh = self._events.fresh.keys() & ids
+        fresh = self._events.fresh_of(ids)
         return fresh | known_ids(connection, [id_ for id_ in ids if id_ not in fresh])
 
     def answer(self, filters: Sequence[Filter]) -> list[bytes] | None:
@@ -111,7 +120,7 @@ class EventStore:
         expected = sum([_answers_max(filter_) for filter_ in filters])
         if not expected:
             return []
-        if self._events.fresh or expected > QUICK_EVENTS_MAX:
+        if self._events.waiting or expected > QUICK_EVENTS_MAX:
             return None
         return self._quick.answer(filters, PAGE_BYTES_MAX)
 
@@ -149,9 +158,9 @@ class EventStore:
         return str(row[0]) if row and row[0] is not None else ""
 
     async def remove(self, removal: Removal) -> None:
-        """Have something removed by the writer, between two commits; Unavailable if the disk refuses."""
+        """Have something removed; Unavailable if the disk refuses."""
         try:
-            await self._between_commits(partial(self._events.remove, removal))
+            await self._placed(partial(self._events.remove, removal))
         except sqlite3.Error:
             raise Unavailable("the events cannot be removed now") from None
 
@@ -164,24 +173,28 @@ class EventStore:
             connection.close()
         self._jobs.put(None)
         await asyncio.to_thread(self._writer.join)
+        self._steps.put(None)
+        await asyncio.to_thread(self._placer.join)
+        self._journal.close(moved=not self._events.waiting)
+        self._judging.close()
+        self._placing.close()
         self._lock.close()
 
     # ---- reading
 
     async def _all_found(self) -> None:
         """Have what is fresh moved to where it is found; Unavailable if the disk refuses."""
-        if not self._events.fresh:
+        if not self._events.waiting:
             return
         try:
-            await self._between_commits(self._events.move)
+            await self._placed(self._events.move)
         except sqlite3.Error:
             raise Unavailable("the events cannot be read now") from None
 
-    async def _between_commits(self, step: Callable[[], None]) -> None:
-        """Have the writer take a step; sqlite3.Error if the disk refuses."""
+    async def _placed(self, step: Callable[[], None]) -> None:
+        """Have the placer take a step; sqlite3.Error if the disk refuses."""
         done: asyncio.Future[None] = self._loop.create_future()
         self._steps.put((step, done))
-        self._jobs.put(((), lambda _: None))
         await done
 
     async def _choose(self, filter_: Filter) -> str | None:
@@ -197,18 +210,17 @@ class EventStore:
         reader = min(self._readers, key=lambda reader: reader.waiting)
         return await reader.row(sql, values)
 
-    # ---- writing, in the writer's thread
+    # ---- making durable, in the writer's thread
 
     def _write_until_closed(self) -> None:
-        open_ = moving = True
+        open_ = True
         while open_:
-            jobs = self._next_jobs(MOMENT_SECONDS if moving and self._events.fresh else None)
+            jobs = self._next_jobs(MOMENT_SECONDS if self._events.waiting else None)
             open_ = None not in jobs
             self._write([job for job in jobs if job])
-            self._take_steps()
-            if not jobs or not open_ or len(self._events.fresh) >= FRESH_MAX:
-                moving = self._move()
-        self._connection.close()
+            if (not jobs or self._events.waiting >= FRESH_MAX) and not self._moving:
+                self._moving = True
+                self._steps.put((self._events.move, None))
 
     def _next_jobs(self, seconds: float | None) -> list[Job | None]:
         """Return all that waits, if need be after waiting for it; nothing if nothing came."""
@@ -229,30 +241,28 @@ class EventStore:
             self._probe("store:before")
             outcomes = self._events.write(arrivals)
             self._probe("store:after")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             log.error("relay_store_failed", events=len(arrivals), error=str(error))  # noqa: TRY400 - an outside fault, no bug
             outcomes = [Outcome.FAILED] * len(arrivals)
         self._loop.call_soon_threadsafe(_tell, jobs, outcomes)
 
-    def _take_steps(self) -> None:
-        while not self._steps.empty():
-            step, done = self._steps.get()
-            error: sqlite3.Error | None = None
-            try:
-                step()
-            except sqlite3.Error as refusal:
-                log.error("relay_store_failed", error=str(refusal))  # noqa: TRY400 - an outside fault, no bug
-                error = refusal
-            self._loop.call_soon_threadsafe(_finish, done, error)
+    # ---- putting in place, in the placer's thread
 
-    def _move(self) -> bool:
-        """Move what is fresh; tell whether it is worth trying again before something else happens."""
+    def _place_until_closed(self) -> None:
+        while (next_ := self._steps.get()) is not None:
+            self._take(*next_)
+        self._take(self._events.move, None)
+
+    def _take(self, step: Callable[[], None], done: asyncio.Future[None] | None) -> None:
+        error: sqlite3.Error | None = None
         try:
-            self._events.move()
-        except sqlite3.Error as error:
-            log.error("relay_store_failed", events=len(self._events.fresh), error=str(error))  # noqa: TRY400 - an outside fault, no bug
-            return False
-        return True
+            step()
+            self._moving = False
+        except sqlite3.Error as refusal:
+            log.error("relay_store_failed", error=str(refusal))  # noqa: TRY400 - an outside fault, no bug
+            error = refusal
+        if done is not None:
+            self._loop.call_soon_threadsafe(_finish, done, error)
 
 
 def _finish(done: asyncio.Future[None], error: sqlite3.Error | None) -> None:
@@ -335,6 +345,10 @@ def _bring_up(connection: sqlite3.Connection, path: Path) -> None:
         raise BadConfig("relay.database", f"{path} of version {found}", f"version {SCHEMA_VERSION}")
     schema = "".join(SCHEMAS[found:])
     connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION};")
+    if found < JOURNAL_VERSION:
+        fresh = [(seq, Arrival(raw, parse_event(raw))) for seq, raw in connection.execute("SELECT seq, raw FROM fresh")]
+        insert_events(connection, fresh)
+        connection.execute("DROP TABLE fresh")
     if found < EXPIRATION_VERSION:
         may_expire = connection.execute(MAY_EXPIRE)
         rows = [row for seq, raw in may_expire if (row := expiration_row(parse_event(raw), seq)) is not None]

@@ -26,7 +26,8 @@ from relaybot.nostr.event import Event, is_ephemeral, parse_event
 from relaybot.nostr.filters import Filter
 from relaybot.nostr.keys import verify
 from relaybot.nostr.messages import Ok
-from relaybot.relay.event_writes import Arrival, Outcome
+from relaybot.relay.event_journal import Arrival
+from relaybot.relay.event_writes import Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.feeds import Feed, Sink, TooSlow
 from relaybot.relay.policies import INSIDE, ConnectionFacts, refusal, refusal_of_a_stranger, rules_in_force
@@ -74,6 +75,7 @@ class _Offer(Arrival):
     """An event on its way, and who waits for the answer: first its sender, then those who sent it again."""
 
     answers: list[Answer]
+    signed: bool = False  # whoever offers it made the signature, or has checked it
 
 
 class Hub:
@@ -117,13 +119,16 @@ class Hub:
 
     # ---- events in
 
-    async def publish(self, event_raw: bytes, event: Event) -> Ok:
-        """Offer an event of this process; `event_raw` is its compact JSON. Returns what a client would be told."""
-        answered: asyncio.Future[Ok] = asyncio.get_running_loop().create_future()
-        self.submit(event_raw, event, INSIDE, lambda ok: None if answered.done() else answered.set_result(ok))
-        return await answered
+    async def publish(self, event_raw: bytes, event: Event, *, signed: bool = False) -> Ok:
+        """Offer an event of this process; `event_raw` is its compact JSON. Returns what a client would be told.
 
-    def submit(self, raw: bytes, event: Event, facts: ConnectionFacts, answer: Answer) -> None:
+        `signed`: its signature was made or checked in this process, and is not checked again.
+        """
+        said: asyncio.Future[Ok] = asyncio.get_running_loop().create_future()
+        self.submit(event_raw, event, INSIDE, lambda ok: None if said.done() else said.set_result(ok), signed=signed)
+        return await said
+
+    def submit(self, raw: bytes, event: Event, facts: ConnectionFacts, answer: Answer, *, signed: bool = False) -> None:
         """Offer an event whose id is checked and whose JSON `raw` is compact; `answer` is called once, on the loop."""
         rejected = refusal(event, facts, self._clock.now(), self.limits, self._rules)
         if rejected is None and facts.origin:
@@ -134,7 +139,7 @@ class Hub:
         elif event.kind in self.limits.kinds_of_members and facts is not INSIDE:
             self._spawn(self._submit_of_member(raw, event, facts, answer))
         else:
-            self._submit(raw, event, answer)
+            self._submit(raw, event, answer, signed=signed)
 
     def _too_fast(self, event: Event, facts: ConnectionFacts) -> Rejected | None:
         now = asyncio.get_running_loop().time()
@@ -158,13 +163,13 @@ class Hub:
         else:
             answer(Ok(event.id, False, str(refusal_of_a_stranger(facts))))
 
-    def _submit(self, raw: bytes, event: Event, answer: Answer) -> None:
+    def _submit(self, raw: bytes, event: Event, answer: Answer, *, signed: bool = False) -> None:
         if event.id in self._offers:
             self._offers[event.id].answers.append(answer)
         elif event.id in self._ephemeral:
             answer(Ok(event.id, *_KNOWN))
         else:
-            offer = self._offers[event.id] = _Offer(raw, event, [answer])
+            offer = self._offers[event.id] = _Offer(raw, event, [answer], signed)
             self._idle.clear()
             self._unchecked.append(offer)
             if len(self._unchecked) == 1:
@@ -385,7 +390,8 @@ def _check(store: EventStore, offers: Sequence[_Offer]) -> list[Verdict]:
     except sqlite3.Error as error:
         log.error("relay_lookup_failed", events=len(offers), error=str(error))  # noqa: TRY400 - an outside fault, no bug
         return [Verdict.FAILED] * len(offers)
-    return [
-        Verdict.KNOWN if offer.event.id in known else Verdict.GOOD if verify(offer.event) else Verdict.FORGED
-        for offer in offers
-    ]
+    return [Verdict.KNOWN if offer.event.id in known else _judged(offer) for offer in offers]
+
+
+def _judged(offer: _Offer) -> Verdict:
+    return Verdict.GOOD if offer.signed or verify(offer.event) else Verdict.FORGED

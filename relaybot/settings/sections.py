@@ -27,6 +27,7 @@ from relaybot.settings.values import (
     Port,
     Price,
     Seconds,
+    SocksProxy,
     Token,
     WebUrl,
 )
@@ -204,9 +205,15 @@ class Outgoing(Written):
     hosts: Annotated[Mapping[HostName, Origin], AfterValidator(MappingProxyType)] = Field(
         default_factory=dict, validate_default=True
     )
+    onion_proxy: SocksProxy | None = None  # the way to hosts of Tor, and to no others; without it they are refused
     timeout_seconds: Seconds = 10  # for the whole request; a wallet's server answers in one
     bytes_max: Count = 262_144  # LUD-06 metadata may carry a picture of 136,536 characters
     requests_max: Count = 32  # at once; further ones wait
+
+    @property
+    def onions(self) -> bool:
+        """Tell whether hosts of Tor are reached."""
+        return self.onion_proxy is not None
 
 
 class RateSettings(Written):

@@ -28,11 +28,13 @@ from wallet.rates import is_currency, parse_units
 
 URL_LETTERS_MAX = 2_048  # what browsers and proxies pass on
 CONFIRMATIONS_MAX = 100  # deeper nothing is watched
+PORT_MAX = 65_535
 YEAR_SECONDS = 366 * 86_400
 SAT_PER_VBYTE_MAX = 10_000  # above it Bitcoin Core takes it for a mistake (maxfeerate, 0.1 BTC/kvB)
 
 _KINDS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _FEERATE = re.compile(r"(\d{1,5}) sat/vB", re.ASCII)
+_SOCKS = re.compile(r"socks5://(?P<host>[A-Za-z0-9._-]+|\[[0-9a-f:]+\]):(?P<port>\d{1,5})", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{20,200}", re.ASCII)
 _POSTGRES = ("postgresql://", "postgres://")
 
@@ -155,6 +157,14 @@ def _price(value: object) -> tuple[str, int]:
         raise refused("a price and a currency's code, such as 95000 EUR") from None
 
 
+def _socks(value: object) -> tuple[str, int]:
+    """Read `socks5://127.0.0.1:9050`: host and port of a proxy."""
+    found = _SOCKS.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 1 <= int(found["port"]) <= PORT_MAX:
+        raise refused("a SOCKS5 proxy such as socks5://127.0.0.1:9050")
+    return found["host"].strip("[]"), int(found["port"])
+
+
 def _feerate(value: object) -> int:
     """Read `25 sat/vB`: a feerate, in sat per 1,000 units of weight."""
     found = _FEERATE.fullmatch(value) if isinstance(value, str) else None
@@ -228,7 +238,8 @@ WebUrl = Annotated[str, AfterValidator(_web_url)]
 Currency = Annotated[str, PlainValidator(_currency)]
 Price = Annotated[tuple[str, int], PlainValidator(_price)]  # currency, and smallest units for one bitcoin
 Feerate = Annotated[int, PlainValidator(_feerate)]  # sat per 1,000 units of weight, once read
-Port = Annotated[int, Field(ge=1, le=65_535)]
+Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
+SocksProxy = Annotated[tuple[str, int], PlainValidator(_socks)]  # host and port, once read
 Seconds = Annotated[int, Field(ge=1, le=YEAR_SECONDS)]
 Confirmations = Annotated[tuple[tuple[Msat, int], ...], PlainValidator(_ladder)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

@@ -9,8 +9,7 @@ from relaybot.web.charts import share_bar, share_strip
 from relaybot.web.html import Html, el, joined
 from relaybot.web.layout import page
 from relaybot.web.site import AgentCard, Input, Site
-from relaybot.web.words import cell_name, exact_percent
-from wallet.money import format_sat
+from relaybot.web.words import amount, cell_name, exact_percent
 
 _WHOLE = 1_000_000  # millionths, and the msat of 1,000 sat
 _RESULT_OFFSET = 1_000  # NIP-90: the result's kind is the request's plus 1000
@@ -188,7 +187,7 @@ def _parts(agent: AgentCard) -> Html | None:
             "tr",
             el("th", cell_name(("earned", role)), share_bar(part, _WHOLE), scope="row"),
             el("td", exact_percent(part, _WHOLE), class_="number"),
-            el("td", format_sat(part), class_="number"),
+            el("td", amount(part), class_="number"),
         )
         for role, part in agent.parts
     ]

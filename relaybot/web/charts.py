@@ -8,7 +8,7 @@ from relaybot.web.html import Html, el
 
 _WIDTH = 1_000
 _HEIGHT = 100
-_SHADES = 6  # of the pieces of one bar
+_SHADES = 6  # of the pieces of one bar; the smallest share the last one
 _LEAST = 2  # what stands is seen, however small
 
 
@@ -32,7 +32,9 @@ def share_strip(parts: Sequence[int], whole: int) -> Html:
     place, pieces = 0, []
     for number, part in enumerate(parts):
         width = part * _WIDTH // whole
-        pieces.append(el("rect", class_=f"piece p{number % _SHADES}", x=place, width=max(width - _LEAST, 1), height=10))
+        pieces.append(
+            el("rect", class_=f"piece p{min(number, _SHADES - 1)}", x=place, width=max(width - _LEAST, 1), height=10)
+        )
         place += width
     return el(
         "svg",

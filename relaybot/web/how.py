@@ -6,7 +6,8 @@ from relaybot.web.html import Html, el, joined
 from relaybot.web.layout import page
 from relaybot.web.site import Site
 
-_WIDTH, _HEIGHT = 930, 360
+_WIDTH, _HEIGHT = 945, 360  # of the picture; on a phone, of another one
+_TALL_WIDTH, _TALL_HEIGHT = 345, 560
 _BOX = (190, 72)  # of a box in the picture
 _TITLE = "You pay in; the price is held while a node works, split at delivery among six roles, and paid out."
 _STEPS = {
@@ -51,7 +52,7 @@ def how_page(site: Site) -> str:
     return page(
         site,
         opening,
-        el("figure", _picture(), _scroll_hint(), class_="picture"),
+        el("figure", _picture(), _tall_picture(), _caption(), class_="picture"),
         _steps(site),
         _promises(),
         _privacy(),
@@ -89,7 +90,7 @@ def _privacy() -> Html:
     )
 
 
-def _scroll_hint() -> Html:
+def _caption() -> Html:
     return el("figcaption", "The price of one job, from the customer to everybody who contributed.", class_="quiet")
 
 
@@ -107,14 +108,44 @@ def _picture() -> Html:
     for number, role in enumerate(_ROLES):
         y = top + (bottom - top) * number // (len(_ROLES) - 1)
         parts.append(el("path", class_="flow earned", d=f"M538 {middle}C594 {middle} 582 {y} 640 {y}"))
-        parts.append(el("text", role, class_="label", x=650, y=y + 5))
+        parts.append(el("text", role, class_="label", x=650, y=y + 6))
         if role != _ROLES[-1]:
-            parts.append(_arrow(790, 846, y, "out"))
-            parts.append(el("text", "own wallet", class_="small", x=856, y=y + 4))
+            parts.append(_arrow(816, 862, y, "out"))
+            parts.append(el("text", "own wallet", class_="small", x=870, y=y + 4))
     below = middle + _BOX[1] // 2
     parts.append(el("path", class_="flow back", d=f"M361 {below + 4}V{below + 62}H97V{below + 6}"))
     parts.append(el("text", "back to you, if the job fails", class_="small", x=229, y=below + 84, text_anchor="middle"))
-    return el("svg", parts, class_="flowchart", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", focusable="false")
+    return _drawn(parts, "wide", _WIDTH, _HEIGHT)
+
+
+def _tall_picture() -> Html:
+    """Draw the same from top to bottom, for narrow screens."""
+    left, center, trunk = 16, 16 + _BOX[0] // 2, 36
+    you, held, knot = 40, 160, 246
+    parts: list[Html] = [
+        el("title", _TITLE),
+        _box(left, you, "You", "Lightning, on-chain, card"),
+        _down(center, you + _BOX[1] // 2, held - _BOX[1] // 2, "in"),
+        _box(left, held, "Held", "while a node works"),
+        _down(center, held + _BOX[1] // 2, knot - 12, "in"),
+        el("circle", class_="knot", cx=center, cy=knot, r=10),
+        el("path", class_="flow back", d=f"M{left + _BOX[0] + 4} {held}h24V{you}h-22"),
+    ]
+    for number, line in enumerate(("back to you,", "if the job", "fails")):
+        parts.append(el("text", line, class_="small", x=left + _BOX[0] + 38, y=(you + held) // 2 - 12 + number * 17))
+    for number, role in enumerate(_ROLES):
+        y = knot + 62 + number * 46
+        start = f"M{center} {knot + 10}C{center} {knot + 34} {trunk} {knot + 14} {trunk} {knot + 44}"
+        parts.append(el("path", class_="flow earned", d=f"{start}V{y - 16}q0 16 16 16h8"))
+        parts.append(el("text", role, class_="label", x=trunk + 34, y=y + 6))
+        if role != _ROLES[-1]:
+            parts.append(_arrow(226, 264, y, "out"))
+            parts.append(el("text", "own wallet", class_="small", x=271, y=y + 4))
+    return _drawn(parts, "tall", _TALL_WIDTH, _TALL_HEIGHT)
+
+
+def _drawn(parts: list[Html], name: str, width: int, height: int) -> Html:
+    return el("svg", parts, class_=f"flowchart {name}", viewBox=f"0 0 {width} {height}", role="img", focusable="false")
 
 
 def _box(x: int, middle: int, name: str, words: str) -> Html:
@@ -130,4 +161,11 @@ def _arrow(x1: int, x2: int, y: int, tone: str) -> Html:
     return joined(
         el("path", class_=f"flow {tone}", d=f"M{x1 + 3} {y}H{x2 - 8}"),
         el("path", class_=f"head {tone}", d=f"M{x2} {y}l-10 -6v12z"),
+    )
+
+
+def _down(x: int, y1: int, y2: int, tone: str) -> Html:
+    return joined(
+        el("path", class_=f"flow {tone}", d=f"M{x} {y1 + 3}V{y2 - 8}"),
+        el("path", class_=f"head {tone}", d=f"M{x} {y2}l-6 -10h12z"),
     )

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import statistics
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -135,9 +136,15 @@ async def node_alone(place: Place) -> Figures:
     async def all_of_them() -> None:
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
 
-    taken = await seconds(all_of_them)
+    used, taken = time.process_time(), await seconds(all_of_them)
+    found = _figures(taken, time.process_time() - used)
     await wallets.node.close()
-    return {"payments/s": PAYMENTS / taken}
+    return found
+
+
+def _figures(taken: float, used: float) -> Figures:
+    """Return the rate, and what this process itself worked for it: the node is another process."""
+    return {"payments/s": PAYMENTS / taken, "our processor ms each": 1_000 * used / PAYMENTS}
 
 
 async def payouts(place: Place, *, asking: bool = False) -> Figures:
@@ -168,11 +175,12 @@ async def payouts(place: Place, *, asking: bool = False) -> Figures:
                 await news.wait()
             running_on.cancel()
 
-        taken = await seconds(all_of_them)
+        used, taken = time.process_time(), await seconds(all_of_them)
+        used = time.process_time() - used
         paid = await book.database.fetch("SELECT COUNT(*) AS n FROM payouts WHERE state = 'paid'")
         assert paid[0]["n"] == PAYMENTS
         assert await invariants(book.database) == []
-        return {"payments/s": PAYMENTS / taken}
+        return _figures(taken, used)
 
 
 async def _open_payout(book: Book, target: str, now: int) -> None:

@@ -89,7 +89,7 @@ async def test_the_order_of_the_book_is_the_order_of_arrival_even_if_the_clock_j
         assert await broken(book) == []
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[*HealthCheck])
 @given(batches=st.lists(BATCHES, max_size=3))
 def test_random_plans_fare_in_the_book_as_in_a_plain_dictionary(
     new_store: Callable[[], Store], batches: list[list[Plan]]

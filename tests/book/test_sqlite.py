@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from relaybot.db import quick_reads
 from relaybot.db import sqlite as sqlite_module
 from relaybot.db.database import Found, Write
 from relaybot.db.migrations import Migration, WrongSchema, load_migrations
 from relaybot.db.sqlite import READERS, SqliteDatabase, open_sqlite
 from relaybot.errors import Unavailable
 from tests.book.stores import NOW, SqliteStore
-from tests.book.test_database import Changed, cursor, cursors, insert, write
+from tests.book.test_database import COUNT_MANY, Changed, cursor, cursors, insert, write
 
 
 @pytest.fixture
@@ -175,3 +176,44 @@ async def test_a_name_with_a_nul_is_never_taken_for_another_one(database: Sqlite
     with pytest.raises(sqlite3.IntegrityError):
         await insert(database, "cursors", cursor("a\0b", 3))
     assert await cursors(database) == {"a": 1, "a\0b": 2}
+
+
+async def test_a_short_read_is_answered_at_once_and_a_long_one_by_a_reader(database: SqliteDatabase) -> None:
+    await write(database, cursor("a", 1))
+    held = [database._readers.get_nowait() for _ in range(READERS)]
+    assert await database.fetch(COUNT_MANY, n=10) == [{"n": 10}]
+    assert await cursors(database) == {"a": 1}
+    long = asyncio.create_task(database.fetch(COUNT_MANY, n=100_000))
+    await asyncio.sleep(0)
+    assert not long.done()
+    quick = database._quick
+    assert quick is not None
+    for _ in range(quick_reads.PASSED_OVER):  # from now on it goes to a reader untried, for a while
+        assert quick.rows(COUNT_MANY, {"n": 10}) is None
+    assert quick.rows(COUNT_MANY, {"n": 10}) == [{"n": 10}]
+    for reader in held:
+        database._readers.put_nowait(reader)
+    assert await long == [{"n": 100_000}]
+
+
+async def test_who_reads_on_and_on_lets_others_go_on(database: SqliteDatabase) -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    for _ in range(3 * quick_reads.IN_A_ROW):
+        await database.fetch(COUNT_MANY, n=10)
+    task.cancel()
+    assert turns == 3
+
+
+async def test_what_cannot_be_read_at_once_is_asked_of_a_reader(database: SqliteDatabase) -> None:
+    await write(database, cursor("a", 1))
+    assert database._quick is not None
+    database._quick.close()
+    assert await cursors(database) == {"a": 1}

@@ -30,8 +30,11 @@ async def test_a_company_is_made_filled_spent_and_ended_at_the_command_line() ->
         assert (await answer(w, "org", "add", "acme", npub(w, "eve"), "--budget", "20000/month"))["done_now"] is True
         assert "belong to the company" in await refused(w, "org", "budget", "acme", npub(w, "frank"), "none")
         assert "You belong to acme" in await eve.ask(w.bot, "org accept acme")
-        bill = await bob.ask(w.bot, "org topup acme 100000")
-        await bob.pay(bill.splitlines()[1])
+        bill = await answer(w, "org", "topup", "acme", "100000")
+        assert (bill["amount_msat"], bill["bonus_msat"]) == (100_000_000, 5_000_000)
+        assert "a top-up is" in await refused(w, "org", "topup", "acme", "99000000")
+        assert (await answer(w, "org", "topup", "acme", "100000"))["invoice"] != bill["invoice"]
+        await bob.pay(bill["invoice"])
 
         async def topped_up() -> bool:
             return await w.account("org/acme/promo") == 5_000_000
@@ -60,5 +63,6 @@ async def test_a_company_is_made_filled_spent_and_ended_at_the_command_line() ->
         ended = await answer(w, "org", "dissolve", "acme")
         assert 0 < ended["to_owner_msat"] < left
         assert await w.account("org/acme/sats") == 0
+        assert "this company is dissolved" in await refused(w, "org", "topup", "acme", "100")
         assert "no company has this id" in await refused(w, "org", "show", "nonsense")
         await w.sound()

@@ -22,12 +22,14 @@ from relaybot.config import load_config
 from relaybot.errors import RelaybotError, Unavailable
 from relaybot.nostr.event import Event
 from relaybot.operator import moving
+from relaybot.relay.event_journal import Arrival
 from relaybot.relay.event_pages import PAGE_EVENTS
-from relaybot.relay.event_writes import Arrival, EventWriter, Outcome
+from relaybot.relay.event_writes import Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.hub import Hub
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import BOB, CAROL, NOW, note, raw
+from tests.relay.writing import connect, writer_on
 
 PAST = 1_700_000_000  # the commands have the real clock
 
@@ -111,11 +113,10 @@ async def test_what_one_relay_exports_another_imports_with_all_that_was_asked_of
 async def test_an_export_has_what_a_running_relay_has_not_put_in_its_place_yet(tmp_path: Path) -> None:
     config = service(tmp_path / "a")
     await (await stored_by_a_running_relay(config, [PROFILE])).close()
-    with contextlib.closing(
-        sqlite3.connect(load_config(config, {}).relay.database, isolation_level=None)
-    ) as connection:
+    path = load_config(config, {}).relay.database
+    with contextlib.closing(connect(path)) as connection, writer_on(path, connection) as writer:
         events = [note(str(number), at=PAST) for number in range(PAGE_EVENTS)]
-        EventWriter(connection).write([Arrival(raw(event), event) for event in events])
+        writer.write([Arrival(raw(event), event) for event in events])
         assert (await invoke(config, "export")).stdout_bytes == lines(PROFILE, *events)
 
 

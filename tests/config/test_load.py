@@ -175,6 +175,13 @@ def test_one_source_says_the_price_of_a_bitcoin_and_in_which_money() -> None:
         ),
         ({"agents": {"a": agent(rest="bob")}}, "agents.a.rest", "bob", "$owner, $platform, a name of people"),
         ({"relay": {"ping_seconds": 99}}, "relay.idle_seconds", "90", "at least relay.ping_seconds, which is 99"),
+        ({"outgoing": {"onion_proxy": "http://a:1"}}, "outgoing.onion_proxy", "http://a:1", "a SOCKS5 proxy such as"),
+        (
+            {"outgoing": {"onion_proxy": "socks5://a:0"}},
+            "outgoing.onion_proxy",
+            "socks5://a:0",
+            "a SOCKS5 proxy such as",
+        ),
         ({"onchain": {"feerate_max": 50}}, "onchain.feerate_max", 50, "1 to 10000 sat/vB"),
         ({"onchain": {"feerate_min": "0 sat/vB"}}, "onchain.feerate_min", "0 sat/vB", "1 to 10000 sat/vB"),
         (

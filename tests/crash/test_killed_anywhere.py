@@ -74,12 +74,13 @@ async def test_an_unkilled_story_passes_every_sort_of_border() -> None:
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 async def test_killed_at_any_border_the_story_ends_the_same(chunk: int) -> None:
-    stories = await told(*map(str, range(chunk * EVERY + 1, await borders() + 1, CHUNKS * EVERY)))
+    count = await borders()
+    stories = await told(*map(str, range(chunk * EVERY + 1, count + 1, CHUNKS * EVERY)))
     assert problems(stories) == {}
     # Which commits fall together is up to the moment: a few stories pass fewer borders than the counted one.
     missed = [story for story in stories if story["killed"] == 0]
     assert all(story["borders"] < story["kills"][0] for story in missed)
-    assert len(missed) < len(stories) / 4
+    assert all(4 * story["kills"][0] > 3 * count for story in missed)  # far from the end, every kill is one
 
 
 def spread(chance: random.Random, count: int) -> str:

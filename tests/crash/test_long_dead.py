@@ -8,7 +8,8 @@ import time
 from contextlib import closing
 
 from relaybot.nostr.event import Event, encode_event
-from relaybot.relay.event_writes import Arrival, Outcome
+from relaybot.relay.event_journal import Arrival
+from relaybot.relay.event_writes import Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.settings import RelayLimits
 from tests.book.stores import book_file

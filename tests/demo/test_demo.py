@@ -115,8 +115,11 @@ async def test_without_once_the_story_is_told_and_everything_stays_up(tmp_path: 
         page = next(line.split()[1] for line in text.splitlines() if line.strip().startswith("page"))
         async with aiohttp.ClientSession() as http, http.get(page) as answer:
             assert "relaybot demo" in await answer.text()
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
+        hint = next(line for line in text.splitlines() if line.strip().startswith("books"))
+        assert hint.endswith("config.yaml")  # whole in its line, however long it is: it is there to be pasted
+        process.send_signal(signal.SIGINT)
+        assert (await process.communicate())[0].decode().splitlines()[-1:] == ["stopped"]
+        assert process.returncode == 0
         async with aiohttp.ClientSession() as http:
             assert not await answers(http, page)  # nothing is left running
     assert (data / "book.sqlite3").exists()

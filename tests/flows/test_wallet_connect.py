@@ -197,9 +197,29 @@ async def test_a_budget_is_kept_and_what_it_did_not_need_comes_back() -> None:
             assert done["error"] is None
         spent = await client.call("pay_invoice", invoice=w.network.people.invoice("alice", from_sat(990)))
         assert spent["error"]["code"] == "QUOTA_EXCEEDED"
+        told = (await client.call("get_budget"))["result"]
+        assert 1_980_000 <= told["used_budget"] < told["total_budget"] == 2_010_000
+        assert told["renewal_period"] == "daily"
+        assert 0 < told["renews_at"] - int(time.time()) <= 86_400
         listed = await (await w.join("bob")).ask(w.bot, "connect")
         assert listed.startswith("zapper: 1,98")
         assert "of 2,010 sat used this day" in listed
+
+
+async def test_an_app_hears_of_what_its_owner_sends_by_message_once() -> None:
+    async with connected() as (w, uri), client_of(w, uri) as client:
+        bolt11 = w.network.people.invoice("alice", from_sat(1_000))
+        assert "1,000 sat" in await (await w.join("bob")).ask(w.bot, f"withdraw {bolt11}")
+        told = await client.read(23197)
+        sent = told["notification"]
+        assert (told["notification_type"], sent["type"], sent["amount"]) == ("payment_sent", "outgoing", 1_000_000)
+        assert (sent["state"], sent["payment_hash"]) == ("settled", parse_bolt11(bolt11).payment_hash)
+        assert hashlib.sha256(bytes.fromhex(sent["preimage"])).hexdigest() == sent["payment_hash"]
+        own = w.network.people.invoice("alice", from_sat(500))
+        assert (await client.call("pay_invoice", invoice=own))["error"] is None  # its own word came before the answer
+        assert (await client.call("get_budget"))["result"] == {}
+        heard = [row["event"] for row in await w.rows("SELECT event FROM outbox WHERE event LIKE '%\"kind\":23197,%'")]
+        assert len(heard) == 2
 
 
 async def test_a_closed_connection_is_told_that_it_has_no_wallet() -> None:
@@ -216,6 +236,9 @@ async def test_a_closed_connection_is_told_that_it_has_no_wallet() -> None:
     [
         ("pay_keysend", {"amount": 1, "pubkey": "02" * 33}, "NOT_IMPLEMENTED"),
         ("pay_invoice", {"invoice": "lnbcrt1nonsense"}, "OTHER"),
+        ("pay_invoice", {"invoice": "lno1qgsqvgnwgcg35z6ee2h3yczraddm72xrfua9uve2rlrm9deu7xyfzrc"}, "OTHER"),
+        ("pay_keysend_to_the_moon", {}, "NOT_IMPLEMENTED"),
+        ("multi_pay_invoice", {"invoices": []}, "NOT_IMPLEMENTED"),
         ("pay_invoice", {}, "OTHER"),
         ("make_invoice", {"amount": 0}, "OTHER"),
         ("make_invoice", {"amount": 1_000, "description_hash": "00" * 32}, "OTHER"),
@@ -265,10 +288,10 @@ async def test_a_connection_does_what_it_may_until_its_time_is_over() -> None:
         uri = await connect_app(w, "for 2 days only receive", name="till")
         listed = await bob.ask(w.bot, "connect")
         assert "till: with no limit of its own, until 20" in listed
-        assert "for make_invoice, lookup_invoice, get_info only" in listed
+        assert "for make_invoice, lookup_invoice, get_info, get_budget only" in listed
         async with client_of(w, uri) as client:
             info = (await client.call("get_info"))["result"]
-            assert info["methods"] == ["make_invoice", "lookup_invoice", "get_info"]
+            assert info["methods"] == ["make_invoice", "lookup_invoice", "get_info", "get_budget"]
             assert info["notifications"] == ["payment_received"]
             for method in ("get_balance", "list_transactions"):
                 assert (await client.call(method))["error"]["code"] == "RESTRICTED"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from relaybot.errors import Rejected
 from relaybot.nostr import event as events
 from relaybot.nostr.event import (
+    REMEMBERED_CHARACTERS_MAX,
     Event,
     canonical,
     encode_event,
@@ -28,6 +29,7 @@ from relaybot.nostr.event import (
     is_replaceable,
     parse_event,
     parse_event_and_raw,
+    stored_event,
 )
 from relaybot.nostr.keys import KeyPair
 from tests.nostr.conftest import NOW, patient, secret_of
@@ -357,3 +359,14 @@ def test_an_event_is_longer_than_its_canonical_form_by_a_constant() -> None:
     event = sign(content="x" * 100, kind=65_535)
     form = canonical(event.pubkey, event.created_at, event.kind, event.tags, event.content)
     assert len(encode_event(event)) - len(form) == events._ENVELOPE_BYTES
+
+
+def test_an_event_of_a_row_is_read_as_any_other_and_read_once() -> None:
+    short, long = (
+        KeyPair(b"\x01" * 32).sign(kind=1, content="x" * length, tags=[], created_at=1)
+        for length in (1, REMEMBERED_CHARACTERS_MAX)
+    )
+    assert stored_event(encode_event(short)) is stored_event(encode_event(short)) == short
+    assert stored_event(encode_event(long)) == long
+    with pytest.raises(Rejected, match="id does not match"):
+        stored_event(encode_event(short).replace('"x"', '"y"'))

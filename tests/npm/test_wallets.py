@@ -12,7 +12,15 @@ from wallet.money import from_sat
 
 pytestmark = needs_node
 DOMAIN = "bots.test"
-METHODS = ["pay_invoice", "make_invoice", "lookup_invoice", "list_transactions", "get_balance", "get_info"]
+METHODS = [
+    "pay_invoice",
+    "make_invoice",
+    "lookup_invoice",
+    "list_transactions",
+    "get_balance",
+    "get_info",
+    "get_budget",
+]
 
 
 async def play(w: World, part: str, **more: str) -> Any:

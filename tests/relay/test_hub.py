@@ -56,6 +56,12 @@ async def test_one_forged_event_is_refused(hub: Hub, store: EventStore) -> None:
     assert await answer(store, EVERYTHING) == []
 
 
+async def test_what_this_process_has_signed_or_checked_is_not_checked_again(hub: Hub, store: EventStore) -> None:
+    unchecked = forged(ONE)
+    assert (await hub.publish(raw(unchecked), unchecked, signed=True)).accepted
+    assert await answer(store, EVERYTHING) == [unchecked]
+
+
 async def test_an_event_offered_by_many_at_once_is_stored_once_and_a_duplicate_for_the_others(hub: Hub) -> None:
     seen: list[Event] = []
     await hub.subscribe(EVERYTHING, seen.append)

@@ -18,28 +18,28 @@ from hypothesis import strategies as st
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.filters import Filter
 from relaybot.relay import events as events_module
+from relaybot.relay.event_journal import SUFFIXES, Arrival
 from relaybot.relay.event_table import SCHEMAS, event_row, tag_rows
-from relaybot.relay.event_writes import Arrival, EventWriter, Outcome
+from relaybot.relay.event_writes import Outcome
 from relaybot.relay.events import EventStore
 from relaybot.relay.queries import PAGE_SQL, Statement, build_listing, build_numbers, choices, kinds_of, probe
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import ALICE, BOB, NOW, note, raw
 from tests.relay.random_events import POOL, filters, naive_answer
+from tests.relay.writing import connect, writer_on
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
 
 
 @pytest.fixture
 def connection(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.executescript("".join(SCHEMAS))
-    return connection
+    return connect(path)
 
 
-def written(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
-    writer = EventWriter(connection)
-    writer.write([Arrival(raw(event), event) for event in events])
-    writer.move()
+def written(path: Path, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
+    with writer_on(path, connection) as writer:
+        writer.write([Arrival(raw(event), event) for event in events])
+        writer.move()
 
 
 def ask(connection: sqlite3.Connection, statement: Statement) -> Any:
@@ -55,11 +55,11 @@ def choose(data: st.DataObject, filter_: Filter) -> str | None:
 @given(st.data(), st.lists(filters(), min_size=1, max_size=3))
 @QUICK
 def test_every_index_gives_the_naive_answer(path: Path, data: st.DataObject, asked: list[Filter]) -> None:
-    path.unlink(missing_ok=True)
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.executescript("PRAGMA synchronous=OFF;" + "".join(SCHEMAS))
+    for suffix in ("", *SUFFIXES):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    connection = connect(path, "PRAGMA synchronous=OFF")
     stored = data.draw(st.lists(st.sampled_from(POOL), unique_by=lambda event: event.id, max_size=40))
-    written(connection, stored)
+    written(path, connection, stored)
     plans = [(filter_, choose(data, filter_)) for filter_ in asked]
     expected = naive_answer(stored, asked)
     listed = ask(connection, build_listing(plans))[0] or ""
@@ -72,12 +72,12 @@ def test_every_index_gives_the_naive_answer(path: Path, data: st.DataObject, ask
 
 
 @given(st.lists(st.lists(filters(), min_size=1, max_size=3), min_size=10, max_size=20))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[*HealthCheck])
 @pytest.mark.parametrize("quick", [0, 1_000], ids=["by readers", "at once"])
 async def test_the_store_gives_the_naive_answer_before_and_after_reopening(
     path: Path, quick: int, questions: list[list[Filter]]
 ) -> None:
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", *SUFFIXES):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(events_module, "QUICK_EVENTS_MAX", quick)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,28 +17,31 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.relay import event_writes
 from relaybot.relay import events as events_module
-from relaybot.relay.event_table import SCHEMAS, WRITER_PRAGMAS
-from relaybot.relay.event_writes import Arrival, EventWriter, Outcome, known_ids
+from relaybot.relay.event_journal import SUFFIXES, Arrival
+from relaybot.relay.event_table import WRITER_PRAGMAS
+from relaybot.relay.event_writes import EventWriter, Outcome, known_ids
 from relaybot.relay.events import EventStore
 from relaybot.relay.queries import AUTHORS, build_listing
+from relaybot.relay.removals import Removal
 from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import ALICE, BOB, NOW, in_order, note, raw
 from tests.relay.test_queries import answer, written_to
+from tests.relay.writing import connect, writer_on
 
 STORED, KNOWN, OUTDATED, DELETED = Outcome.STORED, Outcome.KNOWN, Outcome.OUTDATED, Outcome.DELETED
 
 
 @pytest.fixture
-def connection() -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript("".join(SCHEMAS))
+def connection(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = connect(path)
     yield connection
     connection.close()
 
 
 @pytest.fixture
-def writer(connection: sqlite3.Connection) -> EventWriter:
-    return EventWriter(connection)
+def writer(path: Path, connection: sqlite3.Connection) -> Iterator[EventWriter]:
+    with writer_on(path, connection) as writer:
+        yield writer
 
 
 def arrivals(events: Sequence[Event]) -> list[Arrival]:
@@ -107,27 +112,87 @@ def test_known_ids_are_compared_in_full(connection: sqlite3.Connection, writer: 
     assert known_ids(connection, []) == set()
 
 
-def test_what_is_fresh_is_known_and_found_by_whoever_comes_after_a_crash(
-    connection: sqlite3.Connection, writer: EventWriter
+def test_what_is_fresh_is_known_and_in_its_place_for_whoever_comes_after_a_crash(
+    path: Path, connection: sqlite3.Connection, writer: EventWriter
 ) -> None:
     assert writer.write(arrivals([ONE, tagged("1")])) == [STORED, STORED]
     assert writer.write(arrivals([ONE])) == [KNOWN]
-    again = EventWriter(connection)  # nothing but the file is left of the first one
-    assert list(again.fresh) == [ONE.id]  # what another event may take the place of is found at once
-    assert again.write(arrivals([TWO, ONE])) == [STORED, KNOWN]
-    again.move()
-    assert connection.execute("SELECT seq, raw FROM event ORDER BY seq").fetchall() == [
-        (seq, raw(event)) for seq, event in enumerate([ONE, tagged("1"), TWO], start=1)
-    ]
-    assert connection.execute("SELECT count(*) FROM fresh").fetchone() == (0,)
+    assert placed(connection) == [(2, raw(tagged("1")))]  # what another event may take the place of is found at once
+    with writer_on(path, connection) as again:  # nothing but the files is left of the first one
+        assert (again.waiting, placed(connection)) == (0, [(1, raw(ONE)), (2, raw(tagged("1")))])
+        assert again.write(arrivals([TWO, ONE])) == [STORED, KNOWN]
+        again.move()
+    assert placed(connection) == [(seq, raw(event)) for seq, event in enumerate([ONE, tagged("1"), TWO], start=1)]
 
 
-def test_no_more_stays_fresh_than_may(connection: sqlite3.Connection, writer: EventWriter) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(event_writes, "FRESH_MAX", 2)
-        for name in "abc":
-            writer.write(arrivals([note(name)]))
-    assert list(writer.fresh) == [note("c").id]
+def placed(connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    return connection.execute("SELECT seq, raw FROM event ORDER BY seq").fetchall()
+
+
+def test_what_was_moved_and_removed_does_not_come_back_from_the_journal(
+    path: Path, connection: sqlite3.Connection, writer: EventWriter
+) -> None:
+    writer.write(arrivals([ONE, TWO]))
+    writer.remove(Removal([1]))
+    assert path.with_name(path.name + SUFFIXES[0]).read_bytes()  # it stands there still
+    with writer_on(path, connection):
+        pass
+    assert placed(connection) == [(2, raw(TWO))]
+
+
+def test_a_journal_is_written_over_and_read_up_to_what_is_whole(
+    path: Path, connection: sqlite3.Connection, writer: EventWriter
+) -> None:
+    many = [note(f"number {number}") for number in range(9)]
+    for start in range(0, 9, 3):  # the first file, the other, the first again
+        writer.write(arrivals(many[start : start + 3]))
+        if start < 6:
+            writer.move()
+    last = path.with_name(path.name + SUFFIXES[0])
+    left = last.read_bytes()
+    torn = left.index(raw(many[8])) + 40  # within the last event: the rest of the line is of another one
+    last.write_bytes(left[:torn] + b"x" * 40 + left[torn + 40 :])
+    with writer_on(path, connection):
+        pass
+    assert [line for _, line in placed(connection)] == [raw(event) for event in many[:8]]
+
+
+def test_a_disk_that_refuses_the_journal_leaves_what_was_there(
+    path: Path, connection: sqlite3.Connection, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.write(arrivals([ONE]))
+    write = os.pwrite
+
+    def full(file: int, data: bytes, place: int) -> int:
+        write(file, data[: len(data) // 2], place)
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="no space"):
+        writer.write(arrivals([TWO]))
+    monkeypatch.undo()
+    assert writer.write(arrivals([TWO, ONE])) == [STORED, KNOWN]
+    with writer_on(path, connection):
+        pass
+    assert [line for _, line in placed(connection)] == [raw(ONE), raw(TWO)]
+
+
+async def test_no_more_stays_fresh_than_may(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "FRESH_MAX", 2)
+    monkeypatch.setattr(events_module, "MOMENT_SECONDS", 60.0)
+    for name in "ab":
+        await written_to(store, [note(name)])
+    await store._placed(lambda: None)  # the placer takes one step after the other
+    assert store._events.waiting == 0
+
+
+def test_whoever_writes_more_than_may_wait_helps_to_move_it(
+    connection: sqlite3.Connection, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_writes, "FRESH_BYTES_MAX", len(raw(ONE)) + 1)
+    for event in (ONE, TWO, note("three")):
+        writer.write(arrivals([event]))
+    assert [line for _, line in placed(connection)] == [raw(ONE), raw(TWO)]
 
 
 async def test_what_cannot_be_moved_is_not_passed_over_in_silence(path: Path, store: EventStore) -> None:
@@ -164,7 +229,7 @@ async def test_a_full_disk_refuses_the_batch_and_leaves_the_store_sound(path: Pa
         patch.setattr(events_module, "WRITER_PRAGMAS", pragmas)
         small = await EventStore.open(path, RelayLimits())
     with capture_logs() as logs:
-        long = [note(f"{number}" * 5_000) for number in range(5)]
+        long = [note("x" * 5_000, kind=30_000, tags=[["d", str(number)]]) for number in range(5)]
         assert await written_to(small, long) == [Outcome.FAILED] * 5
     assert [line["event"] for line in logs] == ["relay_store_failed"]
     assert "events" in logs[0]
@@ -203,7 +268,7 @@ async def test_a_file_of_another_version_is_refused_with_both_versions(path: Pat
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(BadConfig, match=r"relay\.database: found '.*events\.db of version 99'; allowed: version 3"):
+    with pytest.raises(BadConfig, match=r"relay\.database: found '.*events\.db of version 99'; allowed: version 4"):
         await EventStore.open(path, RelayLimits())
 
 

@@ -260,3 +260,28 @@ async def test_an_event_whose_plan_can_never_apply_is_kept_for_the_operator_and_
     async with inbox(book, clock, handler) as box:
         await box.receive(event(), "test")
         await done(book, event(), "failed")
+
+
+async def test_what_one_key_says_of_one_thing_is_handled_in_its_order_and_holds_up_nobody_else(
+    book: Book, clock: SetClock
+) -> None:
+    claim, result, other = (
+        SOMEBODY.sign(kind=1, content=text, tags=[["e", about]], created_at=NOW)
+        for text, about in (("claim", "1"), ("result", "1"), ("other", "2"))
+    )
+    go_on, began = asyncio.Event(), list[str]()
+
+    async def handler(one: Event) -> Decision:
+        began.append(one.content)
+        if one == claim:
+            await go_on.wait()
+        return "done"
+
+    async with inbox(book, clock, handler) as box:
+        for one in (claim, result, other):
+            await box.receive(one, "a")
+        await done(book, other)
+        assert began == ["claim", "other"]
+        go_on.set()
+        await done(book, result)
+    assert began == ["claim", "other", "result"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from relaybot import outbox as module
@@ -13,7 +15,7 @@ from relaybot.nostr.messages import Ok
 from relaybot.outbox import Outbox, owed
 from tests.service.conftest import NOW, FullDisk
 from wallet.book import Book
-from wallet.ledger import Plan
+from wallet.ledger import Plan, Update
 
 EVENT = KeyPair(b"\x02" * 32).sign(kind=1, content="owed", tags=[], created_at=NOW)
 
@@ -120,3 +122,53 @@ async def test_what_was_sent_is_also_owed_once_to_where_its_receiver_reads(book:
     visit = await book.row("visits", f"{EVENT.id}/wss://theirs.test")
     assert visit is not None
     assert visit["event"] == encode_event(EVENT)
+
+
+def about(thing: str, text: str) -> Event:
+    return KeyPair(b"\x02" * 32).sign(kind=1, content=text, tags=[["e", thing]], created_at=NOW)
+
+
+async def test_who_is_slow_to_say_ok_holds_up_what_is_about_the_same_thing_and_nothing_else(
+    book: Book, clock: SetClock
+) -> None:
+    slow, after, other = about("1", "slow"), about("1", "after"), about("2", "other")
+    got, ok, sent = list[str](), asyncio.Event(), {one.id: asyncio.Event() for one in (slow, after, other)}
+
+    async def publish(event: Event) -> Ok:
+        got.append(event.content)
+        sent[event.id].set()
+        if event == slow:
+            await ok.wait()
+        return YES
+
+    async def is_ours() -> bool:
+        return True
+
+    sending = asyncio.create_task(Outbox(book, clock, {"own": publish}).run(is_ours, wake=book.watch("outbox")))
+    async with asyncio.timeout(10):
+        for number, one in enumerate((slow, after, other)):
+            await book.apply(Plan(f"test/owe/{number}", changes=(owed(one, NOW, number),)))
+            if one != after:
+                await sent[one.id].wait()
+        assert got == ["slow", "other"]
+        ok.set()
+        await sent[after.id].wait()
+    sending.cancel()
+    assert got == ["slow", "other", "after"]
+
+
+async def test_a_round_is_noted_in_one_plan_and_one_by_one_where_another_process_was_faster(
+    book: Book, clock: SetClock
+) -> None:
+    events = [about(f"{number}", "owed") for number in range(3)]
+    await book.apply(Plan("test/owe", changes=tuple(owed(one, NOW) for one in events)))
+    other = Update("outbox", events[1].id, {"state": "sent"}, expect={"state": "pending"})
+
+    async def publish(event: Event) -> Ok:
+        if event == events[1]:
+            await book.apply(Plan("test/other", changes=(other,)))
+        return YES
+
+    assert await Outbox(book, clock, {"own": publish}).step() is False
+    rows = await book.database.rows_by_id("outbox", [one.id for one in events])
+    assert [(rows[one.id]["state"], rows[one.id]["tries"]) for one in events] == [("sent", 1), ("sent", 0), ("sent", 1)]

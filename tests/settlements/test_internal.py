@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from handlers.settlements import cancel_paid, pay_internally
 from relaybot.errors import Rejected, Unavailable
@@ -50,6 +51,19 @@ async def test_an_invoice_of_ours_is_paid_inside_the_book_at_no_fee_and_cancelle
     with pytest.raises(Fault):
         await till.pay(bolt11)
     await till.agrees()
+
+
+async def test_looking_at_what_a_payment_would_do_is_not_logged_as_its_settlement(till: Till) -> None:
+    await till.funded(5_000)
+    bolt11 = await till.top_up(2_000, ALICE, number=7)
+    with structlog.testing.capture_logs() as logged:
+        assert await pay_internally(till.bot, BOB.pubkey, bolt11) is not None  # and nothing is applied
+        assert await cancel_paid(till.bot) is False
+        assert [line for line in logged if line["event"].startswith("settled")] == []
+        await paid(till, bolt11)
+        assert await cancel_paid(till.bot) is True
+    told = {"event": "settled_inside", "label": "topup/7", "owner": ALICE.pubkey, "amount_msat": from_sat(2_000)}
+    assert [line for line in logged if line["event"].startswith("settled")] == [told | {"log_level": "info"}]
 
 
 async def test_b1_paying_oneself_nets_zero(till: Till) -> None:

@@ -88,6 +88,7 @@ class InlineDatabase(SqliteDatabase):
         self._writer.connection.close()
         self._writer.connection = disk.connection(borders, writes=True)
         self._all_readers = [cast("aiosqlite.Connection", _Waiting(plain)) for plain in self.plain]
+        self._quick = None  # each read may wait, as on PostgreSQL
         self._readers = asyncio.Queue()
         for reader in self._all_readers:
             self._readers.put_nowait(reader)

@@ -181,7 +181,7 @@ _EVENTS = (
     one(
         "an event is done without its mark",
         "relaybot/inbox.py",
-        'return replace(decision, changes=(*decision.changes, handled(event.id, decision.key, row["version"])))',
+        "return replace(decision, changes=(*decision.changes, handled(event.id, decision.key, version)))",
         "return replace(decision, changes=decision.changes)",
     ),
     Mutant(

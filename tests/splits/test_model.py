@@ -135,6 +135,13 @@ def test_other_prices_are_refused(price: object, path: str, allowed: str) -> Non
     assert refusal(AgentModel, agent(price=price))[::2] == (path, allowed)
 
 
+@pytest.mark.parametrize("name", ["org", "Language", ""])
+def test_a_parameter_that_the_service_reads_as_its_own_is_refused_by_its_name(name: str) -> None:
+    path, found, allowed = refusal(AgentModel, agent(params={"organism": {}, name: {}}))
+    assert (path.rstrip("."), found) == (f"x.params.{name}".rstrip("."), name)
+    assert "not org: that one names the company which pays" in allowed
+
+
 def test_a_price_of_a_base_alone_is_a_fixed_price() -> None:
     assert read_agent(agent(price={"base": "7 sat"})).price == read_agent(agent(price="7 sat")).price
 

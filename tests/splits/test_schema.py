@@ -33,6 +33,7 @@ WRONG: list[tuple[str, Any]] = [
     ("shares", [{"to": "alice", "percent": "5"}]),
     ("shares", [{"to": "alice", "percent": "5%", "role": "boss"}]),
     ("shares", [{"to": "alice", "percent": "5%", "until": "tomorrow"}]),
+    ("params", {"org": {}}),
     ("shares", [{"percent": "5%", "split": {"shares": [{"to": "alice", "percent": "5%"}]}}]),
 ]
 

@@ -11,14 +11,13 @@
     return window.nostr;
   };
   const now = () => Math.floor(Date.now() / 1000);
-  const say = (form, text) => {
-    let place = form.querySelector("[role=alert]");
-    if (!place) {
-      place = document.createElement("p");
-      place.setAttribute("role", "alert");
-      place.className = "problem";
-      form.prepend(place);
-    }
+  const say = (form, text, role, name) => {
+    form.querySelectorAll("[data-said]").forEach((old) => old.remove());
+    const place = document.createElement("p");
+    place.setAttribute("role", role);
+    place.dataset.said = "";
+    place.className = name;
+    form.append(place); // beside the button that was pressed
     place.textContent = text;
   };
 
@@ -49,15 +48,21 @@
     }
     if (status) status.hidden = true;
     form.hidden = false;
+    let asked = false;
     form.addEventListener("submit", async (sent) => {
-      if (form.elements.event.value) return;
-      sent.preventDefault();
+      sent.preventDefault(); // what is sent in the end is signed anew each time, also when a browser goes back to this page
+      if (asked) return;
+      asked = true;
+      say(form, "Your extension is asked to sign.", "status", "hint");
       try {
         const signed = await nostr.signEvent(await makers[form.dataset.sign](form, nostr));
         form.elements.event.value = JSON.stringify(signed);
         form.submit();
       } catch (problem) {
-        say(form, `The extension did not sign: ${problem && problem.message ? problem.message : problem}`);
+        const why = problem && problem.message ? problem.message : problem;
+        say(form, `The extension did not sign: ${why}`, "alert", "problem");
+      } finally {
+        asked = false;
       }
     });
   };

@@ -29,7 +29,10 @@ async def balance_page(desk: Desk, visit: Visit) -> web.Response:
     coming = await arriving(desk.bot, visit.me)
     opening = heading(format_sat(found.has.sats), "is what you can use for anything.")
     ways = (("Top up", "/account/topup"), ("Ask an agent", "/account/jobs"), ("Withdraw", "/account/withdraw"))
-    actions = el("p", [el("a", name, href=path, class_="button") for name, path in ways], class_="actions")
+    buttons = [
+        el("a", name, href=path, class_="button" if path == ways[0][1] else "button second") for name, path in ways
+    ]
+    actions = el("p", buttons, class_="actions")
     return desk.shown(
         visit, opening, actions, _classes(found), _held(held), _coming(coming), title="Balance", here="/account"
     )

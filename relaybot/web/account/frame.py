@@ -125,7 +125,7 @@ def _navigation(session: Session, here: str) -> Html:
     out = el(
         "form",
         el("input", type="hidden", name="csrf", value=session.csrf),
-        el("span", "Signed in as ", el("code", f"{npub[:12]}…{npub[-4:]}", title=npub), class_="quiet"),
+        el("span", "Signed in as ", el("code", f"{npub[:9]}…{npub[-4:]}", title=npub), class_="quiet"),
         el("button", "Sign out", class_="plain"),
         method="post",
         action="/account/sign-out",

@@ -64,20 +64,26 @@ class Live:
                 headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             )
             await response.prepare(request)
-            loop = asyncio.get_running_loop()
-            end = said = loop.time()
-            end += LIVE_SECONDS
-            await response.write(b": waiting\n\n")
-            while stamp.text == seen and not stamp.over and loop.time() < end and not self.closing.is_set():
-                if loop.time() - said > ALIVE_SECONDS:
-                    said = loop.time()
-                    await response.write(b": waiting\n\n")
-                await self._pause()
-                stamp = await look()
-            event = "changed" if stamp.text != seen else "over" if stamp.over else ""
-            if event:
-                await response.write(f"event: {event}\ndata: {event}\n\n".encode())
+            with contextlib.suppress(ConnectionResetError):  # who looked has left: nothing went wrong
+                await self._watch(response, stamp, seen, look)
         return response
+
+    async def _watch(
+        self, response: web.StreamResponse, stamp: Stamp, seen: str, look: Callable[[], Awaitable[Stamp]]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        end = said = loop.time()
+        end += LIVE_SECONDS
+        await response.write(b": waiting\n\n")
+        while stamp.text == seen and not stamp.over and loop.time() < end and not self.closing.is_set():
+            if loop.time() - said > ALIVE_SECONDS:
+                said = loop.time()
+                await response.write(b": waiting\n\n")
+            await self._pause()
+            stamp = await look()
+        event = "changed" if stamp.text != seen else "over" if stamp.over else ""
+        if event:
+            await response.write(f"event: {event}\ndata: {event}\n\n".encode())
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):

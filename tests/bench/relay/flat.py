@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import sqlite3
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import msgspec
 import uvloop
 
 from relaybot.nostr.event import Event, encode_event
-from relaybot.relay.event_writes import Arrival, EventWriter
+from relaybot.relay.event_journal import Arrival
 from relaybot.relay.events import EventStore
 from relaybot.relay.settings import RelayLimits
 from tests.bench.relay.load import connected, publish, subscribe
@@ -29,6 +28,7 @@ from tests.bench.relay.wire import client_frame
 from tests.bench.relay.workload import Workload
 from tests.bench.relay.works import CONNECTIONS, SUPPLY, WINDOW, Bench, measure_queries, with_questions
 from tests.bench.rounds import Figures, arguments, interleaved, report, say
+from tests.relay.writing import connect, writer_on
 
 AT_ONCE = 1_000  # events of one transaction when a store is filled
 EACH = 50  # subscriptions of one connection
@@ -60,11 +60,11 @@ async def fill(directory: Path, events: Sequence[Event]) -> None:
     """Write events straight into the file a relay will open, for a relay would check them one by one."""
     path = directory / "relay.sqlite3"
     await (await EventStore.open(path, RelayLimits())).close()
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA synchronous=OFF")
-    writer = EventWriter(connection)
-    for place in range(0, len(events), AT_ONCE):
-        writer.write([Arrival(encode_event(one).encode(), one) for one in events[place : place + AT_ONCE]])
+    connection = connect(path, "PRAGMA synchronous=OFF")
+    with writer_on(path, connection) as writer:
+        for place in range(0, len(events), AT_ONCE):
+            writer.write([Arrival(encode_event(one).encode(), one) for one in events[place : place + AT_ONCE]])
+            writer.move()
     connection.close()
 
 
