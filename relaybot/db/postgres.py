@@ -66,6 +66,11 @@ def postgres_errors() -> Iterator[None]:
         raise Unavailable(f"database: {error or type(error).__name__}") from error
 
 
+def _known(value: Value) -> Value:
+    """Return what is looked for as it would be kept: no text has a NUL here, and a stranger's may."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
 class PostgresReader:
     """Statements on one connection."""
 
@@ -76,13 +81,14 @@ class PostgresReader:
         """Return all rows of a SELECT. Unavailable if the server does not answer."""
         text, names = placed(sql)
         with postgres_errors():
-            rows = await self._connection.fetch(text, *(values[name] for name in names))
+            rows = await self._connection.fetch(text, *(_known(values[name]) for name in names))
         return [dict(row) for row in rows]
 
     async def rows_by_id(self, table: str, ids: Iterable[str]) -> dict[str, Row]:
         """Return the rows of `table` with these ids."""
+        ids = {one for one in ids if "\0" not in one}
         with postgres_errors():
-            rows = await self._connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1::text[])", [*{*ids}])  # noqa: S608  our own table names
+            rows = await self._connection.fetch(f"SELECT * FROM {table} WHERE id = ANY($1::text[])", [*ids])  # noqa: S608  our own table names
         return {row["id"]: dict(row) for row in rows}
 
 

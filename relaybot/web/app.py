@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from relaybot.web.agents import agent_page, agents_page
+from relaybot.web.api.problems import is_api, problem
 from relaybot.web.days import day_page, days_page
 from relaybot.web.feeds import accounts_json, atom_feed
 from relaybot.web.home import home_page
@@ -150,17 +151,22 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _error_pages(site: Site) -> Middleware:
-    """Return the middleware that answers a wrong path or method with a page."""
+    """Return the middleware that answers a wrong path or method: with a page, or as the API does."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except web.HTTPNotFound as error:
+            if is_api(request.path):
+                return problem(404, "not-found", "Not found", "the API has no such address")
             reason = error.text if "day" in request.match_info else "There is no such page."
             return _html(_not_found(site, reason or ""), status=404)
         except web.HTTPMethodNotAllowed as error:
             allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
+            if is_api(request.path):
+                detail = f"only {allow['Allow']} are answered here"
+                return problem(405, "invalid", "Not this method", detail, headers=allow)
             return web.Response(text=f"Only {allow['Allow']} are answered here.\n", status=405, headers=allow)
 
     return answer

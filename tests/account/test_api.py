@@ -21,7 +21,8 @@ from relaybot.nostr.keys import KeyPair
 from relaybot.web.api import models
 from relaybot.web.api.door import AHEAD_SECONDS_MAX, Tokens
 from relaybot.web.api.openapi import openapi
-from relaybot.web.api.routes import BASE, OPERATIONS
+from relaybot.web.api.problems import BASE
+from relaybot.web.api.routes import OPERATIONS
 from tests.account.test_money_pages import FAST, invoice
 from tests.flows.harness import World, world
 
@@ -294,6 +295,18 @@ async def test_who_asks_too_much_waits() -> None:
         assert [(await bob.call("GET", "/balance"))[0] for _ in range(4)] == [200, 200, 200, 429]
         assert (await eve.call("GET", "/balance"))[0] == 200
         assert [(await bob.call("GET", "/balance", auth="x"))[0] for _ in range(4)] == [401, 401, 401, 429]
+
+
+async def test_behind_a_proxy_of_ours_each_client_is_counted_by_itself() -> None:
+    behind = {"trusted_proxies": ["127.0.0.1"]}
+    async with world(web={"requests_per_minute": 2}, relay=behind) as w, aiohttp.ClientSession() as http:
+        for path, refused in (("/api/v1/balance", 401), ("/account/sign-in", 200)):
+            for client, statuses in (("192.0.2.1", [refused, refused, 429]), ("192.0.2.2", [refused, refused])):
+                client = f"{client}{len(path)}"  # noqa: PLW2901  pages and API count together
+                for status in statuses:
+                    headers = {"X-Forwarded-For": f"198.51.100.1, {client}"}
+                    async with http.get(f"http://127.0.0.1:{w.port}{path}", headers=headers) as answer:
+                        assert answer.status == status, (path, client)
 
 
 async def test_the_openapi_document_is_that_of_the_endpoints() -> None:

@@ -11,12 +11,20 @@ from urllib.parse import quote
 from aiohttp import web
 
 from handlers.bot import Bot
+from relaybot.clock import SetClock
 from relaybot.nostr import nip19
 from relaybot.web.account.desk import Desk
-from relaybot.web.account.routes import ROUTES, account_routes
+from relaybot.web.account.routes import ROUTES
 from relaybot.web.addresses import address_routes
+from relaybot.web.api.door import Tokens
+from relaybot.web.api.problems import BASE
+from relaybot.web.api.routes import OPERATIONS
 from relaybot.web.app import build_app
+from relaybot.web.cards import card_routes
+from relaybot.web.metrics import Metrics, metrics_routes
 from relaybot.web.published import PublishedAccounts
+from relaybot.web.self_service import self_service_routes
+from tests.account.addresses import OTHERS
 from tests.account.browser import SIGN_IN, Browser, Shown, browsing
 from tests.account.test_money_pages import FAST, news
 from tests.flows.harness import World, world
@@ -27,17 +35,22 @@ PRIVATE = [route for route in ROUTES if not route.open]
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
-def test_whatever_the_router_has_of_the_account_stands_behind_the_door() -> None:
-    bot = cast("Bot", SimpleNamespace(config=SimpleNamespace(zaps=SimpleNamespace(requests_per_minute=1))))
-    account = account_routes(Desk.__new__(Desk))
-    app = build_app(PublishedAccounts("00" * 32), SITE, more=[*address_routes(bot), *account])
+def test_every_address_has_its_entry() -> None:
+    """One that is new stands in the account's table, in the API's, or in addresses.py with why it shows nobody's."""
+    config = SimpleNamespace(zaps=SimpleNamespace(requests_per_minute=1))
+    bot, desk = cast("Bot", SimpleNamespace(config=config, clock=SetClock(1))), Desk.__new__(Desk)
+    object.__setattr__(desk, "bot", bot)
+    figures = metrics_routes(cast("Metrics", None), "a token")
+    more = [*address_routes(bot), *card_routes(bot, SITE), *self_service_routes(desk, Tokens(bot.clock)), *figures]
+    app = build_app(PublishedAccounts("00" * 32), SITE, more=more)
     served = {
         (route.method, route.resource.canonical)
         for route in app.router.routes()
-        if isinstance(route.resource, web.Resource) and route.resource.canonical.startswith("/account")
+        if isinstance(route.resource, web.Resource) and route.method != "HEAD"
     }
-    served = {(method, path) for method, path in served if method != "HEAD" and not path.startswith("/accounts")}
-    assert served == {(route.method, route.path) for route in ROUTES} | {("GET", "/account.js")}
+    own = {(route.method, route.path) for route in ROUTES}
+    api = {(one.method, BASE + one.path) for one in OPERATIONS}
+    assert served == own | api | OTHERS.keys()
     assert {(route.method, route.path) for route in ROUTES if route.open} == OPEN
 
 
@@ -111,15 +124,18 @@ async def rich(w: World, browser: Browser, name: str) -> dict[str, list[str]]:
     await w.deliver(await w.assignment(), f"the result for {name}")
     while f"the result for {name}" not in (job := await browser.get(job.path)).words:
         await news(browser, job)
+    await browser.get("/account/apps")
     payable = [one.html.partition('id="payable">')[2].partition("<")[0] for one in (topup, onchain)]
     words = [name, w.keys[name].pubkey, nip19.encode_npub(w.keys[name].pubkey), *payable, "43,210 sat", "987 sat"]
+    words += [f"{name} and sons", f"{name} phone", f"the plan of {name}", f"the result for {name}"]
     transfers = await w.rows("SELECT id FROM transfers WHERE credit LIKE :mine", mine=f"user/{w.keys[name].pubkey}/%")
     links = await w.rows("SELECT id FROM withdraw_links")
     return {"id": [*ids, *(row["id"] for row in links)], "words": words, "entries": [row["id"] for row in transfers]}
 
 
 async def test_no_page_shows_what_is_somebody_else_s() -> None:
-    async with world(web=FAST, payouts={"enabled": False}) as w, browsing(w) as frank, browsing(w) as eve:
+    pages = {**FAST, "metrics_token": "a" * 32}
+    async with world(web=pages, payouts={"enabled": False}) as w, browsing(w) as frank, browsing(w) as eve:
         his = await rich(w, frank, "frank")
         await eve.sign_in(w.keys["eve"])
         values = {"agent": ["autodev"], "npub": [nip19.encode_npub(w.keys["heidi"].pubkey)], "id": his["id"]}
@@ -140,7 +156,8 @@ async def test_no_page_shows_what_is_somebody_else_s() -> None:
                 found = [word for word in his["words"] if word in shown.html]
                 assert not found, (path, found)
         seen = "".join(shown.html for shown in frank.shown)
-        assert all(word in seen for word in his["words"][3:])  # the words are really shown, to him
+        assert [word for word in his["words"][3:] if word not in seen] == []  # the words are really shown, to him
+        await strangers_see_nothing(w, his)
         mine = (await eve.get("/account")).form("/account/sign-out")["csrf"]
         before = await w.rows("SELECT * FROM withdraw_links ORDER BY id")
         for path, form in (
@@ -152,6 +169,22 @@ async def test_no_page_shows_what_is_somebody_else_s() -> None:
             assert (await eve.post(path, {"csrf": mine, "once": "ab" * 16} | form)).status in {400, 404}, path
         assert await w.rows("SELECT * FROM withdraw_links ORDER BY id") == before
         await check_headers(eve)
+
+
+async def strangers_see_nothing(w: World, his: dict[str, list[str]]) -> None:
+    """Ask every other address for what is his, with all that is known of him."""
+    words = his["words"][3:]  # his name and npub stand in what is asked
+    hashes = [row["payment_hash"] for row in await w.rows("SELECT payment_hash FROM invoices")]
+    async with browsing(w) as stranger:
+        for (method, _), (_, paths) in OTHERS.items():
+            for each in [*his["id"], *hashes] if any("{" in path for path in paths) else [""]:
+                given = {"id": each, "half": each[:32], "npub": his["words"][2], "bolt11": words[0]}
+                for path in paths:
+                    asked = path.format(**given)
+                    async with stranger.session.request(method, stranger.url + asked) as shown:
+                        text = await shown.text(errors="replace")
+                    assert shown.status < 500, asked
+                    assert not [word for word in words if word in text], asked
 
 
 async def check_headers(browser: Browser) -> None:

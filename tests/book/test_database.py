@@ -98,6 +98,12 @@ async def test_nothing_is_kept_as_nothing(database: Database) -> None:
     assert [dict(one) for one in found] == [row]
 
 
+async def test_what_nothing_can_be_called_is_not_found_and_breaks_nothing(database: Database) -> None:
+    await write(database, cursor("a", 1))
+    assert await database.rows_by_id("cursors", ["a", "a\0", "\0"]) == await database.rows_by_id("cursors", ["a"])
+    assert list(await database.fetch("SELECT * FROM cursors WHERE id = :id", id="a\0")) == []
+
+
 @pytest.mark.parametrize("row_id", ODD_IDS, ids=range(len(ODD_IDS)))
 async def test_a_name_means_itself_whatever_it_is_made_of(database: Database, row_id: str) -> None:
     await write(database, cursor(row_id, 1), cursor("another", 2))

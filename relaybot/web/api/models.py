@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Sats = Annotated[int, Field(strict=True, ge=1, le=2_100_000_000_000_000)]
 Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=2_000)]
+EntryId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]  # of a transfer
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Period = Literal["day", "week", "month"]
 MoneyClass = Literal["sats", "card", "promo", "maturing", "owed"]
@@ -114,7 +115,7 @@ class Earnings(Told):
 class WhyQuery(Taken):
     """Which entry."""
 
-    id: Line
+    id: EntryId
 
 
 class Why(Told):

@@ -13,10 +13,21 @@ from pydantic.json_schema import models_json_schema
 
 from relaybot.web.api.door import KEY_HEADER
 from relaybot.web.api.models import Problem
-from relaybot.web.api.problems import MEDIA_TYPE
-from relaybot.web.api.routes import BASE, OPENAPI_PATH, OPERATIONS, Operation
+from relaybot.web.api.problems import BASE, MEDIA_TYPE
+from relaybot.web.api.routes import OPENAPI_PATH, OPERATIONS, Operation
 
 _REF = "#/components/schemas/{model}"
+_NOT_DONE = {
+    400: "the body is no JSON",
+    401: "not signed as it must be",
+    403: "not allowed, or not now",
+    404: "nothing of yours has this id",
+    409: "done before, and with another content",
+    413: "too large",
+    422: "something of it is not as it must be: `field` says what",
+    429: "too much at once: come again after `Retry-After`",
+    503: "something outside does not answer now",
+}
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _ABOUT = (
     "Each request carries `Authorization: Nostr <event in base64>`: an event of kind 27235 (NIP-98) with the whole"
@@ -66,12 +77,25 @@ def _described(operation: Operation) -> dict[str, Any]:
         "parameters": [*_parameters(operation)],
         "responses": {
             "200": {"description": "done", "content": {"application/json": {"schema": _ref(operation.answer)}}},
-            "default": {"description": "not done", "content": {MEDIA_TYPE: {"schema": _ref(Problem)}}},
+            **{str(status): _problem(_NOT_DONE[status]) for status in _refusals(operation)},
         },
     }
     if operation.body is not None:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(operation.body)}}}
     return described
+
+
+def _refusals(operation: Operation) -> list[int]:
+    """Return the statuses of what is not done, by what the endpoint takes and does."""
+    found = {401, 413, 422, 429, 503}
+    found |= {404} if _PLACEHOLDER.search(operation.path) else set()
+    found |= {400, 403} if operation.body is not None else set()
+    found |= {403, 409} if operation.changes else set()
+    return sorted(found)
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": _ref(Problem)}}}
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:

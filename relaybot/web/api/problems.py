@@ -11,6 +11,7 @@ from relaybot.errors import Rejected
 from relaybot.web.account.desk import in_words
 from relaybot.web.api.models import Problem
 
+BASE = "/api/v1"  # of all addresses of the API
 MEDIA_TYPE = "application/problem+json"
 
 _STATUS = {
@@ -22,6 +23,11 @@ _STATUS = {
     "invalid": (422, "Not as it must be"),
 }
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9_-]*): ")  # a reason that begins with what it is about
+
+
+def is_api(path: str) -> bool:
+    """Tell whether an address is the API's, whether it has it or not."""
+    return path == BASE or path.startswith(f"{BASE}/")
 
 
 def refused(refusal: Rejected) -> web.Response:

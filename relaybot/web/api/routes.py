@@ -13,9 +13,8 @@ from relaybot.errors import Rejected, Unavailable
 from relaybot.web.account.desk import Desk
 from relaybot.web.api import companies, company_models, models, money, work
 from relaybot.web.api.door import Call, Tokens, key_of, signed_by
-from relaybot.web.api.problems import malformed, problem, refused
+from relaybot.web.api.problems import BASE, malformed, problem, refused
 
-BASE = "/api/v1"
 OPENAPI_PATH = f"{BASE}/openapi.json"
 
 _JSON = "application/json"
