@@ -113,7 +113,9 @@ async def test_without_once_the_story_is_told_and_everything_stays_up(tmp_path: 
         assert "12  All balances sum to zero, all escrows are empty, the node's books agree with ours" in text
         assert "7,660" in text
         page = next(line.split()[1] for line in text.splitlines() if line.strip().startswith("page"))
-        printed_addresses = [line.split()[-1] for line in text.partition("keeps running")[2].splitlines() if "http:" in line]
+        printed_addresses = [
+            line.split()[-1] for line in text.partition("keeps running")[2].splitlines() if "http:" in line
+        ]
         assert len(printed_addresses) == 7
         async with aiohttp.ClientSession() as http:
             for address in printed_addresses:
