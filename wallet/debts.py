@@ -11,10 +11,10 @@ back in sats, once, and card money never does (G5).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from relaybot.db.database import Row
 from wallet.accounts import owed, user
 
 OF_CARDS = ("disputed", "won", "written off")  # reasons that name a card payment: `disputed:<id>`
@@ -33,7 +33,7 @@ class Debts:
         """Return what is still owed for a card payment."""
         return sum(int(msat) for of, msat in self.open if of == deposit)
 
-    def add(self, transfer: Row) -> None:
+    def add(self, transfer: Mapping[str, Any]) -> None:
         """Take the next transfer of the account, or one that gave sats back for a dispute that was won."""
         mine, deposit, msat = owed(self.pubkey), _deposit_of(transfer["reason"]), int(transfer["amount_msat"])
         if transfer["debit"] == mine:
@@ -66,7 +66,7 @@ class Debts:
             msat -= part
 
 
-def debts_of(pubkey: str, transfers: Iterable[Row]) -> Debts:
+def debts_of(pubkey: str, transfers: Iterable[Mapping[str, Any]]) -> Debts:
     """Return a person's debts as these transfers, in the order of the book, have left them."""
     debts = Debts(pubkey)
     for transfer in transfers:
