@@ -24,7 +24,7 @@ from tests.book.names import account
 from tests.book.plainly import Plainly
 from tests.book.scenario import Scenario
 from tests.book.stores import NOW, PostgresStore, SqliteStore, Store, opened
-from tests.postgres import new_schema, unavailable
+from tests.postgres import new_book, unavailable
 from wallet.audit import unsound
 from wallet.book import Book
 from wallet.ledger import Plan, Verdict
@@ -46,7 +46,7 @@ class Ledger(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.directory = tempfile.TemporaryDirectory(prefix="rb-machine-")
         path = Path(self.directory.name) / "book.db"
-        store: Store = PostgresStore(new_schema()) if self.postgres else SqliteStore(path)
+        store: Store = PostgresStore(new_book()) if self.postgres else SqliteStore(path)
         self.clock = SetClock(NOW)
         self.opening = opened(store, clock=self.clock)
         self.book: Book = self.run(self.opening.__aenter__())
