@@ -11,8 +11,9 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Ending, Outcome
-from tests.payouts.desk import LOST, NOW, RULES, Desk, Life
+from tests.payouts.desk import LOST, NOW, RULES, Desk, Life, person
 from wallet.bolt11_invoice import parse_bolt11
+from wallet.ledger import Put
 from wallet.lnurl import OWN_NODE
 from wallet.targets import KEEP
 
@@ -219,14 +220,22 @@ async def test_withdrawals_closed_before_it_was_sent_keep_it_in(life: Life, desk
     assert await life.balance() == HELD
 
 
-async def test_withdrawals_closed_in_the_very_moment_of_sending_keep_it_in(life: Life) -> None:
-    """They are open when they are looked at, and closed when the Plan is applied."""
+@pytest.mark.parametrize(
+    "switch",
+    [
+        Put("users", person("alice"), {"withdrawals": "closed"}),
+        *(Put("pauses", scope, {"state": "paused"}) for scope in ("payouts", "lightning", "restored")),
+    ],
+    ids=lambda switch: switch.id[:9],
+)
+async def test_a_switch_that_is_thrown_in_the_very_moment_of_sending_keeps_it_in(life: Life, switch: Put) -> None:
+    """It is open when it is looked at, and closed when the Plan is applied."""
     await life.open("alice")
     await life.step()
     real = life.payouts._targets
 
     async def close_first(payout: Row) -> list[str]:
-        await life.set_user("alice", withdrawals="closed")
+        await life.apply((), (switch,))
         return await real(payout)
 
     life.payouts._targets = close_first  # type: ignore[method-assign]
