@@ -21,6 +21,7 @@ from handlers.conversation import CONFIRM, Asked, Command, Reply
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
+from handlers.proofs import proof
 from handlers.referrals import refer
 from handlers.sessions import login
 from handlers.shares import share
@@ -183,6 +184,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "history": Command("history [n]", "the newest entries of your account, and why", _history, "history 20"),
         "statement": Command("statement", "the same as CSV, in msat", _statement),
+        "proof": Command(
+            "proof [<company>]", "that what is yours here is in the liabilities we have published", proof, "proof"
+        ),
         "withdraw": Command(
             "withdraw <sats | all> <invoice | lightning address | offer | bitcoin address>",
             "send what is yours",
