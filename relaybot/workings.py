@@ -228,8 +228,8 @@ def standing_tasks(
             )
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
     if Role.ACCOUNTS in roles and config.accounting.publish:
-        standing["accounts"] = singly("accounts", partial(_publish_due, bot, keyring), seconds=60)
-        standing["liabilities"] = singly("liabilities", partial(_publish_liabilities, bot, keyring), seconds=3_600)
+        every = {"accounts": (_publish_due, 60), "liabilities": (_publish_liabilities, 3_600)}
+        standing |= {name: singly(name, partial(do, bot, keyring), seconds=s) for name, (do, s) in every.items()}
     return standing
 
 
