@@ -228,8 +228,7 @@ def standing_tasks(
             )
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
     if Role.ACCOUNTS in roles and config.accounting.publish:
-        every = {"accounts": (_publish_due, 60), "liabilities": (_publish_liabilities, 3_600)}
-        standing |= {name: singly(name, partial(do, bot, keyring), seconds=s) for name, (do, s) in every.items()}
+        standing |= {name: singly(name, do, seconds=s) for name, (do, s) in _publishing(bot, keyring).items()}
     return standing
 
 
@@ -285,6 +284,14 @@ def _batches(bot: Bot) -> Batches:
         tell=bot.tell,
         stumbles=bot.stumbles,
     )
+
+
+def _publishing(bot: Bot, keyring: Keyring) -> dict[str, tuple[Step, int]]:
+    """Return what publishes accounts, and how many seconds lie between two looks."""
+    return {
+        "accounts": (partial(_publish_due, bot, keyring), 60),
+        "liabilities": (partial(_publish_liabilities, bot, keyring), 3_600),
+    }
 
 
 async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
