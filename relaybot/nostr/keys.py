@@ -93,7 +93,11 @@ class KeyPair:
 
 def verify(event: Event) -> bool:
     """Tell whether the signature fits the id and the public key. The id itself is checked where events are read."""
-    return signature_fits(bytes.fromhex(event.id), event.pubkey, bytes.fromhex(event.sig))
+    try:
+        digest, signature = bytes.fromhex(event.id), bytes.fromhex(event.sig)
+    except ValueError:
+        return False
+    return signature_fits(digest, event.pubkey, signature)
 
 
 def _shared_x(secret: bytes, pubkey: str) -> bytes:

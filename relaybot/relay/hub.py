@@ -12,7 +12,6 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -57,8 +56,7 @@ _FORGED = (False, "invalid: the signature does not fit")
 _NOT_TAKEN = (False, "error: the event could not be taken in, try again later")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Offer(Arrival):
+class _Offer(Arrival, frozen=True, eq=False):
     """An event on its way, and who waits for the answer: first its sender, then those who sent it again."""
 
     answers: list[Answer]

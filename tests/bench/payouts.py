@@ -163,7 +163,7 @@ async def payouts(place: Place, *, asking: bool = False) -> Figures:
         news = book.watch("payouts")
 
         async def all_of_them() -> None:
-            running_on = tasks.create_task(desk.run(concurrency=CALLERS, at_once=CALLERS))
+            running_on = tasks.create_task(desk.run(concurrency=CALLERS, at_once=2 * CALLERS))
             while await book.database.fetch("SELECT 1 FROM payouts WHERE next_at IS NOT NULL LIMIT 1"):
                 news.clear()
                 await news.wait()
