@@ -1,4 +1,4 @@
-"""What a compute node must not forget in a crash: what it took on, and what it still owes to which relay.
+"""What a compute node must not forget in a crash: what it took on, what it still owes to which relay, what it earned.
 
 An assignment is taken once, together with its claim, and finished once, together with the
 event that says how; from then on only that same event is sent. One SQLite file, one process:
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from relaybot.errors import BadConfig
 from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.pay_slips import PaySlip
+from wallet.money import Msat
 
 KEPT_SECONDS = 7 * 86_400  # after an assignment's end its id is still known for so long
 OWED_SECONDS = 600  # beyond an assignment's end, for clocks that differ; then the service listens no more
@@ -32,6 +34,11 @@ CREATE TABLE IF NOT EXISTS owed (
     event TEXT NOT NULL,
     until INTEGER NOT NULL,
     PRIMARY KEY (id, relay)
+) STRICT;
+CREATE TABLE IF NOT EXISTS earned (
+    service TEXT PRIMARY KEY,
+    jobs INTEGER NOT NULL,
+    msat INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS unfinished ON assignments (finished) WHERE finished = 0;
 """
@@ -105,6 +112,16 @@ class Journal:
     def settle(self, event_id: str, relay: str) -> None:
         """Owe this event to this relay no more."""
         self._database.execute("DELETE FROM owed WHERE id = ? AND relay = ?", (event_id, relay))
+
+    def earned(self, service: str) -> PaySlip:
+        """Return the newest that the service with this pubkey has said of our earnings."""
+        row = self._database.execute("SELECT jobs, msat FROM earned WHERE service = ?", (service,)).fetchone()
+        return PaySlip(row[0], Msat(row[1])) if row is not None else PaySlip(0, Msat(0))
+
+    def note_earned(self, service: str, slip: PaySlip) -> None:
+        """Remember a newer word of our earnings."""
+        row = (service, slip.jobs, slip.earned_msat)
+        self._database.execute("INSERT OR REPLACE INTO earned (service, jobs, msat) VALUES (?, ?, ?)", row)
 
     def forget(self, now: int) -> None:
         """Drop assignments that ended long ago, and what is owed to relays that are no longer ours."""

@@ -36,6 +36,7 @@ from relaybot.nostr.nip90 import (
 )
 from relaybot.worker.command import command_work
 from relaybot.worker.delivery import Delivery
+from relaybot.worker.earnings import Earnings
 from relaybot.worker.journal import Journal
 from relaybot.worker.model import model_work
 from relaybot.worker.presence import Presence
@@ -94,6 +95,7 @@ class Node:
         self._taken_back: set[str] = set()
         self._told_at = 0  # the newest word of the service about our admission
         self._started_at = clock.now()
+        self._earnings = Earnings(settings, journal)
         self._presence = Presence(settings, connections, status=self._status, clock=clock, pause=pause)
         self._deliveries = [Delivery(journal, one, clock=clock, pause=pause) for one in connections]
 
@@ -101,10 +103,12 @@ class Node:
         """Work until cancelled."""
         for event in self._journal.unfinished():
             self._line_up(event)
+        self._earnings.tell_known()
         async with asyncio.TaskGroup() as tasks:
             for connection in self._connections:
                 await connection.subscribe("assignments", self._filters, self._on_assignment, self._tidy)
                 await connection.subscribe("words", self._words, self._on_word)
+                await connection.subscribe("earnings", self._earnings.filters, self._earnings.on_slip)
                 tasks.create_task(connection.run())
             for delivery in self._deliveries:
                 tasks.create_task(delivery.run())

@@ -24,7 +24,7 @@ from wallet.book import Book
 from wallet.deposits import CardDeposit, Debt, plan_bought, plan_disputed
 from wallet.feed import Sums, opening_journal
 from wallet.journals import plan_bonus
-from wallet.ledger import Insert, Journal, Plan, Transfer, Values, Verdict
+from wallet.ledger import Insert, Journal, Plan, Put, Transfer, Values, Verdict
 from wallet.lots import Lot
 from wallet.money import Msat, from_sat
 from wallet.states import DepositState
@@ -63,7 +63,7 @@ async def assigned(till: Till, job_id: str) -> Event:
         "beat_until": now + 900,
         "assigned_at": 0,
     }
-    await till.book.apply(Plan(f"test/{job_id}", changes=(Insert("workers", CAROL.pubkey, beat),)))
+    await till.book.apply(Plan(f"test/{job_id}", changes=(Put("workers", CAROL.pubkey, {}, fresh=beat),)))
     await Assigning(till.bot).step()
     job = await till.book.row("jobs", job_id)
     assert job is not None
