@@ -26,7 +26,6 @@ from relaybot.config import Config
 from relaybot.connection import RelayConnection
 from relaybot.db.database import SharedDatabase
 from relaybot.db.migrations import load_migrations
-from relaybot.db.postgres import open_postgres
 from relaybot.db.sqlite import open_sqlite
 from relaybot.desk import open_cards
 from relaybot.doors import open_doors
@@ -141,6 +140,8 @@ async def open_book_database(config: Config, clock: Clock, probe: Probe = no_pro
     where, migrations = config.database, load_migrations()
     if isinstance(where, Path):
         return await open_sqlite(where, migrations, now=clock.now(), probe=probe)
+    from relaybot.db.postgres import open_postgres  # noqa: PLC0415  its driver is loaded where there is a PostgreSQL
+
     return await open_postgres(where.get_secret_value(), migrations, now=clock.now(), probe=probe)
 
 

@@ -139,9 +139,8 @@ class Inbox:
                 continue
             fresh = [row for row in rows if row["id"] not in self._taken]
             for row in fresh:
-                await lane.slots.acquire()
                 self._taken.add(row["id"])
-                self._line_up(lane, (stored_event(row["event"]), row["version"]), tasks)
+                await self._line_up(lane, (stored_event(row["event"]), row["version"]), tasks)
             if not fresh:
                 await lane.news.wait()
 
@@ -153,25 +152,33 @@ class Inbox:
             limit=BATCH_MAX + len(self._taken),
         )
 
-    def _line_up(self, lane: _Lane, taken: _Taken, tasks: asyncio.TaskGroup) -> None:
-        """Have an event handled: after what the same key said before about the same, or they would race for its row."""
+    async def _line_up(self, lane: _Lane, taken: _Taken, tasks: asyncio.TaskGroup) -> None:
+        """Have an event handled: after what the same key said before about the same, or they would race for its row.
+
+        What waits in a line has no slot: however much one key says about one thing, others are handled.
+        """
         event = taken[0]
         line = f"{event.pubkey}/{event.tag('e') or event.id}"
         if line in lane.lines:
             lane.lines[line].append(taken)
-        else:
-            lane.lines[line] = deque((taken,))
-            tasks.create_task(self._work_off(lane, line))
+            return
+        await lane.slots.acquire()
+        lane.lines[line] = deque((taken,))
+        tasks.create_task(self._work_off(lane, line))
 
     async def _work_off(self, lane: _Lane, line: str) -> None:
+        """Handle a line, which has a slot; between two events it gives that away and waits for its next turn."""
         waiting = lane.lines[line]
         try:
+            await self._handle(*waiting.popleft(), lane.slots)
             while waiting:
+                await lane.slots.acquire()
                 await self._handle(*waiting.popleft(), lane.slots)
         finally:
             del lane.lines[line]
 
     async def _handle(self, event: Event, version: int, slots: asyncio.Semaphore) -> None:
+        """Handle an event in a slot, which is free again after it."""
         try:
             await self._handle_until_done(event, version)
         finally:

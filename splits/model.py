@@ -146,8 +146,11 @@ def _together(*keys: str) -> dict[str, JsonValue]:
     return {"dependentRequired": {key: [other for other in keys if other != key] for key in keys}}
 
 
-class Written(BaseModel, strict=True, extra="forbid", frozen=True):
-    """What somebody wrote: exact types, no unknown keys, and no change after it was read."""
+class Written(BaseModel, strict=True, extra="forbid", frozen=True, defer_build=True):
+    """What somebody wrote: exact types, no unknown keys, and no change after it was read.
+
+    Built when something is first read with it: a section of the configuration only as a part of the whole.
+    """
 
 
 class PriceModel(Written):

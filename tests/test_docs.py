@@ -168,7 +168,10 @@ def commands() -> dict[str, click.Command]:
 
 def commands_in(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
     """Yield the commands of a group and of the groups in it."""
-    for name, command in group.commands.items():
+    here = click.Context(group)
+    for name in group.list_commands(here):
+        command = group.get_command(here, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from commands_in(command, f"{prefix}{name} ")
         else:
@@ -200,7 +203,7 @@ def test_every_command_line_in_the_documents_exists_with_its_options() -> None:
         command = commands().get(name)
         known = {opt for one in command.params for opt in one.opts} if command is not None else set[str]()
         options = {word for word in words if word.startswith("--")} - {"--help", "--version"}
-        is_group = name in cli.commands and len(words) == 1
+        is_group = name in cli.list_commands(click.Context(cli)) and len(words) == 1
         if (command is None and not is_group) or options - known:
             wrong.append(f"{page}: relaybot {' '.join(words)}")
     assert not wrong

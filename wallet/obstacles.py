@@ -7,6 +7,7 @@ is not missed. None of it fails a payout: it waits and says why.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -67,6 +68,7 @@ class Obstacles:
         self._clock = clock
         self._rules = rules
         self._room = _Room(-1, 0, 0)
+        self._looking = asyncio.Lock()
 
     async def closed(self, pubkey: str) -> str | None:
         """Return why nothing may leave from this user, if it may not."""
@@ -99,9 +101,10 @@ class Obstacles:
     async def lacks(self, payout: Row) -> str | None:
         """Return what of ours is missing: outbound liquidity, or room within the day's limit for all users."""
         amount, reserve = payout["amount_msat"], payout["reserve_msat"]
-        if self._room.second != self._clock.now():  # asked once a second: it is no guard, the node has the last word
-            spendable = await self._lightning.spendable_msat()
-            self._room = _Room(self._clock.now(), spendable, await self._lost_msat(amount))
+        async with self._looking:
+            if self._room.second != self._clock.now():  # once a second: it is no guard, the node has the last word
+                spendable = await self._lightning.spendable_msat()
+                self._room = _Room(self._clock.now(), spendable, await self._lost_msat(amount))
         room = self._room
         if room.spendable_msat < amount + reserve:
             log.warning("liquidity_low", payout=payout["id"], spendable_msat=room.spendable_msat)

@@ -1,8 +1,9 @@
 """Which payouts are due, and how many are worked on at once; what happens to each stands in `payouts.py`.
 
-Longest waiting and smallest first. A step that takes long makes room for the next, and one
-host takes a part of the room only, so neither a payment that hangs nor a wallet that does
-not answer keeps the others waiting (C16).
+Longest waiting and smallest first. What takes long makes room for the next, and one host
+takes a part of the room only, so neither a payment that hangs nor a wallet that does not
+answer keeps the others waiting (C16). While some are at the node, the next are made ready
+and the last are booked: the node waits for neither.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from functools import partial
 
 import structlog
@@ -25,10 +26,37 @@ from wallet.states import Rail
 log = structlog.get_logger()
 
 DUE_MAX = 200  # payouts looked at in one round
+CALLS_MAX = 100  # at the node at once, until `run` is told how many
 ROUND_SECONDS = 1.0  # between two looks for what is due
-SLOW_SECONDS = 5.0  # a call that takes longer no longer counts against the concurrency
+SLOW_SECONDS = 5.0  # what takes longer no longer counts against the concurrency
 
 Step = Callable[[str], Awaitable[bool]]  # bring a payout on by one step; whether it goes on at once
+
+
+class Places:
+    """So many may be there at once; whoever stays longer than `slow_seconds` makes room for the next."""
+
+    def __init__(self, count: int, slow_seconds: float) -> None:
+        self.waiting = 0  # for a place
+        self._free = asyncio.Semaphore(count)
+        self._slow_seconds = slow_seconds
+
+    @contextlib.asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Wait for a place, and have it while the block runs."""
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
+        leaving = contextlib.ExitStack()
+        leaving.callback(self._free.release)  # once, by whichever comes first
+        late = asyncio.get_running_loop().call_later(self._slow_seconds, leaving.close)
+        try:
+            yield
+        finally:
+            late.cancel()
+            leaving.close()
 
 
 class PayoutQueue:
@@ -37,6 +65,7 @@ class PayoutQueue:
     def __init__(
         self, book: Book, clock: Clock, rules: PayoutRules, step: Step, *, calling: Collection[str], stumbles: Stumbles
     ) -> None:
+        self.at_node = Places(CALLS_MAX, SLOW_SECONDS)
         self._book = book
         self._clock = clock
         self._rules = rules
@@ -45,16 +74,15 @@ class PayoutQueue:
         self._stumbles = stumbles
 
     async def run(self, *, concurrency: int, at_once: int, slow_seconds: float) -> None:
-        """Bring on every payout that is due, so many at once, and `at_once` of them towards the same host."""
-        news, slots = self._book.watch("payouts"), asyncio.Semaphore(concurrency)
-        running, towards = set[str](), Counter[str]()
+        """Bring on what is due: so many at the node, as many beside it, and `at_once` of all towards the same host."""
+        self.at_node = Places(concurrency, slow_seconds)
+        news, running, towards = self._book.watch("payouts"), set[str](), Counter[str]()
 
         async def bring_on(payout_id: str, host: str) -> None:
             step = tasks.create_task(self._steps_or_wait(payout_id))
             step.add_done_callback(lambda _: running.discard(payout_id))
             await asyncio.wait({step}, timeout=slow_seconds)
             towards[host] -= 1
-            slots.release()
             news.set()
 
         async with asyncio.TaskGroup() as tasks:
@@ -62,31 +90,40 @@ class PayoutQueue:
                 news.clear()
                 towards = +towards  # hosts that nothing goes to are forgotten
                 full = [host for host, count in towards.items() if count >= at_once]
-                for payout_id, host in await self._due_or_none(full):
-                    if payout_id in running or towards[host] >= at_once:
+                room = min(2 * concurrency - towards.total(), concurrency - self.at_node.waiting)
+                for payout_id, host in await self._due_or_none(full, room + len(running)) if room > 0 else []:
+                    if payout_id in running or not room:
                         continue
-                    await slots.acquire()
+                    if towards[host] >= at_once:
+                        if host not in full:  # but is now: the next round looks past it, at once
+                            news.set()
+                        continue
                     running.add(payout_id)
                     towards[host] += 1
+                    room -= 1
                     tasks.create_task(bring_on(payout_id, host))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(ROUND_SECONDS):  # wait_for of Python 3.11 can swallow a cancellation
                         await news.wait()
 
-    async def _due_or_none(self, full: Sequence[str]) -> list[tuple[str, str]]:
+    async def _due_or_none(self, full: Sequence[str], most: int) -> list[tuple[str, str]]:
         try:
-            return await self.due(full)
+            return await self.due(full, most)
         except Unavailable as error:  # the database: the next round looks again
             log.warning("payouts_unavailable", reason=str(error))
             return []
 
-    async def due(self, full: Sequence[str] = ()) -> list[tuple[str, str]]:
+    async def due(self, full: Sequence[str] = (), most: int = DUE_MAX) -> list[tuple[str, str]]:
         """Return what has something to do now, longest waiting and smallest first: its id, and the host it goes to.
 
         What goes to one of the `full` hosts is left out, or its queue would stand before everybody else's.
         """
         now, rules = self._clock.now(), self._rules
-        others = "".join(f" AND target NOT LIKE :host{n} AND target NOT LIKE :link{n}" for n in range(len(full)))
+        others = "".join(
+            f" AND target NOT LIKE :host{n} AND target NOT LIKE :link{n} AND target <> :text{n}"
+            for n in range(len(full))
+        )
+        texts = {f"text{n}": host for n, host in enumerate(full)}  # an offer or invoice is its own
         hosts = {f"host{n}": f"%@{host}" for n, host in enumerate(full)}
         links = {f"link{n}": f"lnurlp://{host}/%" for n, host in enumerate(full)}
         rows = await self._book.database.fetch(
@@ -95,7 +132,8 @@ class PayoutQueue:
             now=now,
             latest=now + max(rules.retry_seconds_max, rules.poll_seconds, rules.confirm_seconds),  # the clock was ahead
             rail=Rail.LIGHTNING.value,
-            limit=DUE_MAX + len(self._calling),
+            limit=most + len(self._calling),
+            **texts,
             **hosts,
             **links,
         )

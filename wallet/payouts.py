@@ -4,7 +4,7 @@ Theory of operation. A payout holds its amount and fee reserve first (`opening.p
 as often as needed, an attempt:
 
     prepare   fetch an invoice from the target; Plan: store invoice and payment hash
-    send      Plan: the attempt is `sent`; commit; only then the one call to the node
+    send      wait for a place at the node; Plan: the attempt is `sent`; commit; only then the one call
     settle    whatever is heard of that payment hash, live, after a restart or by polling,
               goes through `settle` and nowhere else
 
@@ -62,6 +62,8 @@ log = structlog.get_logger()
 
 ORPHAN = "pending at the node, but in no channel: the node lost it when it was killed; to be looked at by hand"
 
+_PAYOUT_OF = "SELECT payouts.* FROM attempts JOIN payouts ON payouts.id = attempts.payout WHERE attempts.id = :attempt"
+
 # (payout, attempt, report): what is owed to others than the owner when a payment arrived, in the Plan that books it
 Heard = Callable[[Row, Row, PaymentReport], Awaitable[Sequence[Change]]]
 RequestInvoice = Callable[[str, Msat], Awaitable[DecodedInvoice]]  # (target, amount): Rejected, Unavailable
@@ -113,9 +115,10 @@ class Payouts:
     # Going on
 
     async def run(self, *, concurrency: int, at_once: int, slow_seconds: float = SLOW_SECONDS) -> None:
-        """Bring on every payout that is due, for ever, so many at once; one that hangs makes room for the next.
+        """Bring on every payout that is due, for ever, `concurrency` at the node at once.
 
-        `at_once` of them may go to the same host: one wallet's trouble leaves room for all others.
+        As many more are made ready, or booked, meanwhile. What hangs makes room for the next. `at_once` of all
+        may go to the same host: one wallet's trouble leaves room for the others.
         """
         await self.queue.run(concurrency=concurrency, at_once=at_once, slow_seconds=slow_seconds)
 
@@ -197,17 +200,20 @@ class Payouts:
         return [target for target in targets if rail_of(target) is Rail.LIGHTNING]
 
     async def _send(self, payout: Row, attempt: Row) -> None:
-        paused = await self._obstacles.switched_off(payout)
-        if paused is not None:
-            await self._pause(payout, paused)
-            return
-        obstacle = await self._obstacle(payout, attempt)
-        if obstacle is not None:  # nothing has left: this invoice can be put aside
-            await self._apply_told(payout, plan_failed(payout, attempt, obstacle, self._rules, self._clock.now()))
-            return
-        answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))
-        if answer.verdict is Verdict.APPLIED:  # `already`: another process did it, and makes the call
-            await self._call(payout, attempt)
+        async with self.queue.at_node.one():
+            paused = await self._obstacles.switched_off(payout)
+            if paused is not None:
+                await self._pause(payout, paused)
+                return
+            obstacle = await self._obstacle(payout, attempt)
+            if obstacle is not None:  # nothing has left: this invoice can be put aside
+                await self._apply_told(payout, plan_failed(payout, attempt, obstacle, self._rules, self._clock.now()))
+                return
+            answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))
+            if answer.verdict is not Verdict.APPLIED:  # `already`: another process did it, and makes the call
+                return
+            report = await self._call(payout, attempt)
+        await self._hear(payout, attempt, report)
 
     async def _obstacle(self, payout: Row, attempt: Row) -> str | None:
         """Return why a prepared attempt must not be sent any more: it may have been prepared long ago."""
@@ -220,12 +226,12 @@ class Payouts:
             return "the invoice expired before it was sent"
         return None
 
-    async def _call(self, payout: Row, attempt: Row) -> None:
+    async def _call(self, payout: Row, attempt: Row) -> PaymentReport:
         """Make the one call to the node; the attempt is `sent` and committed before."""
         self._calling.add(attempt["id"])
         log.info("payout_sent", payout=payout["id"], payment_hash=attempt["id"], amount_msat=payout["amount_msat"])
         try:
-            report = await self._lightning.pay(
+            return await self._lightning.pay(
                 attempt["bolt11"],
                 maxfee_msat=Msat(payout["reserve_msat"]),
                 label=f"payout/{payout['id']}",
@@ -233,6 +239,9 @@ class Payouts:
             )
         finally:
             self._calling.discard(attempt["id"])
+
+    async def _hear(self, payout: Row, attempt: Row, report: PaymentReport) -> None:
+        """Take the call's answer."""
         if report.state is PaymentState.SETTLED:
             await self.settle(attempt["id"], report)
         else:  # an error is never "not paid": the records are asked at once, and again until they answer
@@ -261,9 +270,12 @@ class Payouts:
         return True
 
     async def _send_again(self, payout: Row, attempt: Row) -> None:
-        answer = await self._book.apply(plan_sent_again(payout, attempt, self._clock.now()))
-        if answer.verdict is Verdict.APPLIED:
-            await self._call(payout, attempt)
+        async with self.queue.at_node.one():
+            answer = await self._book.apply(plan_sent_again(payout, attempt, self._clock.now()))
+            if answer.verdict is not Verdict.APPLIED:
+                return
+            report = await self._call(payout, attempt)
+        await self._hear(payout, attempt, report)
 
     # Settling
 
@@ -280,9 +292,10 @@ class Payouts:
         await self._book.decide(partial(self._decide_settle, payment_hash, found))
 
     async def _decide_settle(self, payment_hash: str, found: Finding) -> Plan | None:
-        async with self._book.database.snapshot() as reader:  # of one moment: another process may settle it just now
-            attempt = (await reader.rows_by_id("attempts", [payment_hash]))[payment_hash]
-            payout = (await reader.rows_by_id("payouts", [attempt["payout"]]))[attempt["payout"]]
+        # The payout first: while its attempt is still `sent` afterwards, it was paying when it was read.
+        (payout,) = await self._book.database.fetch(_PAYOUT_OF, attempt=payment_hash)
+        attempt = await self._book.row("attempts", payment_hash)
+        assert attempt is not None, f"no attempt {payment_hash}"
         if AttemptState(attempt["state"]) is not AttemptState.SENT:
             if found.report.state is PaymentState.SETTLED and AttemptState(attempt["state"]) is AttemptState.FAILED:
                 log.error("paid_after_failure", payout=payout["id"], payment_hash=payment_hash)

@@ -1,10 +1,9 @@
-"""The commands that run something (the service, the demo, a node), and those about its keys and files."""
+"""The commands that run something (the service, a node), and those about its keys and files."""
 
 from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Sized
 from pathlib import Path
 
@@ -22,13 +21,10 @@ from relaybot.cli.shell import (
     show,
 )
 from relaybot.config import cautions, load_config
-from relaybot.demo.play import DemoOptions, play
 from relaybot.nostr import nip19
 from relaybot.operator import opening
 from relaybot.simulator.network import Running, run_node
 from relaybot.workings import Role
-
-GARBAGE_AFTER = 20_000  # new objects, after which dead circles among them are looked for
 
 
 @click.command()
@@ -46,7 +42,6 @@ def run(config_path: Path, roles: str | None) -> None:
     def ready(addresses: app.Addresses) -> None:
         # What stands here stays. Looking through it for dead circles was a fifth of what a busy relay's loop did.
         gc.freeze()
-        gc.set_threshold(GARBAGE_AFTER)
         if addresses.relay:
             click.echo(f"relay    {addresses.relay}\npage     {addresses.web}", err=True)
         click.echo(f"service  {nip19.encode_npub(addresses.service)}", err=True)
@@ -64,22 +59,6 @@ def _roles(text: str | None) -> list[Role]:
     except ValueError:
         known = ", ".join(role.value for role in Role)
         raise click.BadParameter(f"a list of {known}, with commas between", param_hint="--roles") from None
-
-
-@click.command()
-@click.option("--once", is_flag=True, help="End after the story: exit 0 only if every figure is right.")
-@click.option("--port", default=7447, show_default=True, help="Port of relay and page; 0 takes a free one.")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Keep the demo's data here.")
-@json_option
-def demo(*, once: bool, port: int, data: Path | None, as_json: bool) -> None:
-    """Play the worked example: a job is asked for, paid, done, split and paid out.
-
-    Example: relaybot demo --once --json
-    """
-    configure_logging("error", "console")  # the story speaks for itself; each process has a log file
-    story = finish(play(DemoOptions(once=once, port=port, data=data, as_json=as_json)))
-    if not story.ok:
-        sys.exit(1)
 
 
 @click.command()
@@ -151,4 +130,4 @@ def _counted(things: Sized, one: str, several: str) -> str:
     return f"{len(things)} {one if len(things) == 1 else several}"
 
 
-COMMANDS = (run, demo, node, keys, migrate, config_group)
+COMMANDS = (run, node, keys, migrate, config_group)

@@ -127,11 +127,14 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Sequence[str]:
 
 async def _stay(stage: ProcessStage, outcome: Outcome, console: Console) -> None:
     """Leave everything running, and say where to look, until the first signal."""
+    page = f"http://{HOST}:{stage.port}/"
     console.print(
         f"\nEverything keeps running:\n"
-        f"  page     http://{HOST}:{stage.port}/\n"
-        f"  agent    http://{HOST}:{stage.port}/agents/autodev\n"
-        f"  how      http://{HOST}:{stage.port}/how\n"
+        f"  page     {page}\n"
+        f"  the day  {page}accounts/{outcome.day}\n"
+        f"  agent    {page}agents/autodev\n"
+        f"  how      {page}how\n"
+        f"  account  {page}account\n"
         f"  by card  {outcome.card_page}\n"
         f"  relay    ws://{HOST}:{stage.port}\n"
         f"  wallets  {stage.wallets_url}\n"

@@ -68,6 +68,7 @@ class Outcome:
     request: str = ""
     feedbacks: list[str] = field(default_factory=list)
     result: str = ""
+    day: str = ""
     summary: str = ""
     card_page: str = ""
     books: dict[str, Any] = field(default_factory=dict)
@@ -214,7 +215,7 @@ class Story:
         await stranger.subscribe("summary", lambda: [wanted], read)
         charged = format_sat(Msat(2 * PRICE))
         await until(f"a stranger reads that {charged} were charged", is_whole)
-        self.outcome.summary = published["event"]
+        self.outcome.day, self.outcome.summary = published["day"], published["event"]
         self._tell(f"The day is published (37170), and a stranger verified it: {charged} charged")
 
     async def _check_the_books(self) -> None:

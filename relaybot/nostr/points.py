@@ -22,3 +22,11 @@ def is_point(pubkey: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def signature_fits(digest: bytes, pubkey: str, signature: bytes) -> bool:
+    """Tell whether these 64 bytes are a BIP-340 signature of the 32 bytes `digest` by `pubkey` (64 hex digits)."""
+    try:
+        return bool(parse_point(pubkey).verify(signature, digest))
+    except ValueError:
+        return False

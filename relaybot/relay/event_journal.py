@@ -12,17 +12,17 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
+
+import msgspec
 
 from relaybot.nostr.event import Event, parse_event
 
 SUFFIXES = ("-fresh-0", "-fresh-1")
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """An event to be stored, and its JSON on one line."""
 
     raw: bytes

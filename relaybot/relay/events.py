@@ -67,7 +67,7 @@ class InUse(BadConfig):
 
 
 class EventStore:
-    """Events on disk. Made by `open`, ended by `close`; all but `known` is called on the loop."""
+    """Events on disk. Made by `open`, ended by `close`; called on the loop."""
 
     def __init__(self, path: Path, lock: IO[bytes], readers: Sequence[Reader], probe: Probe) -> None:
         """Start the writer on a file that `open` has prepared."""
@@ -75,7 +75,7 @@ class EventStore:
         self._lock = lock
         self._probe = probe
         self._readers = readers
-        self._quick = QuickAnswers(_connect(path, READER_PRAGMAS))
+        self._quick, self._known = QuickAnswers(_connect(path, READER_PRAGMAS)), _connect(path, READER_PRAGMAS)
         self._placing, self._judging = _connect(path, WRITER_PRAGMAS), _connect(path, READER_PRAGMAS)
         self._journal = Journal(path)
         (moved,) = self._judging.execute(MOVED).fetchone()
@@ -86,8 +86,6 @@ class EventStore:
         self._moving = False  # a move is asked for and not done, or the disk refused it
         self._writer = threading.Thread(target=self._write_until_closed, name="relay-writer")
         self._placer = threading.Thread(target=self._place_until_closed, name="relay-placer")
-        self._local = threading.local()
-        self._local_connections: list[sqlite3.Connection] = []
         self._writer.start()
         self._placer.start()
 
@@ -107,13 +105,9 @@ class EventStore:
         self._jobs.put((arrivals, done))
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        """Return those of `ids` that are stored. May be called from any thread; takes microseconds."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = _connect(self._path, READER_PRAGMAS)
-            self._local_connections.append(connection)
+        """Return those of `ids` that are stored; takes microseconds. sqlite3.Error: the disk refuses."""
         fresh = self._events.fresh_of(ids)
-        return fresh | known_ids(connection, [id_ for id_ in ids if id_ not in fresh])
+        return fresh | known_ids(self._known, [id_ for id_ in ids if id_ not in fresh])
 
     def answer(self, filters: Sequence[Filter]) -> list[bytes] | None:
         """Return what `query` would yield, if that is one page and known at once; else None."""
@@ -169,8 +163,7 @@ class EventStore:
         self._quick.close()
         for reader in self._readers:
             await reader.close()
-        for connection in self._local_connections:
-            connection.close()
+        self._known.close()
         self._jobs.put(None)
         await asyncio.to_thread(self._writer.join)
         self._steps.put(None)

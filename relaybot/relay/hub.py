@@ -2,20 +2,16 @@
 
 The way of an event: policies, then what is known already, then the signature, then the
 commit, then subscribers and OK. Ephemeral events skip the commit. Signatures of many are
-checked in chunks by threads (the curve library lets go of the interpreter); one alone is
-checked at once. Sockets are not known here: connection.py brings frames in and out.
+checked by a process (signatures.py), those of a few at once. Sockets are not known here:
+connection.py brings frames in and out.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 
 import structlog
@@ -33,6 +29,7 @@ from relaybot.relay.feeds import Feed, Sink, TooSlow
 from relaybot.relay.policies import INSIDE, ConnectionFacts, refusal, refusal_of_a_stranger, rules_in_force
 from relaybot.relay.rates import Rate
 from relaybot.relay.settings import RelayLimits
+from relaybot.relay.signatures import SignatureChecks, Verdict
 from relaybot.relay.subscriptions import Subscriptions
 
 log = structlog.get_logger()
@@ -41,9 +38,7 @@ Answer = Callable[[Ok], None]
 BeforeOk = Callable[[Event], Awaitable[None]]
 HasAccount = Callable[[str], Awaitable[bool]]
 
-CHECKED_AT_ONCE_MAX = 2  # events checked on the loop: 60 µs each; handing a chunk over costs as much
-CHUNK_EVENTS = 32  # checked by a thread in one go: about 2 ms
-CHECKERS = min(4, os.cpu_count() or 1)  # threads
+CHECKED_AT_ONCE_MAX = 8  # events of one turn of the loop that are checked on it: 60 µs each
 EPHEMERAL_REMEMBERED = 10_000  # ids of ephemeral events, which the store does not know
 
 _ACCEPTED = (True, "")
@@ -61,17 +56,7 @@ _FORGED = (False, "invalid: the signature does not fit")
 _NOT_TAKEN = (False, "error: the event could not be taken in, try again later")
 
 
-class Verdict(Enum):
-    """What is said of an event before it is stored."""
-
-    GOOD = "good"
-    KNOWN = "known"
-    FORGED = "forged"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Offer(Arrival):
+class _Offer(Arrival, frozen=True, eq=False):
     """An event on its way, and who waits for the answer: first its sender, then those who sent it again."""
 
     answers: list[Answer]
@@ -110,7 +95,7 @@ class Hub:
         self._unchecked: list[_Offer] = []
         self._being_stored: set[bytes] = set()
         self._ephemeral: dict[str, None] = {}  # ids, oldest first
-        self._checkers = ThreadPoolExecutor(CHECKERS, thread_name_prefix="relay-check")
+        self._checks = SignatureChecks(self._checked)
         self._tasks: set[asyncio.Task[None]] = set()
         self.answered: Counter[str] = Counter()  # events, by `ok` or the prefix of what was said instead
         self._feeding: dict[Feed, asyncio.Task[None]] = {}
@@ -178,17 +163,23 @@ class Hub:
     def _start_checks(self) -> None:
         """Check what this turn of the loop brought, from all connections."""
         offers, self._unchecked = self._unchecked, []
-        if len(offers) <= CHECKED_AT_ONCE_MAX:
-            self._checked(offers, _check(self._store, offers))
+        try:
+            known = self._store.known([offer.event.id for offer in offers])
+        except sqlite3.Error as error:
+            log.error("relay_lookup_failed", events=len(offers), error=str(error))  # noqa: TRY400 - an outside fault, no bug
+            self._checked(offers, [Verdict.FAILED] * len(offers))
             return
-        loop = asyncio.get_running_loop()
-        for start in range(0, len(offers), CHUNK_EVENTS):
-            chunk = offers[start : start + CHUNK_EVENTS]
-            checking = loop.run_in_executor(self._checkers, _check, self._store, chunk)
-            checking.add_done_callback(partial(self._take_verdicts, chunk))
-
-    def _take_verdicts(self, offers: Sequence[_Offer], checking: asyncio.Future[list[Verdict]]) -> None:
-        self._checked(offers, checking.result())
+        if known:
+            again = [offer for offer in offers if offer.event.id in known]
+            self._checked(again, [Verdict.KNOWN] * len(again))
+            offers = [offer for offer in offers if offer.event.id not in known]
+        signed = [offer for offer in offers if offer.signed]
+        offers = [offer for offer in offers if not offer.signed]
+        self._checked(signed, [Verdict.GOOD] * len(signed))
+        if len(offers) > CHECKED_AT_ONCE_MAX:
+            self._checks.check(offers)
+        else:
+            self._checked(offers, [Verdict.GOOD if verify(offer.event) else Verdict.FORGED for offer in offers])
 
     def _checked(self, offers: Sequence[_Offer], verdicts: Sequence[Verdict]) -> None:
         to_store = []
@@ -311,12 +302,12 @@ class Hub:
         await self._idle.wait()
 
     async def close(self) -> None:
-        """Answer what was offered, end all subscriptions, stop the checkers."""
+        """Answer what was offered, end all subscriptions."""
         await self.all_answered()
         for feed in list(self._feeding):
             self.end(feed)
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._checkers.shutdown)
+        await self._checks.close()
 
     def _hand_out(self, offer: _Offer) -> bool:
         """Send a new event to whom it concerns; tell whether a durable subscription is among them."""
@@ -381,17 +372,3 @@ class _Listener:
     def closed(self, message: str) -> None:
         if not self.ready.done():
             self.ready.set_exception(Unavailable(message))
-
-
-def _check(store: EventStore, offers: Sequence[_Offer]) -> list[Verdict]:
-    """Say of each event whether it is known, else whether its signature fits. Runs in any thread."""
-    try:
-        known = store.known([offer.event.id for offer in offers])
-    except sqlite3.Error as error:
-        log.error("relay_lookup_failed", events=len(offers), error=str(error))  # noqa: TRY400 - an outside fault, no bug
-        return [Verdict.FAILED] * len(offers)
-    return [Verdict.KNOWN if offer.event.id in known else _judged(offer) for offer in offers]
-
-
-def _judged(offer: _Offer) -> Verdict:
-    return Verdict.GOOD if offer.signed or verify(offer.event) else Verdict.FORGED

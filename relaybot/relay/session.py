@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from relaybot.errors import Rejected
@@ -34,8 +35,7 @@ from relaybot.relay.reading import NOBODY, readable
 from relaybot.relay.settings import RelayLimits
 
 
-@dataclass(frozen=True, slots=True)
-class StoreEvent:
+class StoreEvent(Struct, frozen=True, gc=False):
     """Offer the event to the hub; its answer goes back as OK."""
 
     raw: bytes

@@ -168,7 +168,7 @@ class Payouts(Written):
     threshold: Amount = from_sat(100)  # below, a route's base fee eats a noticeable part
     fee_percent_max: Percent = Millionths(10_000)  # 1 %: what the node itself would allow
     fee_minimum: Amount = from_sat(5)  # and its least; small payments need it
-    concurrency: Annotated[int, Field(ge=1, le=100)] = 8  # steps at once; a node's own limit is about 40
+    concurrency: Annotated[int, Field(ge=1, le=100)] = 8  # calls at once; a node's own limit is about 40
     retry_seconds: Seconds = 30  # doubled after each failure
     retry_seconds_max: Seconds = 3_600
     attempts_max: Count = 10  # of a target that refuses; then the money is balance again

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 from aiohttp import web
 
-from splits.schema import MODELS, Schema, schema_of, whole_schema
+from splits.schema import MODELS, schema_of, whole_schema
 
 
 def schema_routes() -> list[web.RouteDef]:
     """Return the routes: both in one, and each by itself; any page may read them (CORS)."""
-    parts = {name: _answer_of(schema_of(name)) for name in MODELS}
-    whole = _answer_of(whole_schema())
 
     async def both(_: web.Request) -> web.Response:
-        return _answered(whole)
+        return _answered(_written(""))
 
     async def one(request: web.Request) -> web.Response:
-        text = parts.get(request.match_info["name"])
-        if text is None:
+        if request.match_info["name"] not in MODELS:
             raise web.HTTPNotFound
-        return _answered(text)
+        return _answered(_written(request.match_info["name"]))
 
     return [web.get("/schema", both), web.get("/schema/{name}", one)]
 
 
-def _answer_of(schema: Schema) -> str:
+@cache
+def _written(name: str) -> str:
+    """Return the schema of `name`, of both if it is empty: made when it is first asked for."""
+    schema = schema_of(name) if name else whole_schema()
     return f"{json.dumps(schema, indent=2)}\n"
 
 

@@ -35,8 +35,8 @@ from relaybot.nostr.filters import Filter
 from relaybot.outgoing import Outgoing
 from relaybot.simulator.people import ADDRESS_HOST
 from relaybot.simulator.scripts import Outcome, Script
+from tests.bench.processes import node_beside
 from tests.bench.rounds import Figures, arguments, interleaved, report, seconds
-from tests.crash.processes import FORKS, run_the_node
 from tests.flows.harness import World, world
 from tests.regtest.rig import Rig
 from tests.regtest.wallet_server import WalletServer
@@ -83,17 +83,11 @@ class Place:
 @asynccontextmanager
 async def simulated() -> AsyncIterator[Place]:
     """Start the simulator, with a node that takes its time over each payment."""
-    with tempfile.TemporaryDirectory(prefix="bp-") as name:
-        ready, told = FORKS.Pipe(duplex=False)
-        process = FORKS.Process(target=run_the_node, args=(Path(name), told), daemon=True)
-        process.start()
-        url = await asyncio.to_thread(ready.recv)
+    async with node_beside() as node:
         slow = {"outcome": Outcome.DELAY.value, "seconds": DELAY_SECONDS, "node": "service", "times": 1_000_000}
-        async with aiohttp.ClientSession() as session, session.post(f"{url}/scripts", json=slow) as answer:
+        async with aiohttp.ClientSession() as session, session.post(f"{node.url}/scripts", json=slow) as answer:
             answer.raise_for_status()
-        yield Place(Path(name) / "ln" / "service" / "lightning-rpc", url)
-        process.terminate()
-        await asyncio.to_thread(process.join)
+        yield Place(node.socket, node.url)
 
 
 @asynccontextmanager
@@ -169,7 +163,7 @@ async def payouts(place: Place, *, asking: bool = False) -> Figures:
         news = book.watch("payouts")
 
         async def all_of_them() -> None:
-            running_on = tasks.create_task(desk.run(concurrency=CALLERS, at_once=CALLERS))
+            running_on = tasks.create_task(desk.run(concurrency=CALLERS, at_once=2 * CALLERS))
             while await book.database.fetch("SELECT 1 FROM payouts WHERE next_at IS NOT NULL LIMIT 1"):
                 news.clear()
                 await news.wait()

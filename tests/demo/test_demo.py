@@ -113,8 +113,17 @@ async def test_without_once_the_story_is_told_and_everything_stays_up(tmp_path: 
         assert "12  All balances sum to zero, all escrows are empty, the node's books agree with ours" in text
         assert "7,660" in text
         page = next(line.split()[1] for line in text.splitlines() if line.strip().startswith("page"))
-        async with aiohttp.ClientSession() as http, http.get(page) as answer:
-            assert "relaybot demo" in await answer.text()
+        printed_addresses = [
+            line.split()[-1] for line in text.partition("keeps running")[2].splitlines() if "http:" in line
+        ]
+        assert len(printed_addresses) == 7
+        async with aiohttp.ClientSession() as http:
+            for address in printed_addresses:
+                async with http.get(address) as answer:
+                    assert answer.status == 200, address
+                    words = await answer.text()
+                if address == page or "/accounts/" in address:  # it opens with the accounts of the story's day
+                    assert "24,000" in words, address
         hint = next(line for line in text.splitlines() if line.strip().startswith("books"))
         assert hint.endswith("config.yaml")  # whole in its line, however long it is: it is there to be pasted
         process.send_signal(signal.SIGINT)

@@ -93,6 +93,7 @@ class Node(CoreLightning):
         self.lags = False
         self.fails_look_ups = 0  # so many of the next ones
         self.asked = asyncio.Event()  # a look-up was made
+        self.asked_spendable = 0  # so often
 
     async def pay(
         self, bolt11: str, *, maxfee_msat: Msat, label: str, amount_msat: Msat | None = None
@@ -108,6 +109,10 @@ class Node(CoreLightning):
             self.fails_look_ups -= 1
             raise Unavailable("lightning node: listpays: no answer")
         return self.reports.popleft() if self.reports else await super().payment(payment_hash)
+
+    async def spendable_msat(self) -> Msat:
+        self.asked_spendable += 1
+        return await super().spendable_msat()
 
     async def info(self) -> NodeInfo:
         said = await super().info()

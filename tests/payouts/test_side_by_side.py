@@ -259,3 +259,41 @@ async def test_a_fault_of_ours_ends_the_loop_and_the_money_stays_held(life: Life
         await life.payouts.run(concurrency=1, at_once=AT_ONCE, slow_seconds=SLOW)
     assert ended.group_contains(AssertionError)
     assert await life.held() == Msat(2_000_000)
+
+
+async def test_the_next_is_made_ready_while_the_node_is_busy(life: Life, desk: Desk) -> None:
+    desk.script(Outcome.HOLD, wallet="alice")
+    for name in ("alice", "bob"):
+        await life.earn(name, 2_000)
+    await life.checks.open_due()
+    running = asyncio.create_task(life.payouts.run(concurrency=1, at_once=AT_ONCE, slow_seconds=60))
+
+    async def bob_is_ready() -> bool:
+        return [row["state"] for row in await life.attempts("bob")] == ["prepared"]
+
+    async def all_are_paid() -> bool:
+        return await states(life, "alice", "bob") == ["paid", "paid"]
+
+    await until(life, bob_is_ready)
+    assert [call.label for call in life.node.calls] == [f"payout/{(await life.payout('alice'))['id']}"]
+    desk.network.payments.release(payment_hash=None, ending=None)
+    await until(life, all_are_paid)
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_c16_an_offer_or_a_host_to_which_enough_is_on_its_way_hides_nobody(life: Life) -> None:
+    for number, target in enumerate(("lno1slow", "a@slow.test", "lnurlp://slow.test/b", "c@quick.test")):
+        await life.earn(f"user{number}", 2_000, target=target)
+    await life.checks.open_due()
+    assert [host for _, host in await life.payouts.queue.due(["lno1slow", "slow.test"])] == ["quick.test"]
+
+
+async def test_what_the_node_can_send_is_asked_once_for_all_that_wait_for_it(life: Life) -> None:
+    names = [f"user{number}" for number in range(5)]
+    for name in names:
+        await life.earn(name, 2_000)
+    await life.checks.open_due()
+    await asyncio.gather(*(life.step(name) for name in names))
+    assert await states(life, *names) == ["paying"] * 5
+    assert life.node.asked_spendable == 1

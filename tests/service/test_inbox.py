@@ -285,3 +285,32 @@ async def test_what_one_key_says_of_one_thing_is_handled_in_its_order_and_holds_
         go_on.set()
         await done(book, result)
     assert began == ["claim", "other", "result"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+async def test_however_much_one_key_says_of_one_thing_there_is_a_place_for_others(
+    book: Book, clock: SetClock, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """A line has one place, and gives it away between two of its events."""
+    monkeypatch.setattr(module, "HANDLED_AT_ONCE", at_once)
+    flood = [SOMEBODY.sign(kind=1, content=f"flood {number}", tags=[["e", "1"]], created_at=NOW) for number in range(4)]
+    other = KeyPair(b"\x02" * 32).sign(kind=1, content="other", tags=[], created_at=NOW)
+    go_on, began = asyncio.Event(), list[str]()
+
+    async def handler(one: Event) -> Decision:
+        began.append(one.content)
+        if one == flood[-2 if at_once == 1 else 0]:
+            await go_on.wait()
+        return "done"
+
+    box = Inbox(book, clock, {range(1, 2): handler}, waiting_max=100)
+    for one in (*flood, other):
+        await box.receive(one, "a")
+    task = asyncio.create_task(box.run())
+    await done(book, other)
+    assert began.index("other") <= 2
+    go_on.set()
+    await done(book, flood[-1])
+    assert [text for text in began if text != "other"] == [one.content for one in flood]
+    task.cancel()
+    await asyncio.wait({task})

@@ -70,15 +70,10 @@ IN_PAYOUTS = (
     one(
         "the call is made before it is noted",
         "wallet/payouts.py",
-        "        answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))\n"
-        "        if answer.verdict is Verdict.APPLIED:  # `already`: another process did it, and makes the call\n"
-        "            await self._call(payout, attempt)",
-        "        await self._lightning.pay(\n"
-        '            attempt["bolt11"], maxfee_msat=Msat(payout["reserve_msat"]), label=f"payout/{payout[\'id\']}"\n'
-        "        )\n"
-        "        answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))\n"
-        "        if answer.verdict is Verdict.APPLIED:\n"
-        "            await self._call(payout, attempt)",
+        "            answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))\n",
+        '            fee = Msat(payout["reserve_msat"])\n'
+        '            await self._lightning.pay(attempt["bolt11"], maxfee_msat=fee, label=f"payout/{payout[\'id\']}")\n'
+        "            answer = await self._book.apply(plan_sent(payout, attempt, self._rules, self._clock.now()))\n",
     ),
     one(
         "the reserve that was not needed is kept",

@@ -17,13 +17,13 @@ MoneyClass = Literal["sats", "card", "promo", "maturing", "owed"]
 class Taken(BaseModel):
     """What is sent: nothing beside what is named, and numbers as numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Told(BaseModel):
     """What is answered."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Problem(Told):

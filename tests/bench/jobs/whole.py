@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from relaybot.nostr import nip19
 from relaybot.nostr.event import Event
 from relaybot.nostr.filters import Filter
 from relaybot.workings import agent_key
+from tests.bench.processes import cpu_seconds, start
 from tests.bench.rounds import Figures, seconds
 from tests.flows.harness import World, world
 
@@ -68,7 +68,7 @@ async def measure_service() -> Figures:
         await w.fund("bob", 500_000)
         requests = [_request(w, f"issue {number}") for number in range(JOBS + SEQUENTIAL)]
         alone = [await _stages(connection, watcher, one) for one in requests[:SEQUENTIAL]]
-        before = [_cpu(pid) for pid in running]
+        before = [cpu_seconds(pid) for pid in running]
         started = time.process_time()
         slots = asyncio.Semaphore(IN_FLIGHT)
 
@@ -82,7 +82,7 @@ async def measure_service() -> Figures:
             many.extend(await asyncio.gather(*(one_of_many(one) for one in requests[SEQUENTIAL:])))
 
         taken = await seconds(all_of_them)
-        spent = [_cpu(pid) - then for pid, then in zip(running, before, strict=True)]
+        spent = [cpu_seconds(pid) - then for pid, then in zip(running, before, strict=True)]
         figures = {"jobs/s": JOBS / taken}
         for stage in ("taken", "held", "begun", "result", "success"):
             figures |= _percentiles(f"alone, {stage}", [one[stage] for one in alone if stage in one])
@@ -100,7 +100,7 @@ async def _processes(w: World) -> AsyncIterator[Sequence[int]]:
     """Run the service and one node beside us."""
     started = []
     try:
-        service = await _start(w, "run", "--config", str(w.data / "config.yaml"))
+        service = await start(w, "run", "--config", str(w.data / "config.yaml"))
         started.append(service)
         await until_ready(w.port, service, w.data / "run.log")
         keyring = open_keyring(w.config.keys.file, {}, b"")
@@ -110,7 +110,7 @@ async def _processes(w: World) -> AsyncIterator[Sequence[int]]:
         key.write_text(w.keys["carol"]._secret.hex())
         words = ("--relay", f"ws://{HOST}:{w.port}", "--service", nip19.encode_npub(w.bot), "--key", str(key))
         more = ("--demo-work", "--concurrency", str(IN_FLIGHT), "--state", str(w.data / "node"))
-        started.append(await _start(w, "worker", *words, *more))
+        started.append(await start(w, "worker", *words, *more))
         await w.until(partial(_is_there, w))
         yield [process.pid for process in started]
     finally:
@@ -121,13 +121,6 @@ async def _processes(w: World) -> AsyncIterator[Sequence[int]]:
 
 async def _is_there(w: World) -> bool:
     return bool(await w.rows("SELECT id FROM workers WHERE status = 'idle'"))
-
-
-async def _start(w: World, *words: str) -> asyncio.subprocess.Process:
-    with (w.data / f"{words[0]}.log").open("w") as log:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "relaybot", *words), stdout=log, stderr=log, cwd=Path(__file__).parents[3]
-        )
 
 
 async def _customer(w: World) -> tuple[RelayConnection, Watcher]:
@@ -158,12 +151,6 @@ def _percentiles(name: str, found: Sequence[float]) -> Figures:
         return {}
     whole = statistics.quantiles(found, n=100)
     return {f"{name}, p50 ms": whole[49], f"{name}, p99 ms": whole[98]}
-
-
-def _cpu(pid: int) -> float:
-    """Return the seconds of processor time of a process so far, as Linux counts them."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(pid: int) -> float:

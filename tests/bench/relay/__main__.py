@@ -19,6 +19,8 @@ from tests.bench.relay.peers import LAUNCHES, Relay, start
 from tests.bench.relay.works import WORKS, Bench, begin, preload
 from tests.bench.rounds import Figures, arguments, interleaved, report, say
 
+ATTEMPTS = 2  # a peer that lets go of connections under load, or says no more, is asked once again
+
 
 def _options() -> argparse.Namespace:
     parser = arguments(__doc__ or "")
@@ -77,11 +79,12 @@ async def _measure(options: argparse.Namespace, directory: Path) -> dict[str, Fi
 
 
 async def _one(bench: Bench, relay: Relay, work: str) -> Figures:
-    try:
-        return await WORKS[work](bench, relay)
-    except (Wrong, OSError) as error:
-        say(f"{relay.name} failed: {error}")
-        return {}
+    for _ in range(ATTEMPTS):
+        try:
+            return await WORKS[work](bench, relay)
+        except (Wrong, OSError) as error:
+            say(f"{relay.name} failed: {error}")
+    return {}
 
 
 def main() -> None:

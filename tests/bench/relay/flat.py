@@ -24,7 +24,7 @@ from relaybot.relay.events import EventStore
 from relaybot.relay.settings import RelayLimits
 from tests.bench.relay.load import connected, publish, subscribe
 from tests.bench.relay.peers import Relay, ours, start
-from tests.bench.relay.wire import client_frame
+from tests.bench.relay.wire import Wire, client_frame
 from tests.bench.relay.workload import Workload
 from tests.bench.relay.works import CONNECTIONS, SUPPLY, WINDOW, Bench, measure_queries, with_questions
 from tests.bench.rounds import Figures, arguments, interleaved, report, say
@@ -69,15 +69,20 @@ async def fill(directory: Path, events: Sequence[Event]) -> None:
 
 
 async def measure_publishing(bench: Bench, relay: Relay, subscriptions: int) -> Figures:
-    """Return events per second beside no subscription, and beside many."""
+    """Return events per second beside no subscription, and beside many: none, many, many, none."""
+
+    async def half(wires: Sequence[Wire]) -> float:
+        return (await publish(wires, bench.supply(relay, SUPPLY // 2), WINDOW, bench.seconds / 2)).rate
+
     async with connected(relay.url, CONNECTIONS) as wires:
-        alone = await publish(wires, bench.supply(relay, SUPPLY), WINDOW, bench.seconds)
+        alone = await half(wires)
         async with connected(relay.url, subscriptions // EACH) as others:
             await subscribe(others, [_unmet(number) for number in range(len(others))], each=EACH)
-            beside = await publish(wires, bench.supply(relay, SUPPLY), WINDOW, bench.seconds)
+            beside = await half(wires) + await half(wires)
+        alone += await half(wires)
     return {
-        "publish, events/s": alone.rate,
-        f"publish beside {subscriptions:,} unmet subscriptions, events/s": beside.rate,
+        "publish, events/s": alone / 2,
+        f"publish beside {subscriptions:,} unmet subscriptions, events/s": beside / 2,
     }
 
 

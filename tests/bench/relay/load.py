@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tests.bench.relay.wire import ANSWERS, LIVE, OKS, Wire, client_frame
 from tests.bench.relay.workload import Question
 
-STUCK_SECONDS = 60.0  # without an answer, the relay counts as broken
+STUCK_SECONDS = 20.0  # without an answer, the relay counts as broken
 REFUSED_PART_MAX = 0.01  # of the events; a peer fails now and then under load, which does not count as published
 
 
