@@ -51,7 +51,7 @@ async def test_price_parameters_and_split_are_told_as_they_are_charged(tmp_path:
         [(pubkey, agent)] = bot.agents.items()
         cards, page = tuple(AgentCards(bot)), Outline(agents_page(site_of(bot))).words
     announced = parse_announcement(told)
-    assert (announced.pubkey, announced.identifier, announced.kinds) == (pubkey, "translator", {5001, 5002})
+    assert (announced.pubkey, announced.identifier, announced.kinds) == (pubkey, "translator", frozenset({5001, 5002}))
     assert announced.price_msat == from_sat(1_000)
     assert json.loads(told.content)["nip90Params"] == {
         "language": {"required": True, "values": ["de", "fr"], "about": "Into which"},
