@@ -12,8 +12,9 @@ from relaybot.nostr.nip89 import parse_announcement
 from relaybot.web.agents import agents_page
 from relaybot.web.offered import AgentCards, site_of
 from splits.compute import compute
+from tests.book.stores import SqliteStore
 from tests.documents.cast import key_of
-from tests.market.conftest import SqliteStore, stall_on
+from tests.market.conftest import stall_on
 from tests.web.conftest import Outline
 from wallet.money import from_sat
 
