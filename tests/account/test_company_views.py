@@ -51,7 +51,7 @@ async def views(w: World, name: str, browser: Browser, caller: Api, org: str = "
 
 
 async def test_the_owner_sees_all_a_member_their_own_and_a_stranger_nothing_on_every_way() -> None:
-    seen = {}
+    seen: dict[str, dict[str, str]] = {}
     async with served() as w:
         jobs = await founded(w)
         for name in (OWNER, MEMBER, STRANGER):
@@ -59,7 +59,7 @@ async def test_the_owner_sees_all_a_member_their_own_and_a_stranger_nothing_on_e
                 await browser.sign_in(w.keys[name])
                 seen[name] = await views(w, name, browser, caller)
                 if name == STRANGER:
-                    nobodys = await views(w, name, browser, caller, org="nobodys")
+                    seen["nobodys"] = await views(w, name, browser, caller, org="nobodys")
     marks = {
         name: (w.keys[name].pubkey, nip19.encode_npub(w.keys[name].pubkey), jobs[name][:8]) for name in (MEMBER, OTHER)
     }
@@ -75,6 +75,8 @@ async def test_the_owner_sees_all_a_member_their_own_and_a_stranger_nothing_on_e
     for way, text in seen[STRANGER].items():
         assert not [mark for each in marks.values() for mark in (*each, *LEFT) if mark in text], way
         assert w.keys[OWNER].pubkey not in text, way
-    assert seen[STRANGER]["org show acme"] == nobodys["org show acme"]  # not even whether there is such a company
-    assert seen[STRANGER]["org statement acme"] == nobodys["org statement acme"]
+    assert (
+        seen[STRANGER]["org show acme"] == seen["nobodys"]["org show acme"]
+    )  # not even whether there is such a company
+    assert seen[STRANGER]["org statement acme"] == seen["nobodys"]["org statement acme"]
     assert seen[STRANGER]["API /companies/acme"].startswith("(404")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -71,10 +73,10 @@ async def assigned(till: Till, job_id: str) -> Event:
     return parse_event(rows[job["assignment"]]["event"])
 
 
-def result_of(till: Till, child: Event) -> Event:
+def result_of(till: Till, child: Event, usage: Iterable[tuple[str, int]] = ()) -> Event:
     """Return the node's result of an assignment."""
     now, secret = till.bot.clock.now(), Encryption(NIP44, b"n" * 32)
-    return nip90.build_result(CAROL, request=child, content="done", encrypt=secret, now=now)
+    return nip90.build_result(CAROL, request=child, content="done", usage=usage, encrypt=secret, now=now)
 
 
 async def delivered(till: Till, job_id: str) -> None:
@@ -85,9 +87,11 @@ async def delivered(till: Till, job_id: str) -> None:
     assert (await till.book.apply(decision)).done
 
 
-def paying_carol(till: Till, **card: int) -> Till:
-    """Return the till with an agent that gives half to the node that does the work."""
-    agent = {"name": "A", "kinds": [5050], "price": "12000 sat", "shares": [{"to": "$worker", "percent": "50%"}]}
+HALF = {"name": "A", "kinds": [5050], "price": "12000 sat", "shares": [{"to": "$worker", "percent": "50%"}]}
+
+
+def paying_carol(till: Till, agent: Mapping[str, Any] = HALF, **card: int) -> Till:
+    """Return the till with an agent that gives half to the node that does the work, unless another is given."""
     path = till.bot.config.service.data_dir
     config = parse_config({"agents": {"autodev": agent}, "card": card}, config_dir=path)
     [(pubkey, old)] = till.bot.agents.items()
