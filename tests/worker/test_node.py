@@ -383,27 +383,3 @@ async def test_pieces_are_passed_on_and_the_result_says_what_it_took(office: Off
         said = [nip90.parse_feedback(event, SERVICE) for event in office.said(7000)]
     assert [one.text for one in said if one.status == "partial"] == ["done: ", "issue"]
     assert nip90.parse_result(result, SERVICE).usage == {"tokens": 9}
-
-
-async def test_what_is_done_at_once_needs_no_claim_and_what_takes_longer_is_claimed(office: Office) -> None:
-    async with office.open(claim_after_seconds=0.02, concurrency=1):
-        await office.give(assignment("quick"))
-        await office.hear(6050)
-        office.works.release.clear()
-        slow, waiting = assignment("slow"), assignment("waiting")
-        await office.give(slow, waiting)
-        claims = await office.hear(7000, 2)
-        office.works.release.set()
-        await office.hear(6050, 3)
-    assert {claim.tag("e") for claim in claims} == {slow.id, waiting.id}  # what waits for a hand, too
-    assert len(office.said(7000)) == 2
-
-
-async def test_a_claim_stands_before_the_first_piece_of_a_result(office: Office) -> None:
-    office.works.pieces = ["done: "]
-    async with office.open(claim_after_seconds=60):
-        await office.give(assignment("issue 1"))
-        await office.hear(6050)
-        said = [nip90.parse_feedback(event, SERVICE) for event in office.said(7000)]
-    statuses = [one.status for one in said]
-    assert statuses.index("processing") < statuses.index("partial")
