@@ -44,7 +44,7 @@ Handler = Callable[[Event], Awaitable[Decision]]
 _Taken = tuple[Event, int]  # what is to be handled, and the version of its row
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Lane:
     """Events that are handled apart from the others, so that they can hold up only each other."""
 
@@ -54,6 +54,7 @@ class _Lane:
     look: asyncio.Event = field(default_factory=asyncio.Event)  # set: the book may have more
     news: asyncio.Event = field(default_factory=asyncio.Event)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HANDLED_AT_ONCE))
+    waiting: int = 0  # stored by this process and not handled yet
 
 
 class Inbox:
@@ -76,7 +77,6 @@ class Inbox:
         self._book = book
         self._process = process
         self._waiting_max = waiting_max
-        self._waiting = 0  # stored by this process and not handled yet
         self._clock = clock
         self._handlers = handlers
         self._taken: set[str] = set()  # ids being handled in this process
@@ -86,14 +86,17 @@ class Inbox:
         self._slow, self._quick = _Lane(f"({slow})"), _Lane(f"NOT ({slow})")
 
     async def receive(self, event: Event, source: str) -> None:
-        """Store `event` durably, if it is new; `source` is the relay it came from. Unavailable if too many wait."""
-        if self._waiting >= self._waiting_max:
+        """Store `event` durably, if it is new; `source` is the relay it came from. Unavailable if too many wait.
+
+        Each lane has room of its own: while the node hangs, whoever asks for invoices keeps no result out.
+        """
+        lane = self._slow if any(event.kind in kinds for kinds in self._waiting_kinds) else self._quick
+        if lane.waiting >= self._waiting_max:
             raise Unavailable("too many events are waiting; try again later")
         stored = arrived(event, source, self._clock.now(), self._process.name)
         answer = await self._book.apply(Plan(f"inbox/{event.id}", changes=(stored,)))
         if answer.verdict is Verdict.APPLIED:
-            self._waiting += 1
-            lane = self._slow if any(event.kind in kinds for kinds in self._waiting_kinds) else self._quick
+            lane.waiting += 1
             lane.arrived.append((event, STORED_VERSION))
             lane.news.set()
 
@@ -191,21 +194,21 @@ class Inbox:
         """Handle a line, which has a slot; between two events it gives that away and waits for its next turn."""
         waiting = lane.lines[line]
         try:
-            await self._handle(*waiting.popleft(), lane.slots)
+            await self._handle(*waiting.popleft(), lane)
             while waiting:
                 await lane.slots.acquire()
-                await self._handle(*waiting.popleft(), lane.slots)
+                await self._handle(*waiting.popleft(), lane)
         finally:
             del lane.lines[line]
 
-    async def _handle(self, event: Event, version: int, slots: asyncio.Semaphore) -> None:
+    async def _handle(self, event: Event, version: int, lane: _Lane) -> None:
         """Handle an event in a slot, which is free again after it."""
         try:
             await self._handle_until_done(event, version)
         finally:
             self._taken.discard(event.id)
-            self._waiting = max(0, self._waiting - 1)
-            slots.release()
+            lane.waiting = max(0, lane.waiting - 1)
+            lane.slots.release()
             if event.id in self._leading_on:
                 self._leading_on.discard(event.id)
                 self.look()
