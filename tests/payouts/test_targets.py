@@ -11,9 +11,13 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Ending, Outcome
-from tests.payouts.desk import LOST, NOW, RULES, Desk, Life
+from tests.payouts.desk import LOST, NOW, RULES, Desk, Life, person
+from wallet.accounts import CAPITAL, owed
 from wallet.bolt11_invoice import parse_bolt11
+from wallet.ledger import Plan, Put, Transfer
 from wallet.lnurl import OWN_NODE
+from wallet.money import from_sat
+from wallet.obstacles import OWING
 from wallet.targets import KEEP
 
 REFUSED = Rejected("invalid", "wallet refuses", says="closed for today")
@@ -219,14 +223,35 @@ async def test_withdrawals_closed_before_it_was_sent_keep_it_in(life: Life, desk
     assert await life.balance() == HELD
 
 
-async def test_withdrawals_closed_in_the_very_moment_of_sending_keep_it_in(life: Life) -> None:
-    """They are open when they are looked at, and closed when the Plan is applied."""
+@pytest.mark.parametrize("steps", [0, 1], ids=["open", "prepared"])
+async def test_e2_a_debt_that_comes_before_it_was_sent_has_it_back(life: Life, desk: Desk, steps: int) -> None:
+    """Money that waits for a wallet which does not answer is no place where a debt cannot reach it."""
+    await life.open("alice")
+    for _ in range(steps):
+        await life.step()
+    debt = Transfer(owed(person("alice")), CAPITAL, from_sat(1), "test")
+    await life.book.apply(Plan("test/debt", (debt,)))
+    payout = await life.looks_until("stopped")
+    assert payout["reason"] == OWING
+    assert (await life.balance(), life.node.calls, desk.received("alice")) == (HELD, [], [])
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        Put("users", person("alice"), {"withdrawals": "closed"}),
+        *(Put("pauses", scope, {"state": "paused"}) for scope in ("payouts", "lightning", "restored")),
+    ],
+    ids=lambda switch: switch.id[:9],
+)
+async def test_a_switch_that_is_thrown_in_the_very_moment_of_sending_keeps_it_in(life: Life, switch: Put) -> None:
+    """It is open when it is looked at, and closed when the Plan is applied."""
     await life.open("alice")
     await life.step()
     real = life.payouts._targets
 
     async def close_first(payout: Row) -> list[str]:
-        await life.set_user("alice", withdrawals="closed")
+        await life.apply((), (switch,))
         return await real(payout)
 
     life.payouts._targets = close_first  # type: ignore[method-assign]
@@ -330,6 +355,30 @@ async def test_f3_where_a_target_was_just_changed_nothing_goes_before_the_pause_
         desk.clock.advance(86_400)
         await life.looks_until("paid")
     assert (desk.received("thief"), desk.received("alice")) == ([], [1_980_000])
+
+
+async def test_after_a_definite_failure_the_next_target_has_its_turn(life: Life, desk: Desk) -> None:
+    await life.target("alice", "second@wallets.test", "profile")
+    desk.clock.advance(RULES.cooldown_seconds)
+    desk.script(Outcome.FAIL, code=203, wallet="alice")
+    await life.open("alice")
+    await life.looks_until("paid")
+    assert [asked for asked, _ in desk.wallets.asked] == ["alice@wallets.test", "second@wallets.test"]
+    assert desk.received("second") == [1_980_000]
+
+
+async def test_f3_a_second_target_that_was_just_named_has_no_turn_before_the_pause_is_over(
+    life: Life, desk: Desk
+) -> None:
+    desk.script(Outcome.FAIL, code=203, wallet="alice", times=100)
+    await life.open("alice")
+    await life.target("alice", "thief@wallets.test", "profile")
+    while len(desk.wallets.asked) < 2:
+        await life.look()
+    assert {asked for asked, _ in desk.wallets.asked} == {"alice@wallets.test"}
+    desk.clock.advance(RULES.cooldown_seconds)  # whose owner was told, and said nothing
+    await life.looks_until("paid")
+    assert desk.received("thief") == [1_980_000]
 
 
 async def test_c6_paid_and_then_the_look_up_fails_is_paid(life: Life, desk: Desk) -> None:
