@@ -151,6 +151,7 @@ def _card(agent: AgentCard) -> Html:
             "dl",
             el("div", el("dt", "Price"), el("dd", el("strong", agent.price))),
             el("div", el("dt", "Job kind"), el("dd", el("code", kinds))),
+            el("div", el("dt", "Parameters"), el("dd", _listed(agent.inputs))) if agent.inputs else None,
             el("div", el("dt", "Key"), el("dd", el("code", agent.npub))),
             el("div", el("dt", "By"), el("dd", el("code", agent.author))) if agent.author else None,
             class_="facts",
@@ -199,6 +200,14 @@ def _parts(agent: AgentCard) -> Html | None:
     )
     caption = el("caption", "Who earns what; a part without a referrer stays with the rest")
     return el("table", caption, el("thead", head), el("tbody", rows), class_="roles earned")
+
+
+def _listed(inputs: tuple[Input, ...]) -> str:
+    """Say in a line which parameters a request may have: `repo; language (en, de), if you like`."""
+    return "; ".join(
+        one.name + (f" ({', '.join(one.values)})" if one.values else "") + ("" if one.required else ", if you like")
+        for one in inputs
+    )
 
 
 def _inputs(inputs: tuple[Input, ...]) -> Html | None:

@@ -143,6 +143,19 @@ async def test_an_event_stored_before_a_crash_is_handled_after_it(book: Book, cl
         assert (await done(book, event()))["note"] == "after the crash"
 
 
+async def test_an_event_whose_sender_did_not_wait_to_hear_that_it_is_stored_is_handled(
+    book: Book, clock: SetClock
+) -> None:
+    async def handler(_: Event) -> Decision:
+        return "handled"
+
+    async with inbox(book, clock, handler) as box:
+        receiving = asyncio.create_task(box.receive(event(), "a"))
+        await asyncio.sleep(0)  # its Plan is in the book's hands
+        receiving.cancel()
+        assert (await done(book, event()))["note"] == "handled"
+
+
 async def test_a_kind_nobody_handles_is_done(book: Book, clock: SetClock) -> None:
     async def handler(_: Event) -> Decision:
         raise AssertionError
