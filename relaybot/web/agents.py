@@ -68,7 +68,7 @@ def how_to_ask(site: Site, agent: AgentCard | None = None) -> Html:
         joined("Add the relay ", el("code", site.relay_url), " to your Nostr client."),
         joined(
             f"Publish a job request (NIP-90, kind {kind}) to ",
-            el("strong", agent.name),
+            el("strong", el("bdi", agent.name)),
             ", with your input and your own signature, as below.",
         ),
         joined(
@@ -201,6 +201,11 @@ def _parts(agent: AgentCard) -> Html | None:
     return el("table", caption, el("thead", head), el("tbody", rows), class_="roles earned")
 
 
+def _either(values: tuple[str, ...]) -> list[Html]:
+    """Return values beside each other; words that run from right to left turn nothing around but themselves."""
+    return [joined(", " if place else "", el("bdi", value)) for place, value in enumerate(values)]
+
+
 def _inputs(inputs: tuple[Input, ...]) -> Html | None:
     if not inputs:
         return None
@@ -209,7 +214,7 @@ def _inputs(inputs: tuple[Input, ...]) -> Html | None:
             "tr",
             el("th", el("code", one.name), scope="row"),
             el("td", "yes" if one.required else "no"),
-            el("td", ", ".join(one.values) or "any"),
+            el("td", _either(one.values) if one.values else "any"),
             el("td", one.about),
         )
         for one in inputs
