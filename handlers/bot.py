@@ -159,7 +159,11 @@ class Bot:
             tags = [["p", to], *([["e", reply_to]] if reply_to else [])]
             content = nip04.encrypt(text, self.service, to, self.chance(nip04.IV_BYTES))
             return owed(self.service.sign(kind=nip04.MESSAGE_KIND, content=content, tags=tags, created_at=now), now)
-        rumor = nip17.build_message(self.service.pubkey, [to], text, now=now, reply_to=reply_to)
+        return self.wrapped(to, nip17.build_message(self.service.pubkey, [to], text, now=now, reply_to=reply_to))
+
+    def wrapped(self, to: str, rumor: nip59.Rumor) -> Insert:
+        """Return the outbox row of a rumor of the service's, sealed and wrapped for the pubkey `to` (NIP-59)."""
+        now = self.clock.now()
         wrap = nip59.wrap(
             rumor,
             self.service,

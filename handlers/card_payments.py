@@ -6,7 +6,7 @@ objects and takes the one step that `wallet/card_rules.py` makes of them:
 
     open ──► credited: from here on a dispute or a refund is `cards.follow_dispute`
       │  ╲──► held ──► credited
-      ╰──► expired    ╰──► returned
+      ╰──► expired    ╰──► returned ──► held, credited: a dispute that was won
 
 Nothing that came with the word is believed, so it may come late, twice, in any order or not
 at all. Each step is one Plan that guards the offer's version as it was when the card company
@@ -27,7 +27,7 @@ from handlers.cards import CardPayment, DisputeState, follow_dispute, plan_card_
 from relaybot.db.database import Row
 from wallet.card_rules import Customer, Doubt, Move, Offer, is_warned, next_move, taken_msat
 from wallet.cards import CardEvent, DisputeStatus, Payment
-from wallet.ledger import Plan, Put, Update
+from wallet.ledger import Change, Plan, Put, Update
 from wallet.money import format_sat
 from wallet.states import OfferState, OfferStep
 
@@ -141,9 +141,10 @@ async def _plan_of(bot: Bot, offer: Offer) -> Plan | None:
             return await _plan_of_open(bot, offer)
         case OfferState.CREDITED:
             return await _plan_of_credited(bot, offer)
-        case OfferState.RETURNED | OfferState.EXPIRED:  # pragma: no branch  (the type checker knows no other)
-            rested = Update("card_offers", offer.id, {"look_at": None}, expect={"version": offer.version})
-            return Plan(f"offer/{offer.id}/looked/{offer.version}", changes=(rested,))
+        case OfferState.RETURNED:  # a dispute from before the credit may be won
+            return await _plan_of_open(bot, offer) or _rested(offer)
+        case OfferState.EXPIRED:  # pragma: no branch  (the type checker knows no other)
+            return _rested(offer)
 
 
 async def _plan_of_open(bot: Bot, offer: Offer) -> Plan | None:
@@ -207,7 +208,7 @@ def _plan_returned(bot: Bot, offer: Offer, payment: Payment) -> Plan:
     )
     back = stepped(offer, OfferStep.GIVE_BACK, payment=payment.id, look_at=None)
     warned = (_warned(bot, offer),) if payment.dispute is not DisputeStatus.NONE else ()
-    return Plan(f"offer/{offer.id}/returned", changes=(back, told, *warned))
+    return Plan(f"offer/{offer.id}/returned/{offer.version}", changes=(back, told, *warned))
 
 
 async def _plan_of_credited(bot: Bot, offer: Offer) -> Plan:
@@ -218,15 +219,17 @@ async def _plan_of_credited(bot: Bot, offer: Offer) -> Plan:
     if taken:
         seen = DisputeState.OPEN if payment.dispute is DisputeStatus.OPEN else DisputeState.LOST
         await follow_dispute(bot, payment.id, seen, taken)
-    elif payment.dispute is DisputeStatus.WON:
+    else:  # whatever was taken is with us again: a dispute that was won, a refund that failed
         await follow_dispute(bot, payment.id, DisputeState.WON)
     suspected = bool(taken) or is_warned(payment)
     if suspected:
         log.warning("card_suspected", payment=payment.id, offer=offer.id, taken_msat=taken)
+    return _rested(offer, *((_warned(bot, offer),) if suspected else ()))
+
+
+def _rested(offer: Offer, *changes: Change) -> Plan:
     rested = Update("card_offers", offer.id, {"look_at": None}, expect={"version": offer.version})
-    return Plan(
-        f"offer/{offer.id}/looked/{offer.version}", changes=(rested, *((_warned(bot, offer),) if suspected else ()))
-    )
+    return Plan(f"offer/{offer.id}/looked/{offer.version}", changes=(rested, *changes))
 
 
 def _expired(offer: Offer) -> Plan:

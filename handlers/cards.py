@@ -34,6 +34,7 @@ from wallet.deposits import (
     plan_dispute_lost,
     plan_dispute_won,
     plan_disputed,
+    plan_part_back,
 )
 from wallet.deposits import plan_written_off as loss_of
 from wallet.journals import plan_bonus, plan_card_settlement
@@ -105,9 +106,10 @@ async def follow_dispute(
 ) -> DepositState:
     """Bring a card payment to where the card company's own record says its dispute stands; return its state.
 
-    `amount_msat` is the part of the payment that is disputed or refunded, all of it if None.
-    The same word again changes nothing. Rejected if the payment was never credited (the
-    word may have come before it: ask again later), or is smaller than that.
+    `amount_msat` is all that is disputed or refunded of the payment now; if None, what was so far, or
+    the whole of a good one. What is more is taken, what is less given back; the same word again
+    changes nothing. Rejected if the payment was never credited (the word may have come before it:
+    ask again later), or is smaller than that.
     """
     while (answer := await bot.book.decide(partial(plan_dispute, bot, payment_id, seen, amount_msat))).done:
         if answer.verdict is Verdict.ALREADY:
@@ -119,22 +121,29 @@ async def follow_dispute(
 async def plan_dispute(bot: Bot, payment_id: str, seen: DisputeState, amount_msat: Msat | None = None) -> Plan | None:
     """Return the next step of a card payment towards what its dispute was `seen` to be; None where it is there."""
     deposit, lots, debt = await _payment(bot, payment_id)
-    match seen, deposit.state:
-        case ((DisputeState.OPEN | DisputeState.LOST), DepositState.GOOD):
-            if amount_msat is not None and not 0 < amount_msat <= deposit.amount_msat:
-                raise Rejected("invalid", "no part of this card payment", paid=format_sat(deposit.amount_msat))
-            journal = plan_disputed(deposit, lots, amount_msat, now=bot.clock.now())
-            log.warning("card_payment_disputed", payment=payment_id, pubkey=deposit.pubkey)
-            return journal.plan(f"card/{payment_id}/disputed/{deposit.version}", *await _told(bot, deposit, journal))
-        case DisputeState.LOST, DepositState.DISPUTED:
-            return plan_dispute_lost(deposit).plan(f"card/{payment_id}/lost/{deposit.version}")
-        case DisputeState.WON, (DepositState.DISPUTED | DepositState.LOST):
-            journal = plan_dispute_won(deposit, lots, debt)
-            text = f"The dispute about your card payment {payment_id} is over: what was taken back was given back."
-            told = await bot.tell(Notice(deposit.pubkey, text, asked=False))
-            return journal.plan(f"card/{payment_id}/won/{deposit.version}", *told)
-        case _:
+    is_good, before = deposit.state is DepositState.GOOD, deposit.disputed_msat
+    total = amount_msat if amount_msat is not None else deposit.amount_msat if is_good else before
+    key = f"card/{payment_id}"
+    if seen is DisputeState.WON:
+        if is_good:
             return None
+        text = f"The dispute about your card payment {payment_id} is over: what was taken back was given back."
+        told = await bot.tell(Notice(deposit.pubkey, text, asked=False))
+        return plan_dispute_won(deposit, lots, debt).plan(f"{key}/won/{deposit.version}", *told)
+    if not 0 < total <= deposit.amount_msat:
+        raise Rejected("invalid", "no part of this card payment", paid=format_sat(deposit.amount_msat))
+    if total < before:
+        text = f"Less of your card payment {payment_id} is disputed or refunded than was:"
+        notice = Notice(deposit.pubkey, f"{text} a part of what was taken back was given back.", asked=False)
+        back = plan_part_back(deposit, lots, debt, total)
+        return back.plan(f"{key}/won/{deposit.version}", *await bot.tell(notice))
+    if total > before or (seen is DisputeState.OPEN and deposit.state is DepositState.LOST):
+        journal = plan_disputed(deposit, lots, total, now=bot.clock.now())
+        log.warning("card_payment_disputed", payment=payment_id, pubkey=deposit.pubkey)
+        return journal.plan(f"{key}/disputed/{deposit.version}", *await _told(bot, deposit, journal))
+    if seen is DisputeState.LOST and deposit.state is DepositState.DISPUTED:
+        return plan_dispute_lost(deposit).plan(f"{key}/lost/{deposit.version}")
+    return None
 
 
 async def plan_written_off(bot: Bot, payment_id: str) -> Plan:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from handlers.asking import agents, job
-from handlers.bot import Bot
+from handlers.bot import TWO_DAYS, Bot
 from handlers.company_commands import org
 from handlers.connections import connect, disconnect
 from handlers.conversation import CONFIRM, Asked, Command, Reply
 from handlers.money_commands import balance_text, history_text, statement_text
 from handlers.names import names_of, plan_name
 from handlers.pay_requests import address_of
+from handlers.proofs import proof
 from handlers.referrals import refer
 from handlers.sessions import login
 from handlers.shares import share
@@ -34,6 +36,8 @@ from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from wallet.ledger import Plan
 from wallet.money import Msat, format_sat
+
+MESSAGE_SECONDS_MAX = TWO_DAYS + 3_600  # as far back as relays are read again for messages
 
 
 async def on_wrap(bot: Bot, event: Event) -> Decision:
@@ -62,9 +66,21 @@ async def _answered(bot: Bot, said: Asked, text: str) -> Decision:
     if not words:
         return "an empty message"
     counted = await heard(bot, said.sender)
-    reply = await _run(bot, words[0].lower(), replace(said, words=words[1:], text="".join(text.split(maxsplit=1)[1:])))
+    asked = replace(said, words=words[1:], text="".join(text.split(maxsplit=1)[1:]))
+    reply = _too_late(asked, bot.clock.now()) or await _run(bot, words[0].lower(), asked)
     answer = bot.message(said.sender, reply.text, reply_to=said.rumor, as_nip04=said.nip04)
     return Plan(f"dm/{said.rumor}", reply.transfers, (*reply.changes, *counted, answer))
+
+
+def _too_late(asked: Asked, now: int) -> Reply | None:
+    """Return what is answered to a message that is too old to be done: a relay may hold one back for weeks."""
+    if asked.created_at >= now - MESSAGE_SECONDS_MAX:
+        return None
+    written_at = datetime.fromtimestamp(max(0, asked.created_at), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Reply(
+        f"Nothing is done: your message says that it was written at {written_at}, and it came only now."
+        " If you still want it, write it again. If you have just written it, the clock of your device is wrong."
+    )
 
 
 async def _run(bot: Bot, name: str, asked: Asked) -> Reply:
@@ -79,8 +95,27 @@ async def _run(bot: Bot, name: str, asked: Asked) -> Reply:
         return Reply(f"{refusal.reason}.\nUsage: {command.usage}")
 
 
-async def _help(_bot: Bot, _asked: Asked) -> Reply:
-    return Reply("\n".join(f"{command.usage}\n    {command.about}" for command in COMMANDS.values()))
+async def _help(bot: Bot, asked: Asked) -> Reply:
+    """`help`, `help <command>`: what there is, and how to begin; or one command with an example."""
+    match asked.words:
+        case []:
+            listed = "\n".join(f"{command.usage}\n    {command.about}" for command in COMMANDS.values())
+            return Reply(f"{_welcome(bot)}\n\n{listed}")
+        case [name] if (command := COMMANDS.get(name.lower())) is not None:
+            example = f"\nFor example: {command.example}" if command.example else ""
+            return Reply(f"{command.usage}\n    {command.about}{example}")
+        case _:
+            raise Rejected("invalid", f"one command at a time: {', '.join(COMMANDS)}")
+
+
+def _welcome(bot: Bot) -> str:
+    service = bot.config.service
+    return (
+        f"This is {service.name}. {service.about}.\n"
+        "To begin: agents shows whom you can ask and what it costs, topup 5000 adds 5,000 sat to your balance, and job"
+        " <agent> followed by what you want asks for it. Without a balance a job comes with its own invoice.\n"
+        "What I understand ([…] may be left out; help and one of these words says more):"
+    )
 
 
 async def _balance(bot: Bot, asked: Asked) -> Reply:
@@ -132,31 +167,43 @@ def _address(bot: Bot, name: str) -> str:
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
-        "help": Command("help", "what I understand", _help),
+        "help": Command("help [<command>]", "what I understand", _help, "help withdraw"),
         "balance": Command("balance", "what you have, by class, what is held, and what is on its way", _balance),
         "topup": Command(
             "topup [<sats>] [lightning | onchain | card]",
             "add to your balance; without a sum, by all ways at once",
             topup,
+            "topup 5000",
         ),
         "agents": Command("agents", "whom you can ask for what, and what it costs", agents),
-        "job": Command("job <agent> [<param>=<value> …] <input>", "ask an agent for a job", job),
-        "history": Command("history [n]", "the newest entries of your account, and why", _history),
+        "job": Command(
+            "job <agent> [<param>=<value> …] <input>",
+            "ask an agent for a job",
+            job,
+            "job autodev Fix issue 42, where autodev is a word that agents shows",
+        ),
+        "history": Command("history [n]", "the newest entries of your account, and why", _history, "history 20"),
         "statement": Command("statement", "the same as CSV, in msat", _statement),
+        "proof": Command(
+            "proof [<company>]", "that what is yours here is in the liabilities we have published", proof, "proof"
+        ),
         "withdraw": Command(
             "withdraw <sats | all> <invoice | lightning address | offer | bitcoin address>",
             "send what is yours",
             _withdraw,
+            "withdraw 5000 you@wallet.example; an invoice that names its sum may stand alone",
         ),
         "payout": Command(
             "payout [<lightning address | offer | bitcoin address> | keep] [threshold <sats>] | zaps (on | off)",
             "where and when your earnings are sent by themselves, and whether as public zaps",
             payout,
+            "payout you@wallet.example threshold 1000",
         ),
         "share": Command(
             "share [<skill or agent> (decline | agree [<version>])]",
             "what others' skills and agents give you; say no, or agree to less",
             share,
+            "share summarise decline",
         ),
         "notices": Command("notices [on | off]", "whether you are told of what you are given", notices),
         "zaps": Command("zaps [on | off]", "whether public results name you, so that people can zap you", zaps),
@@ -164,13 +211,17 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "connect [<name> [<sats>/day | week | month] [for <n> days] [only read,receive,pay]]",
             "let an app use your balance (wallet connect), within a budget",
             connect,
+            "connect amethyst 1000/day for 30 days",
         ),
-        "disconnect": Command("disconnect <name>", "end that", disconnect),
+        "disconnect": Command("disconnect <name>", "end such a connection, at once", disconnect, "disconnect amethyst"),
         "login": Command("login", "a link that shows you your account in a browser, once", login),
         "org": Command(
-            "org [<command> [<company>] …]", "companies: a balance that several people spend; org lists yours", org
+            "org [<command> [<company>] …]",
+            "companies: a balance that several people spend; org lists yours",
+            org,
+            "org create acme Acme Ltd.",
         ),
-        "name": Command("name [<name>]", "a Lightning Address of your own here", _name),
-        "refer": Command("refer <npub>", "name who referred you, once", refer),
+        "name": Command("name [<name>]", "a Lightning Address of your own here", _name, "name alice"),
+        "refer": Command("refer <npub>", "name who referred you, once", refer, "refer npub1…"),
     }
 )

@@ -35,8 +35,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: how it is used, what it is for, what it does."""
+    """One command: how it is used, what it is for, what it does, and how somebody might say it."""
 
     usage: str
     about: str
     run: Callable[[Bot, Asked], Awaitable[Reply]]
+    example: str = ""

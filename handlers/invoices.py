@@ -13,6 +13,8 @@ from wallet.ledger import Insert, Values
 from wallet.lightning import Invoice
 from wallet.money import Msat
 
+_BY_APP = "nwc/"
+
 
 async def make_invoice(
     bot: Bot, *, label: str, amount_msat: Msat | None, description: str, expiry_seconds: int, hashed: bool = False
@@ -26,6 +28,16 @@ async def make_invoice(
         hashed=hashed,
         preimage=bot.preimage(label).hex(),
     )
+
+
+def app_label(event_id: str) -> str:
+    """Return the label of an invoice that an app asked for, by its request (NIP-47)."""
+    return f"{_BY_APP}{event_id}"
+
+
+def by_app(label: str) -> bool:
+    """Tell whether an app asked for the invoice of this label."""
+    return label.startswith(_BY_APP)
 
 
 def proof_of(bot: Bot, *, label: str, payment_hash: str) -> str:

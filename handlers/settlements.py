@@ -22,17 +22,18 @@ import structlog
 from handlers.bot import Bot, written
 from handlers.connections import notifications
 from handlers.credits import plan_company_fed, plan_fed, plan_paid, require_no_debt
-from handlers.invoices import proof_of
+from handlers.invoices import by_app, proof_of
 from handlers.zaps import plan_given
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip47
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
 from wallet.bolt11_invoice import parse_bolt11
-from wallet.internal import check_internal, plan_internal
+from wallet.internal import check_internal, costs_nothing, plan_internal
 from wallet.ledger import Change, Journal, Plan, Transfer, Update, Value, Values
 from wallet.lightning import Settlement
 from wallet.money import Msat, format_sat
+from wallet.payout_notices import Notice
 from wallet.purses import debt_of
 from wallet.under_way import SETTLEMENTS
 
@@ -165,7 +166,8 @@ async def _plan_asked(bot: Bot, amount: Msat, invoice: Row) -> Journal:
     owner = invoice["owner"]
     job = await bot.book.row("jobs", invoice["job"]) if invoice["job"] else None
     if job is None:
-        return await _plan_topped_up(bot, owner, amount, invoice["purpose"])
+        # An app that made the invoice hears of it by itself; its user asked for no message (NIP-17: kind 10050).
+        return await _plan_topped_up(bot, owner, amount, invoice["purpose"], asked=not by_app(invoice["id"]))
     journal, goes_on = await plan_paid(bot, job, amount)
     if goes_on:
         return journal
@@ -176,9 +178,9 @@ async def _plan_asked(bot: Bot, amount: Msat, invoice: Row) -> Journal:
     return journal + Journal(changes=(bot.message(owner, said),))
 
 
-async def _plan_topped_up(bot: Bot, owner: str, amount: Msat, purpose: str) -> Journal:
-    arrived = f"{bot.shown(amount)} arrived: your balance is topped up."
-    return await plan_fed(bot, owner, amount, purpose) + Journal(changes=(bot.message(owner, arrived),))
+async def _plan_topped_up(bot: Bot, owner: str, amount: Msat, purpose: str, *, asked: bool = True) -> Journal:
+    arrived = Notice(owner, f"{bot.shown(amount)} arrived: your balance is topped up.", asked)
+    return await plan_fed(bot, owner, amount, purpose) + Journal(changes=tuple(await bot.tell(arrived)))
 
 
 # ---- invoices of ours that one of our users pays
@@ -212,12 +214,12 @@ async def pay_internally(bot: Bot, payer: str, bolt11: str, amount_msat: Msat | 
     balance = await bot.book.balance(user(payer))
     if balance < amount:
         raise Rejected("invalid", f"your balance is {format_sat(balance)}", wanted=format_sat(amount))
-    if invoice["purpose"] == "gift" and invoice["owner"] == payer:  # its receipt would be a zap that cost nothing
-        raise Rejected("invalid", "this gift is to yourself")
     proof = proof_of(bot, label=invoice["id"], payment_hash=invoice["payment_hash"])
     settlement = Settlement(invoice["id"], invoice["payment_hash"], amount, INSIDE, now, preimage=proof)
     settled = await plan_settled(bot, settlement, invoice, cancel_at=now, payer=payer)
     journal = Journal(changes=(owes_nothing,)) + plan_internal(settled, payer)
+    if invoice["purpose"] == "gift" and costs_nothing(journal, payer):  # its receipt would be a zap that cost nothing
+        raise Rejected("invalid", "this gift is to yourself")
     return InternalPayment(invoice["bolt11"], invoice["payment_hash"], amount, proof, journal)
 
 

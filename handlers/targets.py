@@ -56,17 +56,22 @@ async def plan_target(bot: Bot, event: Event, source: str, target: str) -> Decis
     if stated is None:
         return "an older statement"
     changes = stated.changes
-    if stated.changed_to:
-        changes += tuple(await bot.tell(Notice(event.pubkey, _change_told(bot, stated.changed_to), asked=False)))
+    told = _change_told(bot, stated.changed_to) if stated.changed_to else _second_told(bot, stated.second)
+    if stated.changed_to or stated.second:
+        changes += tuple(await bot.tell(Notice(event.pubkey, told, asked=False)))
     return Plan(f"target/{event.id}", changes=changes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stated:
-    """What a statement changes; `changed_to` if the user is paid elsewhere from now on than before."""
+    """What a statement changes; `changed_to` if the user is paid elsewhere from now on than before.
+
+    `second` is a new place for what the first choice does not take.
+    """
 
     changes: tuple[Change, ...]
     changed_to: str
+    second: str
 
 
 async def _stated(bot: Bot, pubkey: str, source: str, target: str, *, stated_at: int, event: str) -> _Stated | None:
@@ -94,13 +99,22 @@ async def _stated(bot: Bot, pubkey: str, source: str, target: str, *, stated_at:
         written("targets", f"{pubkey}/{source}", row, values),
         written("users", pubkey, owner, look if owner is not None else {**new_user(now), **look}),
     )
-    return _Stated(changes, after[0] if changed else "")
+    second = [place for place in after[1:] if place == target and place not in before]
+    return _Stated(changes, after[0] if changed else "", second[0] if second and not changed else "")
 
 
 def _change_told(bot: Bot, target: str) -> str:
+    return f"What you earn is sent to {shown(target)} from now on; {_pause_told(bot, 'the first payout there is made')}"
+
+
+def _second_told(bot: Bot, target: str) -> str:
+    return f"Where your first wallet takes no payout, {shown(target)} has its turn; {_pause_told(bot, 'it has one')}"
+
+
+def _pause_told(bot: Bot, what: str) -> str:
     hours = -(-bot.config.payouts.target_cooldown_seconds // 3_600)
     return (
-        f"What you earn is sent to {shown(target)} from now on; the first payout there is made in {hours} hours."
+        f"{what} in {hours} hours."
         " If it was not you who changed it, somebody else has your key: write payout keep, and withdraw what is yours."
     )
 

@@ -18,12 +18,12 @@ import structlog
 from handlers.bot import Bot, events_owed
 from handlers.connections import allowed_methods, budget_of, notifications, spent
 from handlers.conversation import Asked
-from handlers.invoices import make_invoice, new_invoice
+from handlers.invoices import app_label, make_invoice, new_invoice
 from handlers.settlements import InternalPayment
 from handlers.transactions import find_transaction, list_transactions
 from handlers.withdrawals import pay_inside, withdraw
 from relaybot.db.database import Row
-from relaybot.errors import Rejected
+from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision
 from relaybot.nostr import nip47
 from relaybot.nostr.event import Event, encode_event, parse_event
@@ -67,10 +67,12 @@ async def on_request(bot: Bot, event: Event) -> Decision:
     if refused is not None:
         return _answer(bot, connection, request, refused)
     assert not isinstance(request.command, Failure), "what is not understood was refused"
-    if isinstance(request.command, nip47.PayInvoice):
-        return await _pay(bot, connection, request, request.command, event)
     try:
+        if isinstance(request.command, nip47.PayInvoice):
+            return await _pay(bot, connection, request, request.command, event)
         outcome, changes = await _do(bot, connection, request.command, event.id)
+    except Unavailable:  # done later, it would surprise: an app that hears nothing asks elsewhere
+        outcome, changes = Failure(Code.INTERNAL, "the Lightning node does not answer: ask again in a minute"), ()
     except Rejected as refusal:
         outcome, changes = _failure(refusal), ()
     return _answer(bot, connection, request, outcome, *changes)
@@ -165,7 +167,7 @@ async def _make_invoice(
         raise Rejected("invalid", "amount: more than a balance may hold")
     invoice = await make_invoice(
         bot,
-        label=f"nwc/{event_id}",
+        label=app_label(event_id),
         amount_msat=amount,
         description=command.description or f"{bot.config.service.name}: top-up",
         expiry_seconds=command.expiry or bot.config.jobs.payment_seconds,

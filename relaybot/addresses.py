@@ -52,9 +52,14 @@ def is_onion(host: str) -> bool:
     return host.endswith(".onion")
 
 
+def is_onion_key(host: str) -> bool:
+    """Tell whether a host of Tor is named by a key, as those of its third version are."""
+    return _ONION.fullmatch(host) is not None
+
+
 def require_onion(host: str) -> None:
     """Raise Rejected unless a host of Tor names a key: a proxy is asked for nothing else."""
-    if not _ONION.fullmatch(host):
+    if not is_onion_key(host):
         raise Rejected("invalid", "onion host is malformed", found=host[:40])
 
 

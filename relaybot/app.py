@@ -28,7 +28,7 @@ from relaybot.db.database import SharedDatabase
 from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import open_sqlite
 from relaybot.desk import open_cards
-from relaybot.doors import open_doors
+from relaybot.doors import connections, open_doors
 from relaybot.errors import BadConfig, Rejected
 from relaybot.inbox import Inbox
 from relaybot.keyring import Keyring, open_keyring
@@ -172,7 +172,7 @@ async def _run(
     def is_fit() -> bool:
         return is_ready.is_set() and not bot.alarms.is_stopped
 
-    others = {url: RelayConnection(url, jitter=random.random, keypair=bot.service) for url in config.relays}
+    others = connections(bot, jitter=random.random)
     async with contextlib.AsyncExitStack() as stack:
         own = None
         if Role.RELAY in share.roles:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
+from relaybot.addresses import is_onion, is_onion_key
 from relaybot.errors import BadConfig
 from relaybot.settings.environment import override
 from relaybot.settings.relay import Relay
@@ -187,6 +188,7 @@ def _contradictions(config: Config) -> Iterator[BadConfig]:
     if (config.onchain.deposit_fee or 0) >= config.onchain.minimum:
         fee = format_sat(config.onchain.deposit_fee or 0)
         yield BadConfig("onchain.deposit_fee", fee, f"below onchain.minimum, {format_sat(config.onchain.minimum)}")
+    yield from _relays_of_tor(config)
     if config.outgoing.hosts and config.lightning.backend != "simulated":
         hosts = ", ".join(config.outgoing.hosts)
         yield BadConfig("outgoing.hosts", hosts, "none with a real node: money goes where the world's names lead")
@@ -202,6 +204,16 @@ def _contradictions(config: Config) -> Iterator[BadConfig]:
         assert config.splits.keys() == config.agents.keys(), "an agent without a split"
     except BadConfigs as errors:
         yield from errors.problems
+
+
+def _relays_of_tor(config: Config) -> Iterator[BadConfig]:
+    """Yield what keeps a relay of Tor from being reached."""
+    for number, url in enumerate(config.relays):
+        host = urlsplit(url).hostname or ""
+        if is_onion(host) and not config.outgoing.onions:
+            yield BadConfig(f"relays[{number}]", url, "none of Tor's without outgoing.onion_proxy")
+        elif is_onion(host) and not is_onion_key(host):
+            yield BadConfig(f"relays[{number}]", url, "an onion host of 56 letters and digits, copied whole")
 
 
 def _surroundings(data: Mapping[str, object], config_dir: Path) -> Surroundings:

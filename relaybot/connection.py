@@ -40,6 +40,7 @@ from relaybot.nostr.messages import (
     parse_relay_message,
 )
 from relaybot.nostr.nip42 import build_auth_event
+from relaybot.socks import Proxy, through
 
 log = structlog.get_logger()
 
@@ -107,15 +108,18 @@ class RelayConnection:
         limits: ConnectionLimits | None = None,
         pause: Pause = asyncio.sleep,
         tls: ssl.SSLContext | None = None,
+        onion_proxy: Proxy | None = None,
     ) -> None:
         """Take a `ws://` or `wss://` URL; `jitter` gives numbers of 0 … 1, `pause` waits for seconds.
 
-        `keypair` is shown to relays that ask for it, and to no others.
+        `keypair` is shown to relays that ask for it, and to no others. A relay of Tor is reached
+        by `onion_proxy`; Rejected if there is none.
         """
         try:
-            secure = parse_uri(url).secure
+            self._uri = parse_uri(url)
         except InvalidURI:
             raise Rejected("invalid", "relay must be a ws:// or wss:// URL", found=url[:80]) from None
+        self._proxy = through(onion_proxy, self._uri.host.lower())
         self.url = url
         self.connections = 0  # so far
         self._limits = limits or ConnectionLimits()
@@ -127,7 +131,7 @@ class RelayConnection:
         self._is_believed = False
         self._authenticating = asyncio.Lock()
         self._pause = pause
-        self._tls = (tls or ssl.create_default_context()) if secure else None
+        self._tls = (tls or ssl.create_default_context()) if self._uri.secure else None
         self._subscriptions: dict[str, _Subscription] = {}
         self._answers: dict[str, list[asyncio.Future[Ok | None]]] = {}  # by event id; None: there will be no OK
         self._socket: ClientConnection | None = None
@@ -140,7 +144,7 @@ class RelayConnection:
         """Connect, and connect again whenever the connection ends, until cancelled."""
         while True:
             try:
-                async with self._open() as socket:
+                async with await self._open() as socket:
                     try:
                         await self._serve(socket)
                     finally:
@@ -225,9 +229,13 @@ class RelayConnection:
 
     # ---- the life of a connection
 
-    def _open(self) -> connect:
+    async def _open(self) -> connect:
+        async with asyncio.timeout(self._limits.open_seconds):
+            link = await self._proxy.connect(self._uri.host.lower(), self._uri.port) if self._proxy else None
         return Straight(
             self.url,
+            sock=link,
+            server_hostname=self._uri.host if self._uri.secure else None,
             proxy=None,
             compression=None,
             user_agent_header="relaybot",

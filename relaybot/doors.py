@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from handlers.bot import Bot
 from relaybot.config import Config
@@ -37,6 +37,14 @@ def open_doors(
 
     sources = WorldSources(store, others, visitor=visitor, outgoing=outgoing)
     return Doors(relays, look_up, outgoing, visitor.publish, sources)
+
+
+def connections(bot: Bot, *, jitter: Callable[[], float]) -> dict[str, RelayConnection]:
+    """Return the connections to the relays in `relays:`, by address; nothing is sent before they run."""
+    proxy = _onion_proxy(bot.config)
+    return {
+        url: RelayConnection(url, jitter=jitter, keypair=bot.service, onion_proxy=proxy) for url in bot.config.relays
+    }
 
 
 def _outgoing(config: Config) -> Outgoing:

@@ -27,10 +27,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from relaybot.addresses import is_onion, is_public, parse_host, require_onion
+from relaybot.addresses import is_onion, is_public, parse_host
 from relaybot.errors import BadConfig, Rejected, Unavailable
 from relaybot.nostr.strict_json import parse_json
-from relaybot.socks import Proxy
+from relaybot.socks import Proxy, through
 
 URL_CHARACTERS_MAX = 2_048  # longer ones are refused by servers too
 ADDRESSES_MAX = 8  # of one name; more would only spread the waiting
@@ -171,16 +171,6 @@ class Outgoing:
             ssl=certificates or True,
             socket_factory=self._connect,
         )
-
-
-def through(proxy: Proxy | None, host: str) -> Proxy | None:
-    """Return the proxy that leads to `host`, None for one that is reached without; Rejected where there is no way."""
-    if not is_onion(host):
-        return None
-    if proxy is None:
-        raise Rejected("invalid", "onion hosts are not reached from here: there is no proxy for them", host=host)
-    require_onion(host)
-    return proxy
 
 
 async def public_addresses(lookup: Lookup, host: str) -> list[str]:

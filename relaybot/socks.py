@@ -1,7 +1,7 @@
 """A connection through a SOCKS5 proxy (RFC 1928) to a host that is named to it and never looked up here.
 
-Only what Tor needs of the protocol: no authentication, CONNECT, a domain name. The caller
-holds the clock, and decides which hosts go this way.
+Only what Tor needs of the protocol: no authentication, CONNECT, a domain name. Hosts of
+Tor go this way, and no others (`through`). The caller holds the clock.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass
+
+from relaybot.addresses import is_onion, require_onion
+from relaybot.errors import Rejected
 
 _VERSION, _NO_AUTHENTICATION, _CONNECT, _DOMAIN = 5, 0, 1, 3
 _ADDRESS_BYTES = {1: 4, 4: 16}  # of what the proxy says it is bound to: IPv4, IPv6
@@ -38,6 +41,16 @@ class Proxy:
             link.close()
             raise
         return link
+
+
+def through(proxy: Proxy | None, host: str) -> Proxy | None:
+    """Return the proxy that leads to `host`, None for one that is reached without; Rejected where there is no way."""
+    if not is_onion(host):
+        return None
+    if proxy is None:
+        raise Rejected("invalid", "onion hosts are not reached from here: there is no proxy for them", host=host)
+    require_onion(host)
+    return proxy
 
 
 async def _ask(link: socket.socket, host: bytes, port: int) -> None:

@@ -46,8 +46,8 @@ from relaybot.nostr.messages import (
 from relaybot.nostr.nip42 import build_auth_event
 from relaybot.nostr.nip59 import WRAP_KINDS
 from relaybot.nostr.relay_url import is_relay_url
-from relaybot.outgoing import Lookup, SystemLookup, parse_hosts, public_addresses, through
-from relaybot.socks import Proxy
+from relaybot.outgoing import Lookup, SystemLookup, parse_hosts, public_addresses
+from relaybot.socks import Proxy, through
 
 _URL = re.compile(r"(?P<scheme>wss?)://(?P<host>[^:/?#@\[\]]+)(?::(?P<port>\d{1,5}))?(?P<path>/[!-~]*)?", re.ASCII)
 _PORTS = {"ws": 80, "wss": 443}

@@ -28,6 +28,7 @@ from handlers.wallet_connect import tell_ends
 from handlers.zap_payouts import Receipts, ZapPayouts, see_receipts
 from relaybot import visits
 from relaybot.accounting.closing import Rules
+from relaybot.accounting.owing import publish_liabilities
 from relaybot.accounting.publishing import publish_due
 from relaybot.clock import Clock
 from relaybot.config import Config
@@ -227,7 +228,7 @@ def standing_tasks(
             )
             standing["payout checks"] = singly("payout checks", checks.open_due, "users", "targets", seconds=5)
     if Role.ACCOUNTS in roles and config.accounting.publish:
-        standing["accounts"] = singly("accounts", partial(_publish_due, bot, keyring), seconds=60)
+        standing |= {name: singly(name, do, seconds=s) for name, (do, s) in _publishing(bot, keyring).items()}
     return standing
 
 
@@ -285,6 +286,14 @@ def _batches(bot: Bot) -> Batches:
     )
 
 
+def _publishing(bot: Bot, keyring: Keyring) -> dict[str, tuple[Step, int]]:
+    """Return what publishes accounts, and how many seconds lie between two looks."""
+    return {
+        "accounts": (partial(_publish_due, bot, keyring), 60),
+        "liabilities": (partial(_publish_liabilities, bot, keyring), 3_600),
+    }
+
+
 async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
     return await publish_due(
         bot.book,
@@ -293,6 +302,13 @@ async def _publish_due(bot: Bot, keyring: Keyring) -> bool:
         bot.clock,
         delay_seconds=bot.config.accounting.delay_seconds,
     )
+
+
+async def _publish_liabilities(bot: Bot, keyring: Keyring) -> bool:
+    """Publish what is owed if that is due; there is never more of it at once."""
+    rules = accounting_rules(bot.config)
+    await publish_liabilities(bot.book, keyring.key("books"), rules, bot.chance, now=bot.clock.now())
+    return False
 
 
 def accounting_rules(config: Config) -> Rules:

@@ -7,6 +7,7 @@ circles need the whole (`resolve.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,7 @@ Schema = dict[str, Any]
 
 def schema_of(name: str) -> Schema:
     """Return the schema of what an author writes as a `skill` or an `agent`."""
-    return {"$schema": DIALECT, **_plain(MODELS[name].model_json_schema())}
+    return {"$schema": DIALECT, **_made(name)}
 
 
 def whole_schema() -> Schema:
@@ -34,6 +35,13 @@ def whole_schema() -> Schema:
         shared |= part.pop("$defs")
     choice = [{"$ref": f"#/$defs/{name}"} for name in parts]
     return {"$schema": DIALECT, "title": "A skill or an agent", "anyOf": choice, "$defs": shared | parts}
+
+
+@cache
+def _made(name: str) -> Schema:
+    """Make the schema of a model once: that takes longer than all else at the start of the service."""
+    made: Schema = _plain(MODELS[name].model_json_schema())
+    return made
 
 
 def _plain(schema: Any) -> Any:

@@ -11,6 +11,7 @@ from relaybot.keyring import Keyring
 from relaybot.nostr import flow_of_funds, nip17, nip40, nip44, nip59, nip89, nip90
 from relaybot.nostr.event import Event, encode_event, event_from
 from relaybot.nostr.keys import KeyPair, verify
+from relaybot.nostr.liabilities import parse_liabilities
 from relaybot.nostr.listings import deleted_listings, parse_listing
 from relaybot.nostr.messages import ClientEvent, build_event_frame, parse_client_message
 from splits.market import read_listing
@@ -135,6 +136,12 @@ def summary(event: Event) -> None:
     assert (read.day, read.demo, read.figures["jobs", "count"]) == ("2026-11-22", True, 3)
 
 
+def liabilities(event: Event) -> None:
+    read = parse_liabilities(event)
+    assert (read.epoch, read.demo, read.previous) == (1, True, None)
+    assert 0 < read.root.total <= sum(read.reserves.values())
+
+
 CHECKS: dict[str, Check] = {
     "job-request": job_request,
     "job-request-encrypted": job_request,
@@ -160,6 +167,7 @@ CHECKS: dict[str, Check] = {
     "relay-list": relays("r"),
     "dm-relays": relays("relay"),
     "summary": summary,
+    "liabilities": liabilities,
     "listing-skill": listing("skill", "summarise"),
     "listing-agent": listing("agent", "summaries"),
     "listing-withdrawn": listing_withdrawn,

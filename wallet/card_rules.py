@@ -141,7 +141,7 @@ def is_challenged(amount: Msat, limits: CardLimits, bought: Bought) -> bool:
 def next_move(
     offer: Offer, checkout: Checkout, payment: Payment | None, customer: Customer, *, live: bool
 ) -> Move | None:
-    """Return what becomes of an offer that is open or held; None if it waits on.
+    """Return what becomes of an offer that is open, held or returned; None if it waits on, or stays returned.
 
     `payment` is the one of `checkout`; a checkout that is complete and unpaid is none (G3).
     """
@@ -149,7 +149,7 @@ def next_move(
         is_over = checkout.status is CheckoutStatus.EXPIRED and offer.state is OfferState.OPEN
         return Move(OfferStep.EXPIRE) if is_over else None
     if is_taken_back(payment):
-        return Move(OfferStep.GIVE_BACK)
+        return None if offer.state is OfferState.RETURNED else Move(OfferStep.GIVE_BACK)
     doubts = doubts_about(offer, checkout, payment, customer, live=live)
     if offer.approved_at is not None and NEVER.isdisjoint(doubts):
         doubts = ()
@@ -189,5 +189,5 @@ def is_warned(payment: Payment) -> bool:
 def taken_msat(offer: Offer, payment: Payment) -> Msat:
     """Return how much of what a payment bought is with the bank again: what was refunded, what disputes hold."""
     disputed = payment.disputed_minor if payment.dispute in {DisputeStatus.OPEN, DisputeStatus.LOST} else 0
-    taken = max(payment.refunded_minor, disputed)
+    taken = payment.refunded_minor + disputed
     return Msat(min(offer.amount_msat, -(-offer.amount_msat * taken // offer.minor)))

@@ -67,7 +67,7 @@ class Payment:
     succeeded: bool
     received_minor: int
     refunded_minor: int
-    disputed_minor: int  # of all its disputes, whatever became of them
+    disputed_minor: int  # by disputes that are open or were lost
     currency: str
     live: bool
     created_at: int

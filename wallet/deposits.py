@@ -3,8 +3,9 @@
 A dispute takes what is left of that payment's card money, then what was earned from it and
 has not matured, then the payer owes the rest. Matured sats are never taken back. What a job
 was holding comes back later and pays the debt then (`plan_collected`). A dispute may be about
-a part of the payment. One that is lost changes nothing more: the debt stands until it is paid
-or written off. One that is won gives everything back, also after that.
+a part of the payment, and that part may grow (a second refund) or shrink (one of two disputes is
+won): only the difference moves. One that is lost changes nothing more: the debt stands until it is
+paid or written off. One that is won gives everything back, also after that.
 """
 
 from __future__ import annotations
@@ -47,13 +48,11 @@ class CardDeposit:
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """What a person owes us now, and what they have paid on debts in sats and not been given back.
-
-    For a card payment that counts from its dispute on: what they paid before was for other debts.
-    """
+    """What a person owes us now, how much of it for the card payment in question, and what was paid on that in sats."""
 
     owed_msat: Msat
-    repaid_msat: Msat = NOTHING
+    own_msat: Msat = NOTHING
+    repaid_msat: Msat = NOTHING  # and were not given back; how it is reckoned stands in `debts.py`
 
 
 def plan_bought(deposit: CardDeposit, debt: Debt) -> Journal:
@@ -85,14 +84,17 @@ def plan_cleared(pubkey: str, debt: Debt, has_msat: Msat) -> Journal:
 def plan_disputed(deposit: CardDeposit, lots: Sequence[Lot], amount_msat: Msat | None = None, *, now: int) -> Journal:
     """Let the card company take a payment back: out of its card money, then of what matures, then as a debt.
 
-    `lots` are those of this payment on users' and companies' accounts; `amount_msat` is the
-    part of it that is disputed, all of it if None.
+    `lots` are those of this payment on users' and companies' accounts; `amount_msat` is all that is disputed
+    or refunded of it now, the whole payment if None. What was taken before is not taken again.
     """
     disputed = deposit.amount_msat if amount_msat is None else amount_msat
-    assert 0 < disputed <= deposit.amount_msat, f"{disputed} msat disputed of {deposit.amount_msat}"
+    before = deposit.disputed_msat
+    assert before <= disputed <= deposit.amount_msat, (
+        f"{disputed} msat disputed of {deposit.amount_msat}, {before} so far"
+    )
     transfers: list[Transfer] = []
     changes: list[Change] = [_step(deposit, DepositStep.DISPUTE, disputed_msat=disputed, disputed_at=now)]
-    left = disputed
+    left = Msat(disputed - before)
     for lot in _in_turn(lots):
         part = Msat(min(lot.amount_msat, left))
         if part:
@@ -139,28 +141,50 @@ def plan_dispute_won(deposit: CardDeposit, lots: Sequence[Lot], debt: Debt) -> J
     If the debt is less by now, what was written off is undone; then the payer gets what
     they paid on it in sats as sats, and the rest as card money.
     """
+    transfers, changes, _ = _given_back(deposit, lots, debt, deposit.disputed_msat)
+    return Journal(transfers, (_step(deposit, DepositStep.WIN, written_off_msat=0, disputed_msat=0), *changes))
+
+
+def plan_part_back(deposit: CardDeposit, lots: Sequence[Lot], debt: Debt, amount_msat: Msat) -> Journal:
+    """Give back what is taken beyond `amount_msat`, all that is disputed or refunded now: what was taken last first."""
+    back = Msat(deposit.disputed_msat - amount_msat)
+    assert 0 < back < deposit.disputed_msat, f"{amount_msat} msat are still disputed of {deposit.disputed_msat}"
+    transfers, changes, undone = _given_back(deposit, lots, debt, back)
+    left = {"written_off_msat": deposit.written_off_msat - undone, "disputed_msat": amount_msat}
+    return Journal(transfers, (_written(deposit, **left), *changes))
+
+
+def _given_back(
+    deposit: CardDeposit, lots: Sequence[Lot], debt: Debt, back: Msat
+) -> tuple[tuple[Transfer, ...], tuple[Change, ...], Msat]:
+    """Return how `back` goes to where it was taken from, what was taken last first, and what it undoes of a loss."""
     transfers: list[Transfer] = []
-    changes: list[Change] = [_step(deposit, DepositStep.WIN, written_off_msat=0, disputed_msat=0)]
-    left = deposit.disputed_msat
-    for lot in _in_turn(lots):
-        if lot.taken_msat:
-            transfers.append(Transfer(CARD_RECEIVABLE, lot.account, lot.taken_msat, f"won:{deposit.id}"))
-            changes.append(_taken(lot, Msat(-lot.taken_msat)))
-            left = Msat(left - lot.taken_msat)
+    changes: list[Change] = []
+    owed_msat = Msat(min(back, deposit.untaken_msat(lots)))
+    to_lots = Msat(back - owed_msat)
+    for lot in reversed(_in_turn(lots)):
+        part = Msat(min(lot.taken_msat, to_lots))
+        if part:
+            transfers.append(Transfer(CARD_RECEIVABLE, lot.account, part, f"won:{deposit.id}"))
+            changes.append(_taken(lot, Msat(-part)))
+            to_lots = Msat(to_lots - part)
+    left, others = owed_msat, Msat(max(0, min(owed_msat, debt.owed_msat) - debt.own_msat))
     sinks = (
         (owed(deposit.pubkey), debt.owed_msat),
         (CARD_LOSSES, deposit.written_off_msat),
-        (user(deposit.pubkey), debt.repaid_msat),
+        (user(deposit.pubkey), Msat(max(0, debt.repaid_msat - others))),  # some of it has paid for others just now
         (deposit.account, left),
     )
+    undone = NOTHING
     for account, at_most in sinks:
         part = Msat(min(left, at_most))
         transfers += _moves(CARD_RECEIVABLE, account, part, f"won:{deposit.id}")
         left = Msat(left - part)
+        undone = part if account == CARD_LOSSES else undone
         if part and account == deposit.account:
             piece = Piece(deposit.id, deposit.created_at, part)
             changes.append(made(f"card/{deposit.id}/won/{deposit.version}", account, piece, cause=f"card/{deposit.id}"))
-    return Journal(tuple(transfers), tuple(changes))
+    return tuple(transfers), tuple(changes), undone
 
 
 def plan_written_off(deposit: CardDeposit, lots: Sequence[Lot], debt: Debt) -> Journal:

@@ -131,6 +131,14 @@ class Feed:
         )
 
 
+def left_between(feed: Feed, booked: Mapping[str, Sums]) -> dict[str, Sums]:
+    """Return everything that the node has and the book has not, by key, rules and opening included."""
+    left = {
+        key: feed.groups.get(key, Sums()).less(booked.get(key, Sums())) for key in feed.groups.keys() | booked.keys()
+    }
+    return {key: sums for key, sums in left.items() if sums}
+
+
 def differences(feed: Feed, booked: Mapping[str, Sums]) -> tuple[Difference, ...]:
     """Return what differs and no rule books."""
     found = []
@@ -163,7 +171,7 @@ def who_has_more(found: Sequence[Difference]) -> str:
 
 def left_by_rule(feed: Feed, booked: Mapping[str, Sums]) -> dict[str, Sums]:
     """Return what the rules have to book still, by key."""
-    left = {key: feed.groups[key].less(booked.get(key, Sums())) for key in sorted(feed.by_rule)}
+    left = {key: feed.groups.get(key, Sums()).less(booked.get(key, Sums())) for key in sorted(feed.by_rule)}
     return {key: sums for key, sums in left.items() if sums}
 
 

@@ -13,6 +13,8 @@ from wallet.accounts import NODE_LIGHTNING, user
 from wallet.ledger import Journal, Transfer, Value
 from wallet.money import Msat, format_sat
 
+GIFT = "zap"  # the reason of what is given to a user
+
 
 def check_internal(invoice: Mapping[str, Value], amount_msat: Msat | None, *, now: int) -> Msat:
     """Return what is to be paid for `invoice`, a row of `invoices`; Rejected if it cannot be paid (any more).
@@ -34,13 +36,23 @@ def check_internal(invoice: Mapping[str, Value], amount_msat: Msat | None, *, no
 
 
 def plan_internal(credited: Journal, payer: str) -> Journal:
-    """Return the journal of a settlement with `payer` in the node's place; what they pay themselves is left out."""
+    """Return the journal of a settlement with `payer` in the node's place; what they pay themselves is left out.
+
+    A gift stays one by its reason, so that whoever is given it is told.
+    """
     purse = user(payer)
     moved = (
         transfer
         if transfer.debit != NODE_LIGHTNING
-        else Transfer(purse, transfer.credit, transfer.amount_msat, "internal")
+        else Transfer(purse, transfer.credit, transfer.amount_msat, GIFT if transfer.reason == GIFT else "internal")
         for transfer in credited.transfers
         if not (transfer.debit == NODE_LIGHTNING and transfer.credit == purse)
     )
     return Journal(tuple(moved), credited.changes)
+
+
+def costs_nothing(moved: Journal, payer: str) -> bool:
+    """Tell whether all that `payer` pays comes back to them: to an account of theirs, whatever it is called."""
+    purse = user(payer)
+    paid = sum(one.amount_msat for one in moved.transfers if one.debit == purse)
+    return paid <= sum(one.amount_msat for one in moved.transfers if one.credit == purse)

@@ -55,7 +55,7 @@ from wallet.payout_plans import (
 )
 from wallet.payout_queue import SLOW_SECONDS, PayoutQueue
 from wallet.states import AttemptState, PayoutKind, PayoutState, Rail
-from wallet.targets import rail_of, targets_of
+from wallet.targets import payable_targets, rail_of
 
 log = structlog.get_logger()
 
@@ -196,7 +196,8 @@ class Payouts:
         """Return where it may go: a withdrawal where it was said, a payout where its owner wants to be paid."""
         if PayoutKind(payout["kind"]) is PayoutKind.WITHDRAWAL:
             return [payout["target"]]
-        targets = await targets_of(self._book, payout["pubkey"])
+        settled = self._clock.now() - self._rules.cooldown_seconds
+        targets = await payable_targets(self._book, payout["pubkey"], said_by=settled)
         return [target for target in targets if rail_of(target) is Rail.LIGHTNING]
 
     async def _send(self, payout: Row, attempt: Row) -> None:

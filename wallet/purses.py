@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from relaybot.db.database import Database, Reader
 from wallet.accounts import CARD_RECEIVABLE, Account, Class, Owner, hold, of, owed, user
+from wallet.book import on_accounts
+from wallet.debts import debts_of
 from wallet.deposits import CardDeposit, Debt
 from wallet.lots import NOTHING, Escrow, Lot, Mix, Purse, card_account
 from wallet.money import Msat
 
 _LOTS = "SELECT * FROM lots WHERE account = :account AND amount_msat > 0 ORDER BY deposited_at, id"
 
-_REPAID = """
-SELECT COALESCE(SUM(CASE WHEN credit = :owed THEN amount_msat ELSE -amount_msat END), 0) AS repaid FROM transfers
-WHERE ((credit = :owed AND debit = :sats) OR (credit = :sats AND debit = :card)) AND created_at >= :since
-"""
+_OF_DEBTS = f"""
+SELECT seq, debit, credit, amount_msat, reason FROM transfers WHERE {on_accounts("owed")}
+UNION ALL SELECT seq, debit, credit, amount_msat, reason FROM transfers
+WHERE seq IN (SELECT seq FROM entries JOIN accounts ON accounts.number = credit WHERE accounts.id = :sats)
+AND debit = :card ORDER BY seq
+"""  # noqa: S608  our own names; sats from the card company are what a won dispute gave back, as nothing else is
 
 _OF_DEPOSIT = (
     "SELECT * FROM lots WHERE deposit = :deposit AND account NOT LIKE 'hold/%'"
@@ -63,15 +67,18 @@ async def card_payment_of(database: Database, payment_id: str) -> tuple[CardDepo
             return None
         deposit = CardDeposit.of_row(row)
         lots = tuple(Lot.of_row(one) for one in await reader.fetch(_OF_DEPOSIT, deposit=payment_id))
-        return deposit, lots, await debt_of(reader, deposit.pubkey, since=deposit.disputed_at)
+        return deposit, lots, await debt_of(reader, deposit.pubkey, deposit=payment_id)
 
 
-async def debt_of(reader: Reader, pubkey: str, *, since: int = 0) -> Debt:
-    """Return what a person owes us, and what they have paid on debts in sats, from the time `since` on."""
+async def debt_of(reader: Reader, pubkey: str, *, deposit: str = "") -> Debt:
+    """Return what a person owes us; for a card payment of theirs also how much of it for that, and what they paid."""
     balances = await _balances(reader, [owed(pubkey)])
-    # What a won dispute has given back in sats comes from the card company, as nothing else does.
-    rows = await reader.fetch(_REPAID, owed=owed(pubkey), sats=user(pubkey), card=CARD_RECEIVABLE, since=since)
-    return Debt(Msat(max(NOTHING, -balances.get(owed(pubkey), 0))), Msat(rows[0]["repaid"]))
+    owes = Msat(max(NOTHING, -balances.get(owed(pubkey), 0)))
+    if not deposit or owed(pubkey) not in balances:
+        return Debt(owes)
+    rows = await reader.fetch(_OF_DEBTS, owed=owed(pubkey), sats=user(pubkey), card=CARD_RECEIVABLE)
+    debts = debts_of(pubkey, rows)
+    return Debt(owes, Msat(debts.owed_for(deposit)), Msat(debts.in_sats[deposit]))
 
 
 async def _balances(reader: Reader, accounts: list[Account]) -> dict[Account, Msat]:

@@ -103,7 +103,7 @@ class OfferState(Enum):
     OPEN = "open"  # it can be paid
     HELD = "held"  # paid, and not credited yet
     CREDITED = "credited"
-    RETURNED = "returned"  # the money went back before it was credited
+    RETURNED = "returned"  # the money went back before it was credited; a dispute that is won brings it again
     EXPIRED = "expired"  # nobody paid in time
 
 
@@ -195,6 +195,8 @@ DEPOSIT = Lifecycle(
     "deposit",
     {
         (DepositState.GOOD, DepositStep.DISPUTE): DepositState.DISPUTED,
+        (DepositState.DISPUTED, DepositStep.DISPUTE): DepositState.DISPUTED,
+        (DepositState.LOST, DepositStep.DISPUTE): DepositState.DISPUTED,
         (DepositState.DISPUTED, DepositStep.WIN): DepositState.GOOD,
         (DepositState.DISPUTED, DepositStep.LOSE): DepositState.LOST,
         (DepositState.DISPUTED, DepositStep.WRITE_OFF): DepositState.LOST,
@@ -217,5 +219,7 @@ OFFER = Lifecycle(
         (OfferState.HELD, OfferStep.HOLD): OfferState.HELD,
         (OfferState.HELD, OfferStep.CREDIT): OfferState.CREDITED,
         (OfferState.HELD, OfferStep.GIVE_BACK): OfferState.RETURNED,
+        (OfferState.RETURNED, OfferStep.HOLD): OfferState.HELD,
+        (OfferState.RETURNED, OfferStep.CREDIT): OfferState.CREDITED,
     },
 )

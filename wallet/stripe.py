@@ -51,6 +51,7 @@ _DISPUTES = {
     "won": DisputeStatus.WON,
     "lost": DisputeStatus.LOST,
 }  # whatever else there is or will be has taken the money
+_HOLDS_MONEY = {DisputeStatus.OPEN, DisputeStatus.LOST}
 _WORST = (DisputeStatus.LOST, DisputeStatus.OPEN, DisputeStatus.INQUIRY, DisputeStatus.WON, DisputeStatus.NONE)
 
 
@@ -209,13 +210,14 @@ def _payment(intent: Mapping[str, Any], disputes: Sequence[Mapping[str, Any]], *
     card = (charge.get("payment_method_details") or {}).get("card") or {}
     secure = card.get("three_d_secure") or {}
     review = intent.get("review")
-    standing = {_DISPUTES.get(str(one.get("status")), DisputeStatus.OPEN) for one in disputes}
+    stands = [(_DISPUTES.get(str(one.get("status")), DisputeStatus.OPEN), one) for one in disputes]
+    standing = {status for status, _ in stands}
     return Payment(
         id=_text(intent, "id"),
         succeeded=intent.get("status") == "succeeded",
         received_minor=_number(intent, "amount_received"),
         refunded_minor=_number(charge, "amount_refunded") if charge else 0,
-        disputed_minor=sum(_number(one, "amount") for one in disputes),
+        disputed_minor=sum(_number(one, "amount") for status, one in stands if status in _HOLDS_MONEY),
         currency=_text(intent, "currency"),
         live=_flag(intent, "livemode"),
         created_at=_number(charge or intent, "created"),

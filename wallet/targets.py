@@ -33,6 +33,22 @@ async def targets_of(book: Book, pubkey: str) -> list[str]:
     return in_order({source: row["target"] for source, row in (await statements_of(book, pubkey)).items()})
 
 
+async def payable_targets(book: Book, pubkey: str, *, said_by: int) -> list[str]:
+    """Return where `pubkey` is paid, first choice first; of the others those that were said by that time only.
+
+    Whoever has a stolen key could name a place of their own there, and wait until the first
+    choice fails (F3). The first choice has its own pause.
+    """
+    said = await statements_of(book, pubkey)
+    first, *others = in_order({source: row["target"] for source, row in said.items()}) or [""]
+    if not others:
+        return [first] if first else []
+    heard = {row["target"]: f"target/{row['event']}" for row in said.values()}  # the Plan that took it
+    plans = await book.database.rows_by_id("plans", heard.values())
+    old = {key for key, plan in plans.items() if plan["applied_at"] <= said_by}
+    return [first, *(target for target in others if heard[target] in old)]
+
+
 def rail_of(target: str) -> Rail:
     """Return on which way a target that was read before is paid."""
     return Rail.ONCHAIN if looks_like_chain_address(target) else Rail.LIGHTNING

@@ -17,7 +17,7 @@ from relaybot.db.database import Reader
 from wallet.chain import Chain
 from wallet.feed import UnderWay
 from wallet.lightning import Lightning
-from wallet.reconcile import Reconciliation, reconcile
+from wallet.reconcile import Reconciliation, Standing, reconcile
 
 SETTLEMENTS = "settlements"  # the cursor of the last pay_index that is in the book
 UNREAD_MAX = 200  # settlements asked for, one by one
@@ -29,16 +29,27 @@ WHERE payouts.next_at IS NOT NULL AND attempts.state IN ('prepared', 'sent')
 """
 
 
-async def compare(reader: Reader, lightning: Lightning, chain: Chain) -> Reconciliation:
+async def compare(
+    reader: Reader, lightning: Lightning, chain: Chain, standing: Standing | None = None
+) -> Reconciliation:
     """Compare both books; of the differences only those that nothing under way explains. Unavailable: no answer.
 
-    `reader` is a snapshot: the younger, the fewer steps fall between the reads.
+    `reader` is a snapshot: the younger, the fewer steps fall between the reads. With a
+    `standing` what is new is read; if that differs, everything is.
     """
+    left = await _compare(reader, lightning, chain, standing)
+    if left.differences and standing is not None:
+        standing.forget()
+        return await _compare(reader, lightning, chain, standing)
+    return left
+
+
+async def _compare(reader: Reader, lightning: Lightning, chain: Chain, standing: Standing | None) -> Reconciliation:
     cursors = await reader.rows_by_id("cursors", [SETTLEMENTS])
     read_to = int(cursors[SETTLEMENTS]["value"]) if SETTLEMENTS in cursors else 0
     sent = {row["id"]: int(row["most_msat"]) for row in await reader.fetch(_SENT)}
     htlcs, channels = await lightning.htlc_hashes(), await lightning.opening_channels()
-    found = await reconcile(reader, lightning, chain)
+    found = await reconcile(reader, lightning, chain, standing)
     if not found.differences:
         return found
     arrived = await _unread(lightning, read_to)

@@ -1,7 +1,8 @@
 """The standing look at the node: whether the books agree, can all be paid, and is no more there than should be.
 
 Theory of operation. Every few minutes what the node did by itself is booked, and both books
-are compared. What differs although nothing under way explains it (`under_way.py`) is looked
+are compared: whole at the first look, once a day, and whenever something differs, else from
+where the last look ended (`Standing`). What differs although nothing under way explains it (`under_way.py`) is looked
 at again some seconds later. If it still differs, contributors' payouts and all that users
 send away are paused, by the switch the operator has, and an alarm says which side has how
 much more. Looks go on every few seconds until one finds that the books agree; then what was
@@ -31,7 +32,7 @@ from wallet.figures import stuck_payments
 from wallet.ledger import Plan
 from wallet.lightning import Lightning
 from wallet.money import Msat, format_sat
-from wallet.reconcile import book_by_rule
+from wallet.reconcile import Standing, book_by_rule
 from wallet.replay import replay
 from wallet.switches import PAUSED, PAUSED_BY_DOUBT, RECONCILIATION, RESTORED, plan_pause, plan_resume
 from wallet.under_way import compare
@@ -39,6 +40,7 @@ from wallet.under_way import compare
 log = structlog.get_logger()
 
 AGAIN_SECONDS = 5  # to the next look while something differs
+WHOLE_SECONDS = 86_400  # until both books are read from their beginning again, though nothing differs
 REST = 9  # times as long as a look took, at least: a long book is not read all the time
 DIFFER, LIQUIDITY, HOT_WALLET, STUCK = "books_differ", "liquidity_low", "hot_wallet_full", "payments_stuck"
 
@@ -73,7 +75,8 @@ class Watch:
         self._stuck_seconds = stuck_seconds
         self._hot_wallet_msat_max = hot_wallet_msat_max
         self._differed: frozenset[str] = frozenset()  # at the last look
-        self._looked_at = self._rest = 0
+        self._looked_at = self._rest = self._whole_at = 0
+        self._standing = Standing()
 
     async def step(self) -> bool:
         """Look if it is time to; never asks for another step at once. Unavailable if the node does not answer."""
@@ -86,12 +89,15 @@ class Watch:
     async def look(self) -> None:
         """Look once, and pause or let go on what follows from it."""
         began = self._clock.now()
-        await book_by_rule(self._book, self._lightning, self._chain)
-        async with self._book.database.snapshot() as reader:
-            found = (await compare(reader, self._lightning, self._chain)).differences
+        if not 0 <= began - self._whole_at < WHOLE_SECONDS:
+            self._standing.forget()
+        is_whole = not self._standing.is_read
+        await book_by_rule(self._book, self._lightning, self._chain, self._standing)
+        found = await self._compared()
         if found and await self._is_restored() and await replay(self._book, self._lightning, _keys(found), began):
-            async with self._book.database.snapshot() as reader:
-                found = (await compare(reader, self._lightning, self._chain)).differences
+            found = await self._compared()
+        if is_whole or found:
+            self._whole_at = began
         left = sum_of(found)
         self._alarms.note(
             gauge("books_looked_at", began),
@@ -103,6 +109,10 @@ class Watch:
         await self._look_at_funds()
         self._looked_at = self._clock.now()
         self._rest = REST * max(0, self._looked_at - began)
+
+    async def _compared(self) -> tuple[Difference, ...]:
+        async with self._book.database.snapshot() as reader:
+            return (await compare(reader, self._lightning, self._chain, self._standing)).differences
 
     async def _follow(self, found: tuple[Difference, ...]) -> None:
         doubt = [one for one in found if one.key in self._differed]

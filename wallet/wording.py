@@ -49,6 +49,9 @@ def told(*, plan: str, account: Account, other: Account, reason: str) -> str:
     cause = cause_in_words(plan)
     if reason == "fee" and NODE_ONCHAIN in {account, other}:
         return _HELD["fee rounded up"]
+    outside = other in {NODE_LIGHTNING, NODE_ONCHAIN, CARD_RECEIVABLE}
+    if reason == "zap" and not outside:
+        return f"zap, {_HELD['internal']}"
     if reason in _HELD:
         return _HELD[reason].format(cause=cause)
     word, _, rest = reason.partition(":")
@@ -57,7 +60,6 @@ def told(*, plan: str, account: Account, other: Account, reason: str) -> str:
     if rest and plan.startswith("job/"):
         earned = f"earned as {word} in {cause}"
         return earned if not account.endswith("/maturing") else f"{earned}, from card money"
-    outside = other in {NODE_LIGHTNING, NODE_ONCHAIN, CARD_RECEIVABLE}
     return f"{reason} ({cause})" if not outside else f"{reason}, from outside"
 
 

@@ -127,7 +127,8 @@ def _contributions(row: Row, jobs: dict[str, Row], whose: Whose) -> list[tuple[C
         return _on_chain(payer, payee, amount, whose)
     if payer == NODE_LIGHTNING:
         return _over_lightning(payee, amount, row["reason"], whose)
-    if payer.startswith(_GIFTS) and owner(payee) is not None:
+    given_inside = owner(payer) is not None and row["reason"] == "zap"  # by one user here to another
+    if (given_inside or payer.startswith(_GIFTS)) and owner(payee) is not None:
         return [(TIPS, str(owner(payee)), amount)]
     if _is_capture(row) and ":" in row["reason"]:
         customer = _customer(jobs[_job_of(row)], whose)

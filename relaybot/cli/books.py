@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from relaybot.cli.shell import config_option, finish, json_option, keyring_of, load, read_npub, show, show_table
-from relaybot.operator import checking, explaining, exporting, people, publishing, rereading
+from relaybot.operator import checking, explaining, exporting, people, publishing, rereading, verifying
 
 
 @click.group()
@@ -112,6 +112,23 @@ def books_statement(npub: str, config_path: Path, *, as_csv: bool, as_json: bool
         click.echo(finish(people.statement_csv(config, pubkey)), nl=False)
     else:
         show(finish(people.statement(config, pubkey)), "statement", as_json=as_json)
+
+
+@books.command("verify")
+@click.argument("npub")
+@click.option("--relay", required=True, help="Where it has published, such as wss://relay.example.com.")
+@click.option("--proof", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="What `proof` answered.")
+@json_option
+def books_verify(npub: str, relay: str, proof: Path | None, *, as_json: bool) -> None:
+    """Check what a service has published of its accounts, from a relay alone, and your own proof against it.
+
+    NPUB is the key of its accounts. With the last line of the answer to `proof` in a file, it is checked
+    that your balance is in the published liabilities.
+
+    Example: relaybot books verify npub1vh36ayf29e5uhmww54qaxlakgqw0ggfl29gdm50uhdrwdgpggfusdg6afu --relay ws://127.0.0.1:7447
+    """
+    text = None if proof is None else proof.read_text(encoding="utf-8").strip().splitlines()[-1]
+    show(finish(verifying.verify_accounts(read_npub(npub, "NPUB"), relay, text)), "accounts", as_json=as_json)
 
 
 @click.group()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+from handlers.message_relays import on_dm_relays
+from handlers.targets import on_profile
 from tests.batches.conftest import ADDRESSES, SEGWIT, Counter
 from tests.settlements.conftest import BOB
 from wallet.ledger import Plan, Put
@@ -133,3 +137,39 @@ async def test_whoever_changes_their_target_after_it_was_prepared_is_not_paid_at
     assert (counter.received(), (await counter.batch())["state"]) == (0, "discarded")
     await counter.later(86_400)
     assert counter.received(ADDRESSES["p2tr"]) > 50_000
+
+
+async def test_f3_whoever_is_paid_elsewhere_from_now_on_is_told_and_waits_a_day(counter: Counter) -> None:
+    await counter.say(f"payout {SEGWIT}")
+    assert "somebody else has your key" in await counter.say("payout thief@wallets.test")
+    await counter.grant(200_000, payout_check_at=counter.clock.now())
+    await counter.checks.open_due()
+    assert await payouts_of(counter) == []
+    assert (await counter.till.row("users", BOB.pubkey))["payout_check_at"] == counter.clock.now() + 86_400
+    assert "somebody else has your key" in await counter.say(
+        f"payout {SEGWIT}", number=9
+    )  # back, after the pause as well
+    counter.clock.advance(86_400)
+    await counter.checks.open_due()
+    assert await payouts_of(counter) == [SEGWIT]
+
+
+async def test_f3_whoever_gets_a_second_place_to_be_paid_is_told(counter: Counter) -> None:
+    bot, now = counter.till.bot, counter.clock.now()
+    await counter.say(f"payout {SEGWIT}")
+    reached = BOB.sign(kind=10050, content="", tags=[["relay", "wss://relay.test"]], created_at=now)
+    reachable = await on_dm_relays(bot, reached)
+    assert isinstance(reachable, Plan)
+    assert (await counter.book.apply(reachable)).done
+    for address, told in (("a@wallets.test", 1), ("a@wallets.test", 0), ("b@wallets.test", 1)):
+        now += 1
+        profile = BOB.sign(kind=0, content=json.dumps({"lud16": address}), tags=[], created_at=now)
+        plan = await on_profile(bot, profile)
+        assert isinstance(plan, Plan)
+        assert [change.table for change in plan.changes].count("outbox") == told
+        assert (await counter.book.apply(plan)).done
+    assert (await counter.till.row("users", BOB.pubkey))["target_since"] == 0
+
+
+async def payouts_of(counter: Counter) -> list[str]:
+    return [row["target"] for row in await counter.book.database.fetch("SELECT target FROM payouts")]

@@ -6,7 +6,8 @@ bonus acme 500 sat
 dissolve acme to bob
 pay bob alice 100 sat
 mature / advance 1000 sat a day
-dispute d1 / collect d1 / win d1 / write-off d1
+dispute d1 / collect d1 / win d1 / write-off d1      (`dispute d1 7`, `win d1 3`: so much of it is disputed now)
+owes bob 30 sat                         (a referral of his for a job that was paid back)
 reverse bob 5000 sat                    (a deposit that the chain has undone)
 hold-out alice 1000 sat reserve 40      (what a payout holds)
 batch fee 301 alice 1000 dave 2000      (what is held for both is paid in one transaction)
@@ -24,6 +25,7 @@ from tests.book.stores import NOW, person
 from wallet.accounts import NODE_LIGHTNING, NODE_ONCHAIN, Class, Owner, hold, of, user
 from wallet.book import Book
 from wallet.chain import ChainMove
+from wallet.charges import plan_referrals_back
 from wallet.companies import Topup, plan_dissolved, plan_topped_up
 from wallet.deposits import (
     CardDeposit,
@@ -34,6 +36,7 @@ from wallet.deposits import (
     plan_dispute_lost,
     plan_dispute_won,
     plan_disputed,
+    plan_part_back,
     plan_written_off,
 )
 from wallet.feed import Feed, Sums, opening_journal, rule_journals
@@ -97,6 +100,9 @@ class Facts:
                 has = Msat(await self._book.balance(user(person(name))))
                 journal = plan_deposit_reversed(NODE_ONCHAIN, person(name), _sat(amount), has)
                 return journal.plan(f"deposit/{line}/reversed")
+            case ["owes", name, amount, "sat"]:
+                paid = {person(name): _sat(amount)}
+                return plan_referrals_back(paid, {person(name): 0}).plan(f"owes/{line}")
             case ["batch", "fee", fee, *pairs]:
                 return self._batch(_sat(fee), pairs).plan(f"transaction/{line}/settled")
             case ["dissolve", name, "to", to]:
@@ -174,7 +180,7 @@ class Facts:
         journal = {
             "dispute": lambda: plan_disputed(deposit, lots, part, now=self._book._clock.now()),
             "collect": lambda: plan_collected(deposit, lots, debt),
-            "win": lambda: plan_dispute_won(deposit, lots, debt),
+            "win": lambda: plan_part_back(deposit, lots, debt, part) if part else plan_dispute_won(deposit, lots, debt),
             "lose": lambda: plan_dispute_lost(deposit),
             "write-off": lambda: plan_written_off(deposit, lots, debt),
         }[what]()

@@ -34,8 +34,6 @@ class Card:
     state: str = "good"
     disputed: int = 0
     written_off: int = 0
-    since: int = 0  # of `Plainly.repaid`
-    wins: int = 0
 
 
 @dataclass(slots=True)
@@ -49,7 +47,10 @@ class Plainly:
     cost: dict[str, dict[str, int]] = field(default_factory=dict)  # what a captured one has cost
     cost_lots: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     payers: dict[str, str] = field(default_factory=dict)
-    repaid: list[tuple[str, int]] = field(default_factory=list)  # debts paid in sats; below zero: given back
+    debts: dict[str, list[tuple[str, int]]] = field(
+        default_factory=dict
+    )  # whose, for which card payment, the oldest first
+    repaid: Counter[str] = field(default_factory=Counter)  # in sats, by card payment
     versions: Counter[str] = field(default_factory=Counter)  # of card payments' rows
 
     # ---- money in
@@ -59,7 +60,12 @@ class Plainly:
         self._move("node", who, msat)
         clears = min(msat, -self.has[f"{who}:owed"])
         self._move(who, f"{who}:owed", clears)
-        self._repays(who, clears)
+        self._repays(who, clears, sats=clears)
+
+    def owes(self, who: str, msat: int) -> None:
+        """A referral of theirs is taken back, when they have nothing."""
+        self._move(f"{who}:owed", "platform", msat)
+        self._indebted(who, "", msat)
 
     def bonus(self, who: str, msat: int) -> None:
         """Promo is given."""
@@ -72,6 +78,7 @@ class Plainly:
         self._move("receivable", f"{who}:card", msat)
         clears = min(msat, -self.has[f"{who}:owed"])
         self._move(f"{who}:card", f"{who}:owed", clears)
+        self._repays(who, clears)
         self._lot(f"card/{deposit}", f"{who}:card", deposit, msat - clears)
 
     # ---- jobs
@@ -166,11 +173,12 @@ class Plainly:
     # ---- disputes
 
     def dispute(self, deposit: str, msat: int) -> None:
-        """The card company takes it: from card money, then from what matures; the rest is owed."""
+        """The card company takes it, or more of it: from card money, then from what matures; the rest is owed."""
         card = self.cards[deposit]
-        card.state, card.disputed, card.since = "disputed", msat, len(self.repaid)
-        left = self._takes_back(deposit, msat, lambda: "receivable")
+        left = self._takes_back(deposit, msat - card.disputed, lambda: "receivable")
+        card.state, card.disputed = "disputed", msat
         self._move(f"{card.payer}:owed", "receivable", left)
+        self._indebted(card.payer, deposit, left)
         self.versions[deposit] += 1
 
     def lose(self, deposit: str) -> None:
@@ -187,6 +195,7 @@ class Plainly:
         """What is owed for it is lost."""
         card, loss = self.cards[deposit], self.loss_of(deposit)
         self._move("losses", f"{card.payer}:owed", loss)
+        self._settles(deposit, loss)
         card.state, card.written_off = "lost", card.written_off + loss
         self.versions[deposit] += 1
 
@@ -203,33 +212,33 @@ class Plainly:
         card = self.cards[deposit]
         debt, loss = self.collectable(deposit)
         self._takes_back(deposit, debt, lambda: f"{card.payer}:owed")
+        self._settles(deposit, debt)
         self._takes_back(deposit, loss, lambda: "losses")
         card.written_off -= loss
         self.versions[deposit] += loss > 0
 
-    def win(self, deposit: str) -> None:
-        """Everything goes back: to whom it was taken from, off the debt, off the loss, in sats, as card money."""
+    def win(self, deposit: str, still: int = 0) -> None:
+        """What is not disputed any more goes back: off the debt, off the loss, in sats, as card money; then to lots."""
         card = self.cards[deposit]
-        left = card.disputed
-        for lot in self.lots.values():
-            if lot.deposit == deposit:
-                self._move("receivable", lot.account, lot.taken)
-                lot.msat, left, lot.taken = lot.msat + lot.taken, left - lot.taken, 0
-        payer = card.payer
-        repaid = sum(msat for name, msat in self.repaid[card.since :] if name == payer)
-        for account, most in (
-            (f"{payer}:owed", -self.has[f"{payer}:owed"]),
-            ("losses", card.written_off),
-            (payer, repaid),
-        ):
-            part = min(left, most)
-            self._move("receivable", account, part)
-            left -= part
-            if account == payer:
-                self._repays(payer, -part)
-        self._move("receivable", f"{payer}:card", left)
-        self._lot(f"card/{deposit}/won/{self.versions[deposit]}", f"{payer}:card", deposit, left)
-        card.state, card.disputed, card.written_off = "good", 0, 0
+        payer, back = card.payer, card.disputed - still
+        left = min(back, card.disputed - self._taken(deposit))
+        for lot in sorted(self._lots_of(deposit), key=lambda one: one[:2], reverse=True):
+            part = min(lot[2].taken, back - left)
+            self._move("receivable", lot[2].account, part)
+            lot[2].msat, lot[2].taken, back = lot[2].msat + part, lot[2].taken - part, back - part
+        debt = min(left, -self.has[f"{payer}:owed"])
+        self._move("receivable", f"{payer}:owed", debt)
+        self._settles(deposit, debt)
+        loss = min(left - debt, card.written_off)
+        self._move("receivable", "losses", loss)
+        sats = min(left - debt - loss, self.repaid[deposit])
+        self._move("receivable", payer, sats)
+        self.repaid[deposit] -= sats
+        rest = left - debt - loss - sats
+        self._move("receivable", f"{payer}:card", rest)
+        self._lot(f"card/{deposit}/won/{self.versions[deposit]}", f"{payer}:card", deposit, rest)
+        card.state, card.written_off = card.state if still else "good", card.written_off - loss if still else 0
+        card.disputed = still
         self.versions[deposit] += 1
 
     # ---- earnings mature
@@ -260,9 +269,34 @@ class Plainly:
         self.has[debit] -= msat
         self.has[credit] += msat
 
-    def _repays(self, who: str, msat: int) -> None:
-        if msat:
-            self.repaid.append((who, msat))
+    def _indebted(self, who: str, deposit: str, msat: int) -> None:
+        self.debts.setdefault(who, []).append((deposit, msat))
+
+    def _settles(self, deposit: str, msat: int) -> None:
+        """What belongs to one card payment pays its debt; beyond that it stands in for sats, which pay the others."""
+        who, own, others = self.cards[deposit].payer, msat, list[tuple[str, int]]()
+        for name, left in self.debts.get(who, []):
+            part = min(left, own) if name == deposit else 0
+            own -= part
+            others.append((name, left - part))
+        self.debts[who] = others
+        sats = min(own, self.repaid[deposit])
+        self.repaid[deposit] -= sats
+        self._repays(who, own, sats=sats)
+
+    def _repays(self, who: str, msat: int, *, sats: int = 0) -> None:
+        """The oldest debt is paid first; the first `sats` of it are sats."""
+        while msat:
+            deposit, left = self.debts[who].pop(0)
+            part = min(left, msat)
+            in_sats = min(part, sats)
+            self.repaid[deposit] += in_sats
+            msat, sats = msat - part, sats - in_sats
+            if part < left:
+                self.debts[who].insert(0, (deposit, left - part))
+
+    def _lots_of(self, deposit: str) -> list[tuple[bool, str, PlainLot]]:
+        return [(lot.earned, lot_id, lot) for lot_id, lot in self.lots.items() if lot.deposit == deposit]
 
     def _lot(self, lot_id: str, account: str, deposit: str, msat: int, *, earned: bool = False) -> None:
         if msat:

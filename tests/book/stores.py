@@ -21,7 +21,8 @@ from relaybot.db.migrations import Migration, load_migrations
 from relaybot.db.postgres import PostgresDatabase, open_postgres
 from relaybot.db.sqlite import SqliteDatabase, open_sqlite
 from relaybot.probe import Probe, no_probe
-from tests.postgres import new_schema, unavailable
+from tests.book.empty import lay_book
+from tests.postgres import new_book, new_schema, unavailable
 from wallet.accounts import NODE_LIGHTNING, Account, user
 from wallet.book import Book, invariants, running
 from wallet.ledger import Plan, Put, Transfer
@@ -45,14 +46,16 @@ class SqliteStore:
     path: Path
 
     async def open(self, probe: Probe = no_probe, migrations: Sequence[Migration] | None = None) -> SqliteDatabase:
-        """Open the file, or make it."""
+        """Open the file, or make it; with today's schema unless a test asks for other `migrations`."""
+        if migrations is None and not self.path.exists():
+            lay_book(self.path)
         shipped = load_migrations() if migrations is None else migrations
         return await open_sqlite(self.path, shipped, now=NOW, probe=probe)
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresStore:
-    """A schema of its own in the tests' PostgreSQL."""
+    """A database of its own in the tests' PostgreSQL."""
 
     url: str
 
@@ -115,13 +118,13 @@ async def opened(
 KINDS = ("sqlite", "postgresql")
 
 
-def store_of(kind: str, path: Path) -> Store:
-    """Return an empty store of this kind; where there is no PostgreSQL, the test is skipped and says why."""
+def store_of(kind: str, path: Path, *, bare: bool = False) -> Store:
+    """Return an empty book of this kind, a `bare` one without tables; skip the test where there is no PostgreSQL."""
     if kind == "sqlite":
         return SqliteStore(path)
     if why := unavailable():
         pytest.skip(why)
-    return PostgresStore(new_schema())
+    return PostgresStore(new_schema() if bare else new_book())
 
 
 def book_file(config: Config) -> Path:

@@ -24,7 +24,7 @@ from tests.book.names import account
 from tests.book.plainly import Plainly
 from tests.book.scenario import Scenario
 from tests.book.stores import NOW, PostgresStore, SqliteStore, Store, opened
-from tests.postgres import new_schema, unavailable
+from tests.postgres import new_book, unavailable
 from wallet.audit import unsound
 from wallet.book import Book
 from wallet.ledger import Plan, Verdict
@@ -46,7 +46,7 @@ class Ledger(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.directory = tempfile.TemporaryDirectory(prefix="rb-machine-")
         path = Path(self.directory.name) / "book.db"
-        store: Store = PostgresStore(new_schema()) if self.postgres else SqliteStore(path)
+        store: Store = PostgresStore(new_book()) if self.postgres else SqliteStore(path)
         self.clock = SetClock(NOW)
         self.opening = opened(store, clock=self.clock)
         self.book: Book = self.run(self.opening.__aenter__())
@@ -195,9 +195,12 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: self.plain.cards)
     @rule(data=st.data(), share=st.integers(1, 40))
     def disputes(self, data: st.DataObject, share: int) -> None:
-        deposit = self.some_card(data, "good")
-        if deposit is not None:
-            sat = min(share * 2, self.plain.cards[deposit].msat // 1_000)  # all of it, more often than not
+        deposit = self.some_card(data, "good", "disputed", "lost")
+        if deposit is None:
+            return
+        card = self.plain.cards[deposit]
+        sat = min(share * 2 + card.disputed // 1_000, card.msat // 1_000)  # all of it, more often than not
+        if sat * 1_000 > card.disputed:
             self.play(f"dispute {deposit} {sat}")
             self.plain.dispute(deposit, sat * 1_000)
             self.compare()
@@ -218,6 +221,23 @@ class Ledger(RuleBasedStateMachine):
         if deposit is not None:
             self.play(f"win {deposit}")
             self.plain.win(deposit)
+            self.compare()
+
+    @precondition(lambda self: self.plain.cards)
+    @rule(data=st.data(), still=st.integers(1, 40))
+    def wins_a_part(self, data: st.DataObject, still: int) -> None:
+        deposit = self.some_card(data, "disputed", "lost")
+        if deposit is not None and still * 1_000 < self.plain.cards[deposit].disputed:
+            self.play(f"win {deposit} {still}")
+            self.plain.win(deposit, still * 1_000)
+            self.compare()
+
+    @rule(who=NAMES, sat=SATS)
+    def owes(self, who: str, sat: int) -> None:
+        """Somebody who has nothing owes for a referral, beside what they owe for card payments."""
+        if not self.plain.has[who]:
+            self.play(f"owes {who} {sat} sat")
+            self.plain.owes(who, sat * 1_000)
             self.compare()
 
     @precondition(lambda self: self.plain.cards)

@@ -14,7 +14,18 @@ from relaybot.clock import SetClock
 from relaybot.db.database import Database, Reader, Write
 from relaybot.db.migrations import Migration, WrongSchema, load_migrations, statements
 from tests.book.doomed import the_story
-from tests.book.stores import NOW, PostgresStore, SqliteStore, Store, broken, connected, contents, opened
+from tests.book.stores import (
+    KINDS,
+    NOW,
+    PostgresStore,
+    SqliteStore,
+    Store,
+    broken,
+    connected,
+    contents,
+    opened,
+    store_of,
+)
 from wallet.audit import unsound
 from wallet.book import Book, running
 from wallet.ledger import Verdict
@@ -30,6 +41,12 @@ _COLUMNS = {
     " ON k.table_schema = c.table_schema AND k.table_name = c.table_name AND k.column_name = c.column_name"
     " AND k.constraint_name LIKE '%_pkey' WHERE c.table_schema = current_schema()",
 }
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A database on which nothing was migrated yet."""
+    return store_of(request.param, tmp_path / "book.db", bare=True)
 
 
 async def look(store: Store, known: Sequence[Migration], sql: str) -> list[tuple[Any, ...]]:

@@ -15,14 +15,14 @@ from relaybot.errors import Unavailable
 from tests.book.stores import NOW, PostgresStore
 from tests.book.test_database import Changed, cursor, cursors, insert, write
 from tests.book.test_database import _count_up as count_up
-from tests.postgres import new_schema, unavailable
+from tests.postgres import new_book, unavailable
 
 
 @pytest.fixture
 def store() -> PostgresStore:
     if why := unavailable():
         pytest.skip(why)
-    return PostgresStore(new_schema())
+    return PostgresStore(new_book())
 
 
 @pytest.fixture

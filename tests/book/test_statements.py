@@ -90,6 +90,7 @@ BOB, ALICE = account("bob"), account("alice")
         ("lot/job/1/capture/3/matured", ALICE, BOB, "matured", "earned from card money: now sats"),
         ("card/d1/dispute", BOB, account("receivable"), "disputed:d1", "taken back by the card company (d1)"),
         ("zap/77/settled", BOB, account("node"), "zap", "zap, from outside"),
+        ("dm/77", BOB, ALICE, "zap", "zap, between users of this service"),
         ("transaction/ab/settled", BOB, NODE_ONCHAIN, "fee", "part of the transaction's fee"),
         ("move/1", BOB, ALICE, "gift", "gift (move 1)"),
         ("odd", BOB, ALICE, "gift", "gift (odd)"),

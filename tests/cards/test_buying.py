@@ -121,6 +121,31 @@ async def test_what_is_given_back_before_it_was_credited_is_never_credited(count
     assert await counter.receivable() == 0
 
 
+async def test_a_dispute_from_before_the_credit_that_is_won_credits_after_all(counter: Counter) -> None:
+    await counter.configured(verification="operator")
+    offer = await counter.paid(20_000)
+    assert offer.payment
+    counter.company.world.dispute(offer.payment, "needs_response")
+    assert (await counter.settled(offer)).state is OfferState.RETURNED
+    assert (await counter.later(offer)).state is OfferState.RETURNED
+    counter.company.world.dispute(offer.payment, "won")
+    assert (await counter.settled(offer)).state is OfferState.HELD  # what stood against it before still does
+    await counter.configured(verification="none")
+    assert (await counter.later(offer)).state is OfferState.CREDITED
+    assert await counter.has() == (20_000, 0)
+    assert await counter.receivable() == -20_000
+
+
+async def test_each_refund_of_a_part_takes_what_it_adds(counter: Counter) -> None:
+    offer = await counter.paid(20_000)
+    assert offer.payment
+    for left in (15_000, 10_000):
+        counter.company.world.refund(offer.payment, amount=494)  # of 1,976
+        await counter.settled(offer)
+        assert await counter.has() == (left, 0)
+        assert await counter.receivable() == -left
+
+
 async def test_what_nobody_pays_ends_and_counts_no_more(counter: Counter) -> None:
     await counter.configured(user_day_max="200000 sat", first_max="200000 sat")
     unread, taken = await counter.quoted(100_000), await counter.quoted(200_000)

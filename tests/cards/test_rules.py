@@ -142,6 +142,11 @@ def test_whoever_must_be_verified_is() -> None:
 )
 def test_what_went_back_before_it_was_credited_is_not_credited(payment: Payment) -> None:
     assert move(payment=payment) == Move(OfferStep.GIVE_BACK)
+    returned = replace(OFFER, state=OfferState.RETURNED)
+    assert move(returned, payment=payment) is None
+    assert move(returned, payment=replace(payment, refunded_minor=0, dispute=DisputeStatus.WON)) == Move(
+        OfferStep.CREDIT
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,6 +157,7 @@ def test_what_went_back_before_it_was_credited_is_not_credited(payment: Payment)
         (replace(PAYMENT, dispute=DisputeStatus.INQUIRY, disputed_minor=1_976), 0),
         (replace(PAYMENT, dispute=DisputeStatus.OPEN, disputed_minor=988), from_sat(10_000)),
         (replace(PAYMENT, dispute=DisputeStatus.LOST, disputed_minor=1_976, refunded_minor=5), from_sat(20_000)),
+        (replace(PAYMENT, dispute=DisputeStatus.LOST, disputed_minor=494, refunded_minor=494), from_sat(10_000)),
         (replace(PAYMENT, refunded_minor=1), 10_122),  # rounded up: a part never takes too little
         (replace(PAYMENT, refunded_minor=9_999), from_sat(20_000)),
     ],

@@ -135,6 +135,13 @@ def test_one_source_says_the_price_of_a_bitcoin_and_in_which_money() -> None:
         ({"relays": ["https://r.example"]}, "relays[0]", "https://r.example", "an address such as ws://host:port"),
         ({"relays": ["ws://u:p@r.example"]}, "relays[0]", "ws://(not shown)@r.example", "an address such as ws://"),
         ({"relays": ["ws://r.example:99999"]}, "relays[0]", "ws://r.example:99999", "an address such as ws://"),
+        ({"relays": [f"ws://{'ab' * 28}.onion"]}, "relays[0]", f"ws://{'ab' * 28}.onion", "none of Tor's without"),
+        (
+            {"relays": ["ws://a.example", "ws://b.onion"], "outgoing": {"onion_proxy": "socks5://127.0.0.1:9050"}},
+            "relays[1]",
+            "ws://b.onion",
+            "an onion host of 56 letters",
+        ),
         ({"relays": ["ws://"]}, "relays[0]", "ws://", "an address such as ws://"),
         ({"relays": ["ws://" + "r" * 3000]}, "relays[0]", "ws://" + "r" * 75, "an address such as ws://"),
         ({"relays": "ws://r.example"}, "relays", "ws://r.example", "a list"),

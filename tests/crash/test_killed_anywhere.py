@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.crash.__main__ import UNKILLED
+from tests.environment import untraced
 
 ROOT = Path(__file__).parents[2]
 CHUNKS = 16  # the borders are dealt out to so many tests, for pytest's workers to share
@@ -38,7 +39,7 @@ async def told(*stories: str) -> list[dict[str, Any]]:
         "tests.crash",
         *stories,
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE", "RELAYBOT_"))},
+        env=untraced(),
         stdout=asyncio.subprocess.PIPE,
     )
     try:

@@ -17,6 +17,7 @@ from handlers.assigning import Assigning
 from handlers.bot import Bot
 from handlers.settlements import Settlements
 from relaybot.accounting.closing import Rules
+from relaybot.accounting.owing import publish_liabilities
 from relaybot.accounting.publishing import publish_day
 from relaybot.clock import SetClock
 from relaybot.config import parse_config
@@ -282,6 +283,9 @@ class _Story:
         rules = Rules(k=1, dominance_percent=100, round_msat=1_000, demo=True)  # eight people: nothing else would stand
         await publish_day(self._bot.book, self._keyring.key("books"), rules, DAY, now=self._clock.now())
         self.told.events["summary"] = (await self._said())["37170"]
+        books, chance = self._keyring.key("books"), self._bot.chance
+        assert await publish_liabilities(self._bot.book, books, rules, chance, now=self._clock.now())
+        self.told.events["liabilities"] = (await self._said())["37171"]
 
     # ---- what they are made of
 

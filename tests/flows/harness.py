@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import secrets
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from relaybot.app import Addresses, serve
 from relaybot.config import Config, load_config
@@ -28,10 +28,12 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.keys import KeyPair
 from relaybot.probe import Probe, no_probe
 from relaybot.simulator.network import SimulatedNetwork
+from tests.book.empty import lay_book
 from tests.book.stores import SqliteStore, book_file, tamper
 from wallet.book import invariants, loose_ends
 
 PRICE = 12_000_000
+LOOK_SECONDS = 0.05
 NAMES = ("alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi", "mallory")
 
 
@@ -64,6 +66,7 @@ class World:
     people: dict[str, Person] = field(default_factory=dict)
     service: asyncio.Task[None] | None = None
     clock: MovedClock = field(default_factory=MovedClock)  # the service's
+    moved: asyncio.Event = field(default_factory=asyncio.Event)  # the service has committed, or called somebody
 
     @property
     def agent(self) -> str:
@@ -77,8 +80,15 @@ class World:
 
     async def start(self, probe: Probe = no_probe) -> None:
         """Start the service and wait until it is ready."""
-        ready: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
-        running = serve(self.config, {}, ready=ready.set_result, clock=self.clock, probe=probe)
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[Addresses] = loop.create_future()
+
+        def told(border: str) -> None:  # in the thread that passes it
+            probe(border)
+            if border.endswith(":after"):
+                loop.call_soon_threadsafe(self.moved.set)
+
+        running = serve(self.config, {}, ready=ready.set_result, clock=self.clock, probe=told)
         self.service = self.tasks.create_task(running)
         async with asyncio.timeout(30):
             self.addresses = await ready
@@ -198,8 +208,10 @@ class World:
 
     async def rows(self, sql: str, **values: str | int) -> list[Mapping[str, Any]]:
         """Read the book from outside, as an operator would."""
-        async with self.database() as database:
-            return list(await database.fetch(sql, **values))
+        with closing(sqlite3.connect(book_file(self.config))) as book:
+            book.row_factory = sqlite3.Row
+            book.execute("PRAGMA query_only = ON")
+            return [dict(row) for row in book.execute(sql, values)]
 
     async def handled(self, event: Event) -> str:
         """Wait until an event was handled, and return what became of it."""
@@ -215,10 +227,12 @@ class World:
         return note
 
     async def until(self, true: Callable[[], Any]) -> None:
-        """Wait until something holds; looks again whenever other tasks had their turn."""
+        """Wait until something holds; look again when the service has moved, and now and then for all else."""
         async with asyncio.timeout(20):
-            while not await true():  # noqa: ASYNC110  the book tells nobody outside its process
-                await asyncio.sleep(0)
+            while not await true():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.moved.wait(), LOOK_SECONDS)
+                self.moved.clear()
 
     async def sound(self) -> None:
         """Assert every invariant of the book."""
@@ -251,8 +265,9 @@ async def world(start: bool = True, **overrides: Any) -> AsyncIterator[World]:  
         keys = {name: KeyPair(secrets.token_bytes(32)) for name in NAMES}
         port = free_port()
         written = data / "config.yaml"
-        written.write_text(yaml.safe_dump(_config(data, port, network, keys, overrides)))
+        written.write_text(json.dumps(_config(data, port, network, keys, overrides)))  # YAML, too
         config = load_config(written, {})
+        lay_book(book_file(config))
         try:
             async with asyncio.TaskGroup() as tasks:
                 made = World(data, port, config, network, tasks, keys)

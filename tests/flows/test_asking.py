@@ -28,6 +28,15 @@ async def told(w: World, name: str, words: str) -> str:
     return text(message)
 
 
+def wrapped(rumor: nip59.Rumor, author: Person, reader: str, now: int) -> Event:
+    """Wrap one message once more: the same rumor in another wrap."""
+    nonces = (secrets.token_bytes(32), secrets.token_bytes(32))
+    ephemeral = KeyPair(secrets.token_bytes(32))
+    return nip59.wrap(
+        rumor, author.keypair, reader, ephemeral=ephemeral, nonces=nonces, seal_created_at=now, wrap_created_at=now
+    )
+
+
 async def test_a_job_is_asked_for_paid_and_delivered_in_the_conversation_and_nothing_of_it_is_public() -> None:
     async with world() as w:
         bob, carol = await w.join("bob"), await w.node_joins()
@@ -53,8 +62,10 @@ async def test_the_same_message_twice_is_one_job_and_what_fails_is_told_and_cost
         await w.fund("bob", 12_000)
         await w.node_joins()
         bob = await w.join("bob")
+        now = int(time.time())
+        rumor = nip17.build_message(bob.pubkey, [w.bot], "job autodev Fix issue 42", now=now)
         for _ in range(2):
-            await bob.ask(w.bot, "job autodev Fix issue 42")
+            await bob.send(wrapped(rumor, bob, w.bot, now))
         child = await w.assignment()
         await w.claim(child, status="error", text="no such issue")
         assert "no such issue" in await told(w, "bob", "the compute node failed")
@@ -102,16 +113,7 @@ async def test_a_published_event_of_the_same_words_is_no_obstacle() -> None:
         tags = [["i", "Fix it", "text"], ["p", w.agent], ["e", rumor.id]]
         await bob.send(bob.keypair.sign(kind=5050, content="", tags=tags, created_at=now))
         await told_by_event(w, bob)
-        wrap = nip59.wrap(
-            rumor,
-            bob.keypair,
-            w.bot,
-            ephemeral=KeyPair(secrets.token_bytes(32)),
-            nonces=(secrets.token_bytes(32), secrets.token_bytes(32)),
-            seal_created_at=now,
-            wrap_created_at=now,
-        )
-        await bob.send(wrap)
+        await bob.send(wrapped(rumor, bob, w.bot, now))
         await told(w, "bob", "asked already")
 
 

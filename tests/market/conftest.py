@@ -25,7 +25,7 @@ from relaybot.workings import build_bot, build_inbox
 from tests.book.stores import NOW, PostgresStore, SqliteStore, Store, opened
 from tests.documents.cast import MASTER, Chance, key_of
 from tests.documents.scripted import ScriptedChain, ScriptedNode
-from tests.postgres import new_schema, unavailable
+from tests.postgres import new_book, unavailable
 from wallet.ledger import Plan, Verdict
 
 SKILL = {"name": "Read", "shares": [{"to": key_of("dave").pubkey, "role": "api", "amount": "100 sat"}]}
@@ -120,7 +120,7 @@ def store_of(kind: str, directory: Path) -> Store:
         return SqliteStore(directory / "book.db")
     if why := unavailable():
         pytest.skip(why)
-    return PostgresStore(new_schema())
+    return PostgresStore(new_book())
 
 
 @asynccontextmanager

@@ -7,17 +7,26 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from relaybot.clock import SetClock
+from relaybot.config import parse_config
+from relaybot.connection import RelayConnection
+from relaybot.doors import connections
 from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr.keys import KeyPair
 from relaybot.outgoing import Outgoing, OutgoingLimits
 from relaybot.socks import Proxy
 from relaybot.visitor import Visitor
 from tests.outgoing.conftest import HOST, PUBLIC, Names, Server, answer, diverting
+
+if TYPE_CHECKING:
+    from handlers.bot import Bot
 
 ONION = "ab" * 28 + ".onion"
 URL = f"http://{ONION}/.well-known/lnurlp/alice?x=1"
@@ -188,3 +197,48 @@ async def test_a_relay_of_tor_is_visited_through_the_proxy() -> None:
             visitor = Visitor(hosts={}, keypair=ours, make_key=lambda: ours, clock=SetClock(1), onion_proxy=proxy)
             assert (await visitor.publish(f"ws://{ONION}/", EVENT)).accepted
     assert tor.asked == [(ONION, 80)]
+
+
+async def test_a_relay_of_tor_that_the_operator_names_is_reached_through_the_proxy() -> None:
+    """The services of `relays:` stay connected; only those of Tor go this way, and without a proxy none does."""
+
+    async def relay(client: ServerConnection) -> None:
+        await client.wait_closed()
+
+    async with serve(relay, "127.0.0.1", 0) as server:
+        tor = Tor(next(iter(server.sockets)).getsockname()[1])
+        async with listening(tor) as proxy:
+            here = f"ws://127.0.0.1:{tor.behind}"
+            data = {
+                "relays": [f"ws://{ONION}/", here],
+                "outgoing": {"onion_proxy": f"socks5://{proxy.host}:{proxy.port}"},
+            }
+            bot = SimpleNamespace(config=parse_config(data, config_dir=Path("/")), service=KeyPair(b"\x03" * 32))
+            made = connections(cast("Bot", bot), jitter=lambda: 0.0)
+            running = [asyncio.create_task(connection.run()) for connection in made.values()]
+            async with asyncio.timeout(10):
+                for connection in made.values():
+                    await connection.next_connection()
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
+    assert list(made) == [f"ws://{ONION}/", here]
+    assert tor.asked == [(ONION, 80)]
+    with pytest.raises(Rejected, match="there is no proxy for them"):
+        RelayConnection(f"ws://{ONION}/", jitter=lambda: 0.0)
+
+
+async def test_a_proxy_that_is_gone_is_tried_again_as_a_relay_is() -> None:
+    paused = asyncio.Event()
+
+    async def pause(_seconds: float) -> None:
+        paused.set()
+        await asyncio.Future()
+
+    gone = Proxy("127.0.0.1", 1)
+    connection = RelayConnection(f"ws://{ONION}/", jitter=lambda: 0.0, pause=pause, onion_proxy=gone)
+    running = asyncio.create_task(connection.run())
+    async with asyncio.timeout(10):
+        await paused.wait()
+    running.cancel()
+    await asyncio.wait({running})

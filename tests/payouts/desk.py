@@ -248,9 +248,11 @@ class Life:
     async def target(self, name: str, target: str, source: str = "registered") -> None:
         """Say where somebody wants to be paid."""
         key = person(name)
-        values: dict[str, Value] = {"pubkey": key, "source": source, "target": target, "stated_at": 0, "event": ""}
+        event = self.desk.cause()
+        values: dict[str, Value] = {"pubkey": key, "source": source, "target": target, "stated_at": 0, "event": event}
         put = Put("targets", f"{key}/{source}", values)
-        await self.apply((), (put, *check_payouts([key], self.desk.clock.now())))
+        plan = Plan(f"target/{event}", changes=(put, *check_payouts([key], self.desk.clock.now())))
+        assert (await self.book.apply(plan)).done
 
     async def set_user(self, name: str, **values: Value) -> None:
         """Change somebody's row, as the operator or a command does."""

@@ -332,6 +332,30 @@ async def test_f3_where_a_target_was_just_changed_nothing_goes_before_the_pause_
     assert (desk.received("thief"), desk.received("alice")) == ([], [1_980_000])
 
 
+async def test_after_a_definite_failure_the_next_target_has_its_turn(life: Life, desk: Desk) -> None:
+    await life.target("alice", "second@wallets.test", "profile")
+    desk.clock.advance(RULES.cooldown_seconds)
+    desk.script(Outcome.FAIL, code=203, wallet="alice")
+    await life.open("alice")
+    await life.looks_until("paid")
+    assert [asked for asked, _ in desk.wallets.asked] == ["alice@wallets.test", "second@wallets.test"]
+    assert desk.received("second") == [1_980_000]
+
+
+async def test_f3_a_second_target_that_was_just_named_has_no_turn_before_the_pause_is_over(
+    life: Life, desk: Desk
+) -> None:
+    desk.script(Outcome.FAIL, code=203, wallet="alice", times=100)
+    await life.open("alice")
+    await life.target("alice", "thief@wallets.test", "profile")
+    while len(desk.wallets.asked) < 2:
+        await life.look()
+    assert {asked for asked, _ in desk.wallets.asked} == {"alice@wallets.test"}
+    desk.clock.advance(RULES.cooldown_seconds)  # whose owner was told, and said nothing
+    await life.looks_until("paid")
+    assert desk.received("thief") == [1_980_000]
+
+
 async def test_c6_paid_and_then_the_look_up_fails_is_paid(life: Life, desk: Desk) -> None:
     desk.script(Outcome.LOST_CONNECTION)
     await life.open("alice")

@@ -21,6 +21,7 @@ from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.messages import Ok, build_event_frame, parse_relay_message
 from relaybot.relay.event_pages import all_events
 from relaybot.relay.event_table import expiration_row, tag_rows
+from tests.environment import untraced
 from tests.relay.authors import ALICE, BOB, note
 from tests.relay.client import Client
 
@@ -63,6 +64,7 @@ async def a_life(path: Path) -> AsyncIterator[str]:
         "tests.relay.serve",
         str(path),
         cwd=PROJECT,
+        env=untraced(),
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
     )

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from relaybot.clock import SetClock
-from relaybot.db.migrations import load_migrations
-from relaybot.db.sqlite import open_sqlite
 from relaybot.errors import Unavailable
+from tests.book.stores import SqliteStore
 from wallet.book import Book, running
 
 NOW = 1_795_000_000
@@ -38,7 +37,7 @@ def clock() -> SetClock:
 
 @pytest.fixture
 async def book(tmp_path: Path, clock: SetClock, disk: FullDisk) -> AsyncIterator[Book]:
-    database = await open_sqlite(tmp_path / "book.sqlite3", load_migrations(), now=NOW, probe=disk)
+    database = await SqliteStore(tmp_path / "book.sqlite3").open(disk)
     async with running(Book(database, clock)) as made:
         yield made
     await database.close()

@@ -167,6 +167,18 @@ async def test_j1_somebody_who_withdraws_often_is_one_account(book: Book, clock:
     assert (await figures(book, TODAY))["out", "onchain"] is None
 
 
+async def test_a_zap_out_of_a_balance_here_is_a_tip_and_came_in_once(book: Book, clock: SetClock) -> None:
+    bob, alice = user(BOB), user(ALICE)
+    came = Transfer(NODE_LIGHTNING, bob, Msat(500), "topup")
+    given = Transfer(bob, alice, Msat(300), "zap")
+    sent = Transfer(bob, alice, Msat(50), "internal")
+    assert (await book.apply(Plan("test/zap", (came, given, sent)))).done
+    clock.advance(2 * DAY)
+    assert await publish_due(book, BOOKS, RULES, clock, delay_seconds=0)
+    found = await figures(book, TODAY)
+    assert (found["in", "lightning"], found["tips", "given"]) == (500, 300)
+
+
 async def paid_out(book: Book, withdrawals: dict[str, str]) -> None:
     """Book withdrawals on the chain, each of 50 at a fee of 3; each is named after the message that asked for it."""
     for name, pubkey in withdrawals.items():

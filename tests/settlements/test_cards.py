@@ -20,6 +20,7 @@ from wallet.accounts import (
     EXPENSE_CARD,
     EXPENSE_FX,
     PROMOTIONS,
+    REVENUE,
     Class,
     company,
     maturing,
@@ -29,7 +30,7 @@ from wallet.accounts import (
     user,
 )
 from wallet.feed import Sums, opening_journal
-from wallet.ledger import Insert, Plan, Put, Values, Verdict
+from wallet.ledger import Insert, Plan, Put, Transfer, Values, Verdict
 from wallet.money import Msat, from_sat
 from wallet.states import DepositState
 
@@ -170,6 +171,39 @@ async def test_g5_card_money_that_paid_a_debt_comes_back_as_card_money_whatever_
     await buys(till, "pi_3", 6_000)  # another, paid by card
     await cards.follow_dispute(till.bot, "pi_2", DisputeState.WON)
     assert await has(till, user(BOB.pubkey), user(BOB.pubkey, Class.CARD), owed(BOB.pubkey)) == [0, 6_000_000, 0]
+
+
+async def test_g5_sats_that_paid_another_debt_bring_no_sats_back_for_a_dispute_that_is_won(till: Till) -> None:
+    till = await worked(till, 12_000)
+    await cards.follow_dispute(till.bot, "pi_1", DisputeState.OPEN)
+    await buys(till, "pi_2", 6_000)  # what is owed for it, paid by card
+    back = Transfer(owed(BOB.pubkey), REVENUE[Class.SATS], from_sat(5_000), "referral taken back")
+    assert (await till.book.apply(Plan("test/back", (back,)))).done
+    await till.funded(5_000)  # another debt, paid in sats
+    await cards.follow_dispute(till.bot, "pi_1", DisputeState.WON)
+    assert await has(till, user(BOB.pubkey), user(BOB.pubkey, Class.CARD), owed(BOB.pubkey)) == [0, 6_000_000, 0]
+
+
+async def test_a_second_refund_of_a_part_takes_what_it_adds_and_one_that_failed_gives_its_part_back(till: Till) -> None:
+    till = await worked(till)
+    await reachable(till)
+    has_now = partial(has, till, user(BOB.pubkey, Class.CARD), maturing(ALICE.pubkey), owed(BOB.pubkey))
+    for total, left in (
+        (3_000, [5_000_000, 6_000_000, 0]),
+        (10_000, [0, 4_000_000, 0]),
+        (17_000, [0, 0, -3_000_000]),
+        (9_000, [0, 5_000_000, 0]),  # what was taken last comes back first
+        (2_000, [6_000_000, 6_000_000, 0]),
+    ):
+        assert await cards.follow_dispute(till.bot, "pi_1", DisputeState.LOST, from_sat(total)) is DepositState.LOST
+        assert await has_now() == left
+        assert await has(till, CARD_RECEIVABLE) == [-(20_000 - total) * 1_000]
+    assert "a part of what was taken back was given back" in (await till.told())[-1]
+    assert await cards.follow_dispute(till.bot, "pi_1", DisputeState.OPEN, from_sat(4_000)) is DepositState.DISPUTED
+    assert await cards.follow_dispute(till.bot, "pi_1", DisputeState.LOST) is DepositState.LOST
+    assert await has_now() == [4_000_000, 6_000_000, 0]
+    assert await cards.follow_dispute(till.bot, "pi_1", DisputeState.WON) is DepositState.GOOD
+    assert await has_now() == [8_000_000, 6_000_000, 0]
 
 
 async def test_what_was_never_credited_or_is_too_much_is_refused(till: Till) -> None:

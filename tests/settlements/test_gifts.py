@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from handlers.names import Kind, find_named
 from handlers.notices import tell_due
-from handlers.settlements import pay_internally
-from relaybot.errors import Rejected
 from relaybot.nostr import nip19
 from tests.settlements.conftest import ALICE, Till
 from wallet.ledger import Insert, Plan
@@ -39,11 +35,3 @@ async def test_a_notice_that_cannot_be_written_is_closed_and_keeps_nobody_waitin
     await tell_due(till.bot)
     assert len(await till.told(ALICE)) == 1
     assert await till.book.database.fetch("SELECT id FROM notices WHERE due_at IS NOT NULL") == []
-
-
-async def test_nobody_pays_a_gift_to_themselves_out_of_their_balance(till: Till) -> None:
-    await till.funded(5_000, ALICE)
-    bolt11 = await till.top_up(2_000, ALICE, number=7)
-    await till.set_row("invoices", "topup/7", purpose="gift")
-    with pytest.raises(Rejected, match="to yourself"):
-        await pay_internally(till.bot, ALICE.pubkey, bolt11)

@@ -125,6 +125,25 @@ async def withdraws(stage: Stage) -> None:
         stage.begin(withdraw(stage.people[name]))
 
 
+async def forgotten(stage: Stage) -> None:
+    """Have somebody withdraw, and the chain take the transaction back when it is sent; mempools forget it, too."""
+    await withdraws(stage)
+    stage.begin(_forgotten(stage.world))
+
+
+async def _forgotten(world: World) -> None:
+    while not world.quiet:
+        await wait(3)
+        if world.auditor.rows("SELECT 1 FROM batches WHERE state = 'sent'"):
+            await wait(world.coins.chance.seconds(BLOCK_SECONDS))
+            chain = world.network.chain
+            chain.reorganise(2, length=2)
+            for txid in chain.describe()["mempool"]:
+                chain.forget(txid)
+            return world.tell("the chain takes 2 blocks back, and mempools forget what waits")
+    return None
+
+
 async def reorganised(stage: Stage) -> None:
     """Take blocks back; their transactions wait again, or the mempool forgets them, too."""
     chain, blocks = stage.world.network.chain, stage.chance.choice((1, 1, 2, 4))

@@ -16,11 +16,11 @@ from typing import Any, cast
 import aiosqlite
 
 from relaybot.db.database import Decide, Looks
-from relaybot.db.migrations import load_migrations
 from relaybot.db.sqlite import READERS, SqliteDatabase, SqliteWriter
 from relaybot.probe import no_probe
+from tests.book.empty import lay_book
 from tests.simulator.borders import Borders
-from tests.simulator.timeline import START, Chance
+from tests.simulator.timeline import Chance
 
 Committed = Callable[[], None]
 
@@ -144,9 +144,7 @@ def no_commit() -> None:
 
 def fresh_book(template: Path) -> None:
     """Write an empty book with today's schema to `template`, to be copied for each story."""
-    writer = SqliteWriter(template, no_probe)
-    writer.prepare(load_migrations(), START)
-    writer.connection.close()
+    lay_book(template)
 
 
 def copy_book(template: Path, path: Path) -> None:

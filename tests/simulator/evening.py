@@ -35,6 +35,10 @@ _LEFT_OVER = {
 }
 _OPEN_PAYOUTS = "SELECT id, attempt, state, reason FROM payouts WHERE next_at IS NOT NULL"
 _ORPHANS = "SELECT payment_hash FROM attempts WHERE node = ? AND open = 1 AND ending = 'never'"
+_ENDED_FOR_APP = (  # of what never ends, for the node has lost it, there is no end to tell
+    "SELECT 1 FROM inbox WHERE id = ? AND NOT EXISTS (SELECT 1 FROM wallet_payments AS asked"
+    " JOIN payouts ON payouts.id = asked.payout WHERE asked.id = ? AND next_at IS NOT NULL)"
+)
 _RECEIVED = "SELECT label, received_msat, bolt11 FROM invoices WHERE node = ? AND status = 'paid' ORDER BY pay_index"
 _HELD = (
     "SELECT COALESCE(SUM(balance_msat), 0) FROM payouts"
@@ -210,7 +214,7 @@ def _apps(world: World) -> Iterator[str]:
         if msat > BUDGET_SAT * 1_000 and not world.facts.clock_was_ahead:
             yield f"app {app[:6]} has spent {msat} msat of a budget of {BUDGET_SAT} sat"
     for request_id in world.facts.app_payments:
-        taken = world.auditor.rows("SELECT 1 FROM inbox WHERE id = ?", request_id)
+        taken = world.auditor.rows(_ENDED_FOR_APP, request_id, request_id)
         if taken and world.auditor.app_answers[request_id] != 1:
             yield f"app's request {request_id[:6]} has {world.auditor.app_answers[request_id]} answers"
 

@@ -167,6 +167,17 @@ async def _wallets_down(stage: Stage) -> None:
     _for_a_while(stage, "the wallets' host is down", 40, end)
 
 
+def wallets_repeat(stage: Stage) -> None:
+    """Have the wallets' host give out an invoice again that it has given out over the same sum."""
+    wallets = stage.world.wallets
+    wallets.repeats = True
+
+    def end() -> None:
+        wallets.repeats = False
+
+    _for_a_while(stage, "the wallets' host gives out invoices again", 90, end)
+
+
 async def _wallets_odd(stage: Stage) -> None:
     wallets = stage.world.wallets
     wallets.odd_percent = stage.chance.choice((0.0, 40.0, 80.0))
@@ -232,6 +243,7 @@ def end_all(stage: Stage) -> None:
     far.down, far.slow_seconds = False, 0.0
     far.doubles_percent = far.loses_ok_percent = far.refuses_percent = far.swaps_percent = 0.0
     world.wallets.down, world.wallets.odd_percent, world.wallets.slow_seconds = False, 0.0, 0.0
+    world.wallets.repeats = False
     if world.life is not None:
         world.life.borders.fuse = None
     let_payments_end(world)

@@ -6,7 +6,6 @@ whose text is no longer in the product fails the run: the list must follow the c
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import click
 
+from tests.environment import untraced
 from tests.simulator.planted import ELSEWHERE, Mutant
 from tests.simulator.planted_companies import IN_COMPANIES
 from tests.simulator.planted_payouts import IN_PAYOUTS
@@ -89,7 +89,7 @@ def tried(mutant: Mutant, seeds: int) -> Trial:
         root = copied(Path(directory))
         plant(mutant, root)
         command = [sys.executable, "-W", "ignore", "-m", "tests.simulator", "--seeds", f"0:{seeds}", "--briefly"]
-        env = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {**untraced(), "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             done = subprocess.run(
                 command, cwd=root, env=env, capture_output=True, text=True, timeout=SECONDS_MAX, check=False

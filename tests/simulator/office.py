@@ -88,6 +88,10 @@ async def _disputed(stage: Stage, payment_id: str, part: Msat, seconds: float) -
             await buy_by_card(world, payment.name, stage.chance.getrandbits(40), SMALL)
         await wait(seconds)
     if steps[-1] is DisputeState.LOST:
+        if stage.chance.of(40):  # a second refund, or a part of the first that failed
+            part = Msat(stage.chance.randrange(1, payment.msat + 1))
+            world.tell(f"the card company of {payment.name}'s {payment_id}: in all it has taken {part} msat")
+            await _followed(world, payment_id, DisputeState.LOST, part)
         payment.taken_msat = part
         if stage.chance.of(30):
             await until_done(world, lambda bot: _written_off(bot, payment_id))

@@ -119,6 +119,11 @@ class Person:
         self._withdrawn = where, to
         await self.command(f"withdraw {where}", twice=chance.of(15), to=to)
 
+    async def withdraws_by_invoice(self, sat: int, *, seconds: int) -> None:
+        """Send some of the balance to their own wallet, by an invoice that is valid for so long."""
+        invoice = self.world.wallets.invoice(self.name, sat * 1_000, seconds=seconds)
+        await self.command(f"withdraw {sat} {invoice}", to=self.name)
+
     async def pays_by_app(self, times: int = 1) -> None:
         """Have a connected app pay something; connect one first."""
         app = self._app = self._app or await connected(self)

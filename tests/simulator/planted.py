@@ -268,10 +268,25 @@ _CARDS = (
         "    if True:",
     ),
     one(
-        "a dispute that is won gives the debt back twice",
+        "a dispute that is won brings sats back for what was paid by card",
         "wallet/deposits.py",
-        "        (user(deposit.pubkey), debt.repaid_msat),",
-        "        (user(deposit.pubkey), debt.repaid_msat + debt.owed_msat),",
+        "(user(deposit.pubkey), Msat(max(0, debt.repaid_msat - others)))",
+        "(user(deposit.pubkey), left)",
+    ),
+)
+
+_MORE_CARDS = (
+    one(
+        "a second refund of a part takes the first part again",
+        "wallet/deposits.py",
+        "left = Msat(disputed - before)",
+        "left = disputed",
+    ),
+    one(
+        "a part that comes back of a refund is given back as a whole",
+        "wallet/deposits.py",
+        "back = Msat(deposit.disputed_msat - amount_msat)",
+        "back = deposit.disputed_msat",
     ),
 )
 
@@ -306,4 +321,4 @@ _EXITS = (
     ),
 )
 
-ELSEWHERE = (*_LEDGER, *_MONEY_IN, *_JOBS, *_EVENTS, *_CARDS, *_EXITS)
+ELSEWHERE = (*_LEDGER, *_MONEY_IN, *_JOBS, *_EVENTS, *_CARDS, *_MORE_CARDS, *_EXITS)

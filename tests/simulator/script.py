@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from relaybot.nostr import nip19
+from relaybot.simulator.network import SERVICE_NODE
+from relaybot.simulator.scripts import Outcome, Script
 from tests.simulator import coins, company, evening, gifts, mishaps, office
 from tests.simulator.cast import CUSTOMERS, NAMES, REFERRER, WORKERS, key_of
 from tests.simulator.people import Person
@@ -206,13 +208,27 @@ async def _withdraws(stage: Stage) -> None:
     stage.begin(stage.somebody((*CUSTOMERS, "alice", "carol")).withdraw())
 
 
+async def _withdraws_in_vain(stage: Stage) -> None:
+    """Have the next payment fail for good, and somebody pay an invoice that is valid for long after that."""
+    stage.world.network.scripts.add(Script(outcome=Outcome.FAIL, code=203, node=SERVICE_NODE))
+    stage.begin(stage.people[stage.world.auditor.richest(CUSTOMERS)].withdraws_by_invoice(120, seconds=600))
+
+
+async def _withdraws_twice(stage: Stage) -> None:
+    """Have somebody withdraw the same sum twice to an address whose host gives out one invoice for both."""
+    mishaps.wallets_repeat(stage)
+    person = stage.people[stage.world.auditor.richest(CUSTOMERS)]
+    for _ in range(2):
+        stage.begin(person.command(f"withdraw 120 {person.name}@wallets.test", to=person.name))
+
+
 async def _says_something(stage: Stage) -> None:
     text = stage.chance.choice(("balance", "payout", "topup -3", "topup 0.5", "blance", "payout threshold 300"))
     stage.begin(stage.somebody(NAMES).command(text, twice=stage.chance.of(20)))
 
 
 ALWAYS: dict[Action, float] = {_order: 36, _top_up: 14}
-COINS: dict[Action, float] = {coins.withdraws: 18, coins.reorganised: 6, coins.fees_change: 3}
+COINS: dict[Action, float] = {coins.withdraws: 18, coins.reorganised: 6, coins.forgotten: 8, coins.fees_change: 3}
 COMPANY: dict[Action, float] = {company.acts: 20}
 ACTIONS: dict[Action, float] = {
     _two_orders: 4,
@@ -221,6 +237,8 @@ ACTIONS: dict[Action, float] = {
     _is_granted: 5,
     _refunds: 3,
     _withdraws: 8,
+    _withdraws_in_vain: 3,
+    _withdraws_twice: 3,
     _app_pays: 5,
     _closes: 4,
     office.dispute: 6,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from bolt11 import bit_utils
 
+from tests.environment import untraced
 from tests.simulator import bits
 from tests.simulator.story import play, shortest
 from tests.simulator.timeline import Stuck, VirtualLoop
@@ -37,8 +37,8 @@ def test_a_seed_tells_the_same_story_in_every_process() -> None:
 
 def told(salt: str) -> list[str]:
     """Return the fingerprints of a few stories, told by a process with hashes of its own."""
-    command = [sys.executable, "-m", "tests.simulator", "--seeds", "0:4", "--digest"]
-    env = {**os.environ, "PYTHONHASHSEED": salt}
+    command = [sys.executable, "-m", "tests.simulator", "--seeds", "0:4", "--steps", f"{STEPS_EACH}", "--digest"]
+    env = {**untraced(), "PYTHONHASHSEED": salt}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[:4]
 
@@ -48,10 +48,9 @@ def test_another_seed_is_another_story() -> None:
     assert play(3, steps=8).digest == play(3, steps=8).digest != play(4, steps=8).digest
 
 
-def test_bits_are_put_into_groups_as_the_package_for_invoices_does_it() -> None:
+def test_groups_are_put_together_as_the_package_for_invoices_does_it() -> None:
     groups = [0, 31, 1, 16, 21] * 8
     assert bits.from_groups(groups) == bit_utils.u5_to_bitarray(groups)
-    assert bits.to_groups(bits.from_groups(groups)) == groups
 
 
 def test_a_loop_on_which_nothing_can_happen_says_so() -> None:

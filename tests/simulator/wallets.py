@@ -21,6 +21,7 @@ class WalletHost:
         self.down = False
         self.odd_percent = 0.0  # of invoices that are not what was asked for
         self.slow_seconds = 0.3
+        self.repeats = False  # an invoice over a sum is given out again, as long as it is valid
         self._given: dict[tuple[str, int], str] = {}  # the newest invoice, by whose it is and over what
 
     def answer(self, url: str) -> object:
@@ -38,12 +39,14 @@ class WalletHost:
                 "metadata": metadata,
             }
         amount = int(parse_qs(parts.query)["amount"][0])
+        if self.repeats and (name, amount) in self._given:
+            return {"pr": self._given[name, amount], "routes": []}
         return self._odd_answer(name, amount) if self.chance.of(self.odd_percent) else self._invoice(name, amount)
 
-    def invoice(self, name: str, amount: int) -> str:
-        """Return a fresh invoice of somebody's."""
+    def invoice(self, name: str, amount: int, *, seconds: int = 0) -> str:
+        """Return a fresh invoice of somebody's, valid for so long or for a time of its own choice."""
         label = f"wallet/{name}/{self.chance.getrandbits(40)}"
-        seconds = self.chance.choice((90, 90, 120, 300))
+        seconds = seconds or self.chance.choice((90, 90, 120, 300))
         asked = Asked(label, amount, self._network.people.metadata(name), only_hash=True, expiry_seconds=seconds)
         self._given[name, amount] = str(self._network.nodes[WALLETS_NODE].invoices.create(asked)["bolt11"])
         return self._given[name, amount]
