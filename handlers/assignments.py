@@ -34,6 +34,7 @@ from handlers.jobs import (
     voice,
 )
 from handlers.nodes import Record, could_do
+from handlers.pay_slips import earned
 from handlers.referrals import NOBODY, Referrers, counted, referral_max, referrers_in
 from handlers.roster import Roster
 from handlers.states import JobState, JobStep
@@ -57,6 +58,8 @@ log = structlog.get_logger()
 
 BATCH_MAX = 200  # jobs read at a time
 DAY = 86_400
+
+Measure = Callable[[Record], Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +166,18 @@ async def _plan_captured(bot: Bot, lease: _Lease, result: nip90.Result, escrow: 
         parts,
         changed_job(bot, job, *steps, charged_msat=charge, result=result_id, delivery=delivery, due_at=None),
         *answers,
-        *await _measured(bot, worker, lambda record: record.after_success(now - lease.assignment["created_at"], now)),
+        measure=lambda record: record.after_success(now - lease.assignment["created_at"], now),
     )
 
 
-async def plan_charged(bot: Bot, job: Row, escrow: Escrow, parts: Sequence[Part], *changes: Change) -> Plan:
-    """Return the Plan that charges a job: its parts, what is left of the hold, and these changes."""
+async def plan_charged(
+    bot: Bot, job: Row, escrow: Escrow, parts: Sequence[Part], *changes: Change, measure: Measure | None = None
+) -> Plan:
+    """Return the Plan that charges a job: its parts, what is left of the hold, and these changes.
+
+    What its node earns is added up in the node's row, beside what is to be `measure`d of its work.
+    """
+    node = await bot.book.row("workers", job["worker"])
     now, charged = bot.clock.now(), sum(part.amount_msat for part in parts)
     terms = Terms(matures_at=now + bot.config.card.maturity_days * DAY, own=await _payers(bot, job))
     return plan_capture(escrow, parts, terms).plan(
@@ -176,6 +185,8 @@ async def plan_charged(bot: Bot, job: Row, escrow: Escrow, parts: Sequence[Part]
         *changes,
         *not_used(job, job["price_msat"] - charged),
         *counted(bot, parts),
+        *(_measured(bot, node, measure) if measure is not None else ()),
+        *(earned(node["id"], parts) if node is not None else ()),
         *check_payouts([part.to for part in parts if part.to is not None], now),
     )
 
@@ -227,8 +238,8 @@ async def _plan_lost(bot: Bot, job: Row) -> Plan:
 
 async def _with_failure(bot: Bot, job: Row, plan: Plan) -> Plan:
     now = bot.clock.now()
-    measured = await _measured(bot, job["worker"], lambda record: record.after_failure(now))
-    return replace(plan, changes=(*plan.changes, *measured))
+    node = await bot.book.row("workers", job["worker"])
+    return replace(plan, changes=(*plan.changes, *_measured(bot, node, lambda record: record.after_failure(now))))
 
 
 async def _another_could(bot: Bot, job: Row) -> bool:
@@ -246,12 +257,11 @@ async def _another_could(bot: Bot, job: Row) -> bool:
     return could_do(nodes.get(wanted.kind, {}).values(), wanted, bot.node_rules)
 
 
-async def _measured(bot: Bot, worker: str, measure: Callable[[Record], Record]) -> tuple[Change, ...]:
+def _measured(bot: Bot, node: Row | None, measure: Measure) -> tuple[Change, ...]:
     """Return the change of a node's record. It guards nothing: of two measures at once one may be lost."""
-    row = await bot.book.row("workers", worker)
-    if row is None:
+    if node is None:
         return ()
-    return (Put("workers", worker, {**asdict(measure(record_of(row))), "changed_at": bot.clock.now()}),)
+    return (Put("workers", node["id"], {**asdict(measure(record_of(node))), "changed_at": bot.clock.now()}),)
 
 
 async def _lease_of(bot: Bot, event: Event) -> _Lease | str:

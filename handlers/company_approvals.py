@@ -11,9 +11,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from handlers.bot import Bot
-from handlers.companies import charging, plan_charged
+from handlers.companies import Charging, charging, plan_charged
 from handlers.conversation import Asked, Reply
-from handlers.jobs import APPROVAL_DIGITS, cause_of, held_job_changes, plan_released, promised_split
+from handlers.jobs import (
+    APPROVAL_DIGITS,
+    WayOut,
+    bot_agent,
+    cause_of,
+    check_no_way_out,
+    held_job_changes,
+    plan_released,
+    promised_split,
+)
 from handlers.states import JobState
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
@@ -79,5 +88,18 @@ async def _done(bot: Bot, job_id: str, plan: Callable[[Row], Awaitable[Plan]]) -
 async def _plan_approved(bot: Bot, job: Row) -> Plan:
     promo_max = (await promised_split(bot, job)).platform_part_min(job["price_msat"])
     by, cause = await charging(bot, job["company"], job["customer"]), cause_of(job["id"])
+    await _check_no_way_out(bot, job, by)
     held, month = await plan_charged(bot, cause, by, Msat(job["price_msat"]), promo_max=promo_max)
     return held.plan(f"{cause}/hold", *held_job_changes(bot, job, month=month))
+
+
+async def _check_no_way_out(bot: Bot, job: Row, by: Charging) -> None:
+    """Raise Rejected if the agent is of who asks or pays, and they may not withdraw: it may be so since they asked."""
+    agent = bot_agent(bot, job)
+    if agent is None:  # it ends when it is to be assigned
+        return
+    try:
+        for payer in (by.pubkey, by.company["owner"]):
+            await check_no_way_out(bot, agent, payer)
+    except WayOut:
+        raise Rejected("restricted", "this agent is not for you, or not for who asks, at present") from None

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from handlers.bot import Bot, new_user
 from handlers.companies import OPEN
 from handlers.jobs import cause_of, held_job_changes
 from handlers.states import JobState
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
-from wallet.accounts import NODE_LIGHTNING, Account, person, user
+from wallet.accounts import NODE_LIGHTNING, Account, owed, person, user
 from wallet.charges import plan_hold
 from wallet.companies import Topup, plan_topped_up
 from wallet.deposits import plan_cleared
 from wallet.journals import bulk_bonus
-from wallet.ledger import Expect, Journal, Put, Transfer
+from wallet.ledger import Expect, Journal, Plan, Put, Transfer
 from wallet.lots import Mix, Purse
 from wallet.money import Msat
 from wallet.purses import debt_of
@@ -65,6 +67,24 @@ async def require_no_debt(bot: Bot, pubkey: str) -> Expect:
     if (await debt_of(bot.book.database, pubkey)).owed_msat:
         raise Rejected("blocked", "this account owes for a payment that was taken back; a top-up clears it first")
     return Expect("users", pubkey, None if row is None else {"version": row["version"]})
+
+
+async def clear_debts(bot: Bot) -> None:
+    """Pay what people owe out of what came to them since by other ways than a top-up."""
+    rows = await bot.book.database.fetch(
+        "SELECT id FROM accounts WHERE balance_msat < 0 AND id LIKE 'user/%/owed' ORDER BY id"
+    )
+    for row in rows:
+        await bot.book.decide(partial(_decide_clearing, bot, row["id"].split("/")[1]))
+
+
+async def _decide_clearing(bot: Bot, pubkey: str) -> Plan | None:
+    debt, has = await debt_of(bot.book.database, pubkey), Msat(await bot.book.balance(user(pubkey)))
+    journal = plan_cleared(pubkey, debt, has)
+    if not journal.transfers:
+        return None
+    rows = await bot.book.database.fetch("SELECT count(*) AS n FROM transfers WHERE credit = :owed", owed=owed(pubkey))
+    return journal.plan(f"owed/{pubkey}/{rows[0]['n']}")
 
 
 async def plan_paid(bot: Bot, job: Row, amount: Msat) -> tuple[Journal, bool]:

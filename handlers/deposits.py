@@ -24,14 +24,13 @@ from functools import partial
 import structlog
 
 from handlers.bot import Bot, check_payouts, written
-from handlers.credits import plan_company_fed, plan_fed
+from handlers.credits import clear_debts, plan_company_fed, plan_fed
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from wallet.accounts import NODE_ONCHAIN, company, owed, user
 from wallet.book import Decide
 from wallet.chain import Output, OutputState
 from wallet.companies import Topup, plan_topup_reversed
-from wallet.deposits import plan_cleared
 from wallet.ledger import Change, Insert, Plan, Update, Values, Verdict
 from wallet.money import Msat, format_sat
 from wallet.onchain import (
@@ -45,7 +44,7 @@ from wallet.onchain import (
     plan_reversed,
     plan_unkept,
 )
-from wallet.purses import debt_of, purse_of
+from wallet.purses import purse_of
 from wallet.states import COIN, CoinState, CoinStep
 
 log = structlog.get_logger()
@@ -84,7 +83,7 @@ class Deposits:
             moved = written("cursors", CURSOR, cursor, {"value": tip, "mark": ""})
             version = cursor["version"] if cursor is not None else 0
             await bot.book.apply(Plan(f"cursors/{CURSOR}/{version}", changes=(moved,)))
-        await self._clear_debts()
+        await clear_debts(bot)
         return tip
 
     async def _take_in(self, outputs: Sequence[Output], tip: int, *, is_whole: bool) -> None:
@@ -259,22 +258,6 @@ class Deposits:
     def _changed(self, deposit: Deposit, **values: int | str | None) -> Update:
         now = self._bot.clock.now()
         return Update("deposits", deposit.id, {**values, "updated_at": now}, expect={"version": deposit.version})
-
-    async def _clear_debts(self) -> None:
-        """Pay what is owed out of what has come in since by other ways than a top-up."""
-        rows = await self._bot.book.database.fetch(
-            "SELECT id FROM accounts WHERE balance_msat < 0 AND id LIKE 'user/%/owed' ORDER BY id"
-        )
-        for row in rows:
-            await self._bot.book.decide(partial(self._decide_clearing, row["id"].split("/")[1]))
-
-    async def _decide_clearing(self, pubkey: str) -> Plan | None:
-        book = self._bot.book
-        journal = plan_cleared(pubkey, await debt_of(book.database, pubkey), Msat(await book.balance(user(pubkey))))
-        if not journal.transfers:
-            return None
-        rows = await book.database.fetch("SELECT count(*) AS n FROM transfers WHERE credit = :owed", owed=owed(pubkey))
-        return journal.plan(f"owed/{pubkey}/{rows[0]['n']}")
 
 
 # ---- addresses, and what is on its way

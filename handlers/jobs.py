@@ -56,7 +56,7 @@ OPEN_STATES = (
 )
 
 
-class _WayOut(Rejected):
+class WayOut(Rejected):
     """A job would let money out for somebody whose withdrawals are closed: `reason` is for the customer only."""
 
 
@@ -73,12 +73,12 @@ async def on_request(bot: Bot, event: Event) -> Decision:
     try:
         request = _accepted(bot, agent, event)
         await _check_room(bot, request.customer)
-        await _check_no_way_out(bot, agent, request.customer)
+        await check_no_way_out(bot, agent, request.customer)
         price = agent.split.price_max if request.bid_msat is None else min(agent.split.price_max, request.bid_msat)
         if request.param(ORG) is not None:
             return await _on_company(bot, agent, event, request, Msat(price))
         return await _on_customer(bot, agent, event, Msat(price))
-    except _WayOut as refusal:
+    except WayOut as refusal:
         return _refuse_privately(bot, agent, event, refusal.reason, reason=_NO_WAY_OUT)
     except Unpaid as refusal:
         why = f"Your job is not paid by the company: {refusal.reason}."
@@ -208,8 +208,8 @@ def _check_params(agent: Agent, request: nip90.JobRequest) -> None:
             raise Rejected("invalid", f"param: {name} has another value than {agent.name} takes", allowed=allowed)
 
 
-async def _check_no_way_out(bot: Bot, agent: Agent, payer: str) -> None:
-    """Raise _WayOut if `payer`, whose withdrawals are closed, wrote the split that would take the money to others.
+async def check_no_way_out(bot: Bot, agent: Agent, payer: str) -> None:
+    """Raise WayOut if `payer`, whose withdrawals are closed, wrote the split that would take the money to others.
 
     Jobs stay open to them; what other splits than their own do is nothing that they decide (docs/adr/0020).
     """
@@ -217,7 +217,7 @@ async def _check_no_way_out(bot: Bot, agent: Agent, payer: str) -> None:
         return
     user = await bot.book.row("users", payer)
     if user is not None and user["withdrawals"] != "open":
-        raise _WayOut("restricted", "Withdrawals are closed: until they are open again, your own agent is not for you.")
+        raise WayOut("restricted", "Withdrawals are closed: until they are open again, your own agent is not for you.")
 
 
 async def _check_room(bot: Bot, customer: str) -> None:
@@ -245,7 +245,7 @@ async def _on_customer(bot: Bot, agent: Agent, event: Event, price: Msat) -> Dec
 async def _on_company(bot: Bot, agent: Agent, event: Event, request: nip90.JobRequest, price: Msat) -> Plan:
     """Charge a company at once, or submit the job to its owner, whose word it needs above the company's limit."""
     by = await charging(bot, request.param(ORG) or "", request.customer)
-    await _check_no_way_out(bot, agent, by.company["owner"])
+    await check_no_way_out(bot, agent, by.company["owner"])
     limit, promo_max = by.needs_approval_above, agent.split.platform_part_min(price)
     held, month = await plan_charged(bot, cause_of(event.id), by, price, promo_max=promo_max)
     if limit is None or price <= limit:

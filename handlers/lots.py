@@ -2,7 +2,8 @@
 
 Three questions, asked again and again: which lot is due and covered, which may be advanced
 today, and which belongs to a payment that was taken back. Each answer is a Plan of one
-step; the rules stand in `wallet/maturing.py` and `wallet/deposits.py`.
+step; the rules stand in `wallet/maturing.py` and `wallet/deposits.py`. At last, whoever owes
+for such a payment pays it out of what they have earned since.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import partial
 import structlog
 
 from handlers.bot import Bot, check_payouts
+from handlers.credits import clear_debts
 from wallet.accounts import owner
 from wallet.deposits import plan_collected
 from wallet.ledger import Plan, Verdict
@@ -52,6 +54,7 @@ async def follow_lots(bot: Bot) -> bool:
         await _until_nothing_is_left(bot, partial(decide, bot))
     for row in await bot.book.database.fetch(_TAKEN_BACK):
         await bot.book.decide(partial(_decide_collected, bot, row["id"]))
+    await clear_debts(bot)
     return False
 
 

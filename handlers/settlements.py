@@ -25,12 +25,12 @@ from handlers.credits import plan_company_fed, plan_fed, plan_paid, require_no_d
 from handlers.invoices import by_app, proof_of
 from handlers.zaps import plan_given
 from relaybot.db.database import Row
-from relaybot.errors import Rejected
+from relaybot.errors import Rejected, Unavailable
 from relaybot.nostr import nip47
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, user
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.internal import check_internal, costs_nothing, plan_internal
-from wallet.ledger import Change, Journal, Plan, Transfer, Update, Value, Values
+from wallet.ledger import Change, Journal, Plan, Transfer, Update, Value, Values, Verdict
 from wallet.lightning import Settlement
 from wallet.money import Msat, format_sat
 from wallet.payout_notices import Notice
@@ -65,6 +65,8 @@ class Settlements:
         settlement = await self._bot.lightning.next_settlement(after_index=after, timeout_seconds=WAIT_SECONDS)
         if settlement is not None:
             answer = await self._bot.book.decide(lambda: _decide(self._bot, settlement))
+            if answer.verdict is Verdict.CONFLICT:  # others were faster, again and again: tried again a little later
+                raise Unavailable(f"settlement {settlement.pay_index}: {answer.reason}")
             assert answer.done, f"settlement {settlement.pay_index}: {answer.reason}"
             self._is_known = True
         return True

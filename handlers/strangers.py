@@ -17,10 +17,7 @@ async def heard(bot: Bot, pubkey: str) -> tuple[Change, ...]:
 
     Rejected if the stranger was answered `dm.stranger_answers_per_day` times today.
     """
-    user = await bot.book.row("users", pubkey)
-    if user is not None and user["first_funded_at"] is not None:
-        return ()
-    if (await purse_of(bot.book.database, person(pubkey))).has.total:
+    if not await is_stranger(bot, pubkey):
         return ()
     today, cursor = bot.clock.now() // DAY, _cursor(pubkey)
     row = await bot.book.row("cursors", cursor)
@@ -30,6 +27,14 @@ async def heard(bot: Bot, pubkey: str) -> tuple[Change, ...]:
     if count > allowed:
         raise Rejected("rate-limited", "a stranger who was answered often enough today", allowed=allowed)
     return (written("cursors", cursor, row, {"value": today * _COUNTS + count}),)
+
+
+async def is_stranger(bot: Bot, pubkey: str) -> bool:
+    """Tell whether somebody never had money here: such keys cost nothing, so there are as many as one likes."""
+    user = await bot.book.row("users", pubkey)
+    if user is not None and user["first_funded_at"] is not None:
+        return False
+    return not (await purse_of(bot.book.database, person(pubkey))).has.total
 
 
 async def has_spoken(bot: Bot, pubkey: str) -> bool:

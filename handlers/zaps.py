@@ -183,8 +183,12 @@ async def _weights_of_job(bot: Bot, job_id: str) -> Weights:
 
 
 def _receipt(bot: Bot, zap: Row, settlement: Settlement, bolt11: str) -> tuple[Change, ...]:
-    """Return the rows of the receipt, for our relays and for those of the request; none without a request."""
-    if not zap["request"]:
+    """Return the rows of the receipt, for our relays and for those of the request; none without a request.
+
+    An invoice that was paid inside the book, and over Lightning before the node knew, has one receipt. Two of the
+    same second would be one event, and the second payment could never be booked.
+    """
+    if not zap["request"] or zap["receipt"]:
         return ()
     request = nip57.parse_zap_request(zap["request"])
     event = nip57.build_zap_receipt(

@@ -32,6 +32,7 @@ log = structlog.get_logger()
 BATCH_MAX = 256  # rows read at a time
 HANDLED_AT_ONCE = 64  # in each lane
 NOTE_CHARACTERS_MAX = 500
+STORED_VERSION = 1  # of a row that was just stored
 LOOK_SECONDS = 1.0  # between two looks for events of processes that are gone
 RETRY_SECONDS = 2.0  # after something outside was not available
 REFUSED_MAX = 60  # rounds of decisions that came too late: then it is no race, but a Plan that can never apply
@@ -43,14 +44,17 @@ Handler = Callable[[Event], Awaitable[Decision]]
 _Taken = tuple[Event, int]  # what is to be handled, and the version of its row
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Lane:
     """Events that are handled apart from the others, so that they can hold up only each other."""
 
     condition: str  # in SQL
     lines: dict[str, deque[_Taken]] = field(default_factory=dict)  # by who speaks of what: one after the other
+    arrived: deque[_Taken] = field(default_factory=deque)  # stored by us, and handed over without asking the book
+    look: asyncio.Event = field(default_factory=asyncio.Event)  # set: the book may have more
     news: asyncio.Event = field(default_factory=asyncio.Event)
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HANDLED_AT_ONCE))
+    waiting: int = 0  # stored by this process and not handled yet
 
 
 class Inbox:
@@ -73,7 +77,6 @@ class Inbox:
         self._book = book
         self._process = process
         self._waiting_max = waiting_max
-        self._waiting = 0  # stored by this process and not handled yet
         self._clock = clock
         self._handlers = handlers
         self._taken: set[str] = set()  # ids being handled in this process
@@ -83,14 +86,19 @@ class Inbox:
         self._slow, self._quick = _Lane(f"({slow})"), _Lane(f"NOT ({slow})")
 
     async def receive(self, event: Event, source: str) -> None:
-        """Store `event` durably, if it is new; `source` is the relay it came from. Unavailable if too many wait."""
-        if self._waiting >= self._waiting_max:
+        """Store `event` durably, if it is new; `source` is the relay it came from. Unavailable if too many wait.
+
+        Each lane has room of its own: while the node hangs, whoever asks for invoices keeps no result out.
+        """
+        lane = self._slow if any(event.kind in kinds for kinds in self._waiting_kinds) else self._quick
+        if lane.waiting >= self._waiting_max:
             raise Unavailable("too many events are waiting; try again later")
         stored = arrived(event, source, self._clock.now(), self._process.name)
         answer = await self._book.apply(Plan(f"inbox/{event.id}", changes=(stored,)))
-        self._waiting += answer.verdict is Verdict.APPLIED
-        lane = self._slow if any(event.kind in kinds for kinds in self._waiting_kinds) else self._quick
-        lane.news.set()
+        if answer.verdict is Verdict.APPLIED:
+            lane.waiting += 1
+            lane.arrived.append((event, STORED_VERSION))
+            lane.news.set()
 
     @property
     def process_name(self) -> str:
@@ -99,11 +107,13 @@ class Inbox:
 
     def look(self) -> None:
         """Look for what others have put into the inbox for us, by Plans of their own."""
-        self._slow.news.set()
-        self._quick.news.set()
+        for lane in (self._slow, self._quick):
+            lane.look.set()
+            lane.news.set()
 
     async def run(self) -> None:
         """Handle what is new, for ever."""
+        self.look()
         async with asyncio.TaskGroup() as tasks:
             for lane in (self._slow, self._quick):
                 tasks.create_task(self._run(lane, tasks))
@@ -120,8 +130,7 @@ class Inbox:
         gone = {holder for holder in {row["holder"] for row in rows} if await self._process.is_gone(holder)}
         taken = [row for row in rows if row["holder"] in gone]
         await asyncio.gather(*(self._take(row) for row in taken))
-        if taken:
-            self.look()
+        self.look()  # also for what is ours, and was stored for somebody who did not wait to hear it
         return len(taken) == BATCH_MAX
 
     async def _take(self, row: Row) -> None:
@@ -132,25 +141,40 @@ class Inbox:
         while True:
             lane.news.clear()
             try:
-                rows = await self._new(lane)
+                fresh = await self._found(lane) if lane.look.is_set() else self._arrived(lane)
             except Unavailable as error:
                 log.warning("inbox_unavailable", reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            fresh = [row for row in rows if row["id"] not in self._taken]
-            for row in fresh:
-                self._taken.add(row["id"])
-                await self._line_up(lane, (stored_event(row["event"]), row["version"]), tasks)
+            for taken in fresh:
+                self._taken.add(taken[0].id)
+                await self._line_up(lane, taken, tasks)
             if not fresh:
                 await lane.news.wait()
 
-    async def _new(self, lane: _Lane) -> Sequence[Row]:
-        return await self._book.database.fetch(
+    def _arrived(self, lane: _Lane) -> Sequence[_Taken]:
+        """Return what was stored by us and is not being handled."""
+        arrived = [taken for taken in lane.arrived if taken[0].id not in self._taken]
+        lane.arrived.clear()
+        return arrived
+
+    async def _found(self, lane: _Lane) -> Sequence[_Taken]:
+        """Return what the book has for us and is not being handled; once that is nothing, no more looks are needed."""
+        rows = await self._book.database.fetch(
             f"SELECT id, event, version FROM inbox WHERE state = 'new' AND holder = :me AND {lane.condition}"  # noqa: S608  our own kinds
             " ORDER BY received_at LIMIT :limit",
             me=self._process.name,
             limit=BATCH_MAX + len(self._taken),
         )
+        fresh = [row for row in rows if row["id"] not in self._taken]
+        if not fresh:
+            lane.look.clear()
+            lane.news.set()  # what arrived meanwhile was not looked at
+        ids = {row["id"] for row in fresh}
+        kept = [taken for taken in lane.arrived if taken[0].id not in ids]
+        lane.arrived.clear()
+        lane.arrived.extend(kept)
+        return [(stored_event(row["event"]), row["version"]) for row in fresh]
 
     async def _line_up(self, lane: _Lane, taken: _Taken, tasks: asyncio.TaskGroup) -> None:
         """Have an event handled: after what the same key said before about the same, or they would race for its row.
@@ -170,21 +194,21 @@ class Inbox:
         """Handle a line, which has a slot; between two events it gives that away and waits for its next turn."""
         waiting = lane.lines[line]
         try:
-            await self._handle(*waiting.popleft(), lane.slots)
+            await self._handle(*waiting.popleft(), lane)
             while waiting:
                 await lane.slots.acquire()
-                await self._handle(*waiting.popleft(), lane.slots)
+                await self._handle(*waiting.popleft(), lane)
         finally:
             del lane.lines[line]
 
-    async def _handle(self, event: Event, version: int, slots: asyncio.Semaphore) -> None:
+    async def _handle(self, event: Event, version: int, lane: _Lane) -> None:
         """Handle an event in a slot, which is free again after it."""
         try:
             await self._handle_until_done(event, version)
         finally:
             self._taken.discard(event.id)
-            self._waiting = max(0, self._waiting - 1)
-            slots.release()
+            lane.waiting = max(0, lane.waiting - 1)
+            lane.slots.release()
             if event.id in self._leading_on:
                 self._leading_on.discard(event.id)
                 self.look()

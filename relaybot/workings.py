@@ -23,6 +23,7 @@ from handlers.deposits import Deposits
 from handlers.inputs import Gathering, Sources
 from handlers.message_relays import MessageRelays, on_dm_relays
 from handlers.notices import tell_due
+from handlers.pay_slips import tell_nodes
 from handlers.settlements import Settlements, cancel_paid
 from handlers.wallet_connect import tell_ends
 from handlers.zap_payouts import Receipts, ZapPayouts, see_receipts
@@ -191,13 +192,13 @@ def standing_tasks(
         standing["rates"] = repeat("rates", asking, wake=asyncio.Event(), seconds=config.rates.poll_seconds)
     if Role.BOT in roles:
         outbox = Outbox(book, bot.clock, doors.relays, MessageRelays(bot, doors.look_up).of, bot.stumbles)
-        courtesies = Visits(book, bot.clock, doors.visit, bot.stumbles)
         standing |= {
             "inbox": inbox.run(),
             "outbox": outbox.run(partial(process.does, "outbox"), wake=book.watch("outbox")),
             "notices": singly("notices", partial(tell_due, bot)),
             "wallet ends": singly("wallet ends", partial(tell_ends, bot), "payouts", seconds=5),
-            "visits": singly("visits", courtesies.step, "visits", seconds=5),
+            "pay slips": singly("pay slips", partial(tell_nodes, bot), seconds=5),
+            "visits": singly("visits", Visits(book, bot.clock, doors.visit, bot.stumbles).step, "visits", seconds=5),
             "assign": singly("assign", Assigning(bot).step, "jobs", "workers", "job_inputs"),
             "deadlines": singly("deadlines", partial(release_due, bot)),
         }

@@ -14,6 +14,7 @@ from relaybot.nostr.keys import KeyPair, verify
 from relaybot.nostr.liabilities import parse_liabilities
 from relaybot.nostr.listings import deleted_listings, parse_listing
 from relaybot.nostr.messages import ClientEvent, build_event_frame, parse_client_message
+from relaybot.nostr.pay_slips import parse_pay_slip
 from splits.market import read_listing
 from splits.schema import schema_of
 from tests.documents.blocks import ROOT, printed_blocks
@@ -105,6 +106,13 @@ def heartbeat(event: Event) -> None:
     assert (beat.service, beat.status) == (SERVICE.pubkey, "idle")
 
 
+def payslip(event: Event) -> None:
+    slip = parse_pay_slip(event, CAROL)
+    inside = dict(json.loads(BLOCKS["inside/payslip"]))
+    assert inside == {"earned": str(slip.earned_msat), "jobs": str(slip.jobs)}
+    assert slip.jobs == 3
+
+
 def agent_announcement(event: Event) -> None:
     announced = nip89.parse_announcement(event)
     assert (announced.pubkey, announced.identifier, announced.price_msat) == (AUTODEV.pubkey, "autodev", PRICE)
@@ -159,6 +167,7 @@ CHECKS: dict[str, Check] = {
     "worker-result": result(SERVICE, CAROL, "assignment"),
     "worker-announcement": worker_announcement,
     "heartbeat": heartbeat,
+    "payslip": payslip,
     "payto": payto,
     "profile": profile,
     "private-message": private,

@@ -66,6 +66,12 @@ class Difference:
     node: Sums
     book: Sums
 
+    @property
+    def is_unasked(self) -> bool:
+        """Tell whether coins came to the node that are nobody's deposit: anybody can send such to an address of its."""
+        came = self.node.onchain > self.book.onchain >= 0
+        return came and not self.node.lightning and not self.book.lightning
+
     def __str__(self) -> str:
         what = "transaction" if self.node.onchain or self.book.onchain else "payment"
         return f"{what} {self.key}: the node says {self.node}, the book {self.book}"

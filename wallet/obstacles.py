@@ -14,7 +14,7 @@ import structlog
 
 from relaybot.clock import Clock
 from relaybot.db.database import Row
-from wallet.accounts import NODE_LIGHTNING
+from wallet.accounts import NODE_LIGHTNING, owed
 from wallet.book import Book
 from wallet.lightning import Lightning
 from wallet.money import Msat
@@ -24,6 +24,8 @@ from wallet.states import PayoutKind
 from wallet.switches import RECONCILIATION, RESTORE
 
 log = structlog.get_logger()
+
+OWING = "you owe for a payment that was taken back, and that is paid first"
 
 # What has left in 24 hours, and what is about to: prepared, or sent and its end not known.
 _GONE = """
@@ -71,11 +73,11 @@ class Obstacles:
         self._looking = asyncio.Lock()
 
     async def closed(self, pubkey: str) -> str | None:
-        """Return why nothing may leave from this user, if it may not."""
+        """Return why nothing may leave from this user, if it may not: they are closed, or owe us."""
         owner = await self._book.row("users", pubkey)
-        if owner is not None and owner["withdrawals"] == "open":
-            return None
-        return closed_words(owner["withdrawals_reason"] if owner is not None else "")
+        if owner is None or owner["withdrawals"] != "open":
+            return closed_words(owner["withdrawals_reason"] if owner is not None else "")
+        return OWING if await self._book.balance(owed(pubkey)) < 0 else None
 
     async def switched_off(self, payout: Row) -> str | None:
         """Return what is paused of which this payout is a part, and why."""

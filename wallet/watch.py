@@ -6,7 +6,8 @@ where the last look ended (`Standing`). What differs although nothing under way 
 at again some seconds later. If it still differs, contributors' payouts and all that users
 send away are paused, by the switch the operator has, and an alarm says which side has how
 much more. Looks go on every few seconds until one finds that the books agree; then what was
-paused for this reason goes on by itself. What the operator paused stays paused.
+paused for this reason goes on by itself. What the operator paused stays paused. Coins that came
+and are nobody's deposit pause nothing: whoever has seen our change could send such (ADR 30).
 
 While a restore has closed what goes out, payments that were made after the backup are booked
 to their payouts first (`replay.py`).
@@ -18,6 +19,7 @@ The pause is a row of the book: a crash leaves it, and the first look after it d
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -43,6 +45,7 @@ AGAIN_SECONDS = 5  # to the next look while something differs
 WHOLE_SECONDS = 86_400  # until both books are read from their beginning again, though nothing differs
 REST = 9  # times as long as a look took, at least: a long book is not read all the time
 DIFFER, LIQUIDITY, HOT_WALLET, STUCK = "books_differ", "liquidity_low", "hot_wallet_full", "payments_stuck"
+UNASKED = "coins_unasked"
 
 _WAITING = """
 SELECT COALESCE(SUM(amount_msat + reserve_msat), 0) AS msat FROM payouts
@@ -75,6 +78,7 @@ class Watch:
         self._stuck_seconds = stuck_seconds
         self._hot_wallet_msat_max = hot_wallet_msat_max
         self._differed: frozenset[str] = frozenset()  # at the last look
+        self._unasked: frozenset[str] = frozenset()  # the same of coins that came by themselves
         self._looked_at = self._rest = self._whole_at = 0
         self._standing = Standing()
 
@@ -105,7 +109,8 @@ class Watch:
             gauge("books_differ_msat", left.lightning, where="lightning"),
             gauge("books_differ_msat", left.onchain, where="onchain"),
         )
-        await self._follow(found)
+        self._tell_unasked([one for one in found if one.is_unasked])
+        await self._follow([one for one in found if not one.is_unasked])
         await self._look_at_funds()
         self._looked_at = self._clock.now()
         self._rest = REST * max(0, self._looked_at - began)
@@ -114,9 +119,9 @@ class Watch:
         async with self._book.database.snapshot() as reader:
             return (await compare(reader, self._lightning, self._chain, self._standing)).differences
 
-    async def _follow(self, found: tuple[Difference, ...]) -> None:
+    async def _follow(self, found: Sequence[Difference]) -> None:
         doubt = [one for one in found if one.key in self._differed]
-        self._differed = frozenset(one.key for one in found)
+        self._differed = frozenset(_keys(found))
         if doubt:
             await self._pause()
             self._alarms.report(DIFFER, f"{who_has_more(doubt)}: payouts and withdrawals are paused")
@@ -125,6 +130,14 @@ class Watch:
             await self._resume()
             self._alarms.report(DIFFER, None)
             self.begun.set()
+
+    def _tell_unasked(self, came: Sequence[Difference]) -> None:
+        """Tell the operator of coins that are nobody's deposit; were it to stop us, anybody could, with dust."""
+        stay = [one for one in came if one.key in self._unasked]
+        self._unasked = frozenset(_keys(came))
+        sum_ = format_sat(Msat(sum_of(stay).onchain))
+        words = f"{sum_} came in coins and are nobody's deposit, such as those of {stay[0].key}" if stay else None
+        self._alarms.report(UNASKED, words, stops=False)
 
     async def _look_at_funds(self) -> None:
         now, spendable = self._clock.now(), await self._lightning.spendable_msat()
@@ -162,5 +175,5 @@ class Watch:
             log.warning("switched", scope=row["id"], before=row["state"], by=RECONCILIATION)
 
 
-def _keys(found: tuple[Difference, ...]) -> list[str]:
+def _keys(found: Sequence[Difference]) -> list[str]:
     return [one.key for one in found]

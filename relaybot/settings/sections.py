@@ -284,7 +284,7 @@ class Accounting(Written):
 class Limits(Written):
     """Bounds on what users can make us hold."""
 
-    inbox_max: Count = 10_000  # events waiting to be handled; senders of more are told to try again
+    inbox_max: Count = 10_000  # events waiting in each of two lanes; senders of more are told to try again
     topup_min: Amount = from_sat(1)  # wallets cannot pay less
     topup_max: Amount = from_sat(1_000_000)
     balance_max: Amount = from_sat(10_000_000)

@@ -6,7 +6,7 @@ import json
 
 from relaybot.nostr.nip19 import decode_npub
 from relaybot.web.charts import share_bar, share_strip
-from relaybot.web.html import Html, el, joined
+from relaybot.web.html import Child, Html, el, joined
 from relaybot.web.layout import page
 from relaybot.web.site import AgentCard, Input, Site
 from relaybot.web.words import amount, cell_name, exact_percent
@@ -151,6 +151,7 @@ def _card(agent: AgentCard) -> Html:
             "dl",
             el("div", el("dt", "Price"), el("dd", el("strong", agent.price))),
             el("div", el("dt", "Job kind"), el("dd", el("code", kinds))),
+            el("div", el("dt", "Parameters"), el("dd", _listed(agent.inputs))) if agent.inputs else None,
             el("div", el("dt", "Key"), el("dd", el("code", agent.npub))),
             el("div", el("dt", "By"), el("dd", el("code", agent.author))) if agent.author else None,
             class_="facts",
@@ -201,9 +202,18 @@ def _parts(agent: AgentCard) -> Html | None:
     return el("table", caption, el("thead", head), el("tbody", rows), class_="roles earned")
 
 
-def _either(values: tuple[str, ...]) -> list[Html]:
+def _listed(inputs: tuple[Input, ...]) -> list[Child]:
+    """Say in a line which parameters a request may have: `repo; language (en, de), if you like`."""
+    return [
+        ("; " if place else "", one.name, _either(one.values, " (", ")"), "" if one.required else ", if you like")
+        for place, one in enumerate(inputs)
+    ]
+
+
+def _either(values: tuple[str, ...], start: str = "", end: str = "") -> list[Child]:
     """Return values beside each other; words that run from right to left turn nothing around but themselves."""
-    return [joined(", " if place else "", el("bdi", value)) for place, value in enumerate(values)]
+    shown: list[Child] = [(", " if place else start, el("bdi", value)) for place, value in enumerate(values)]
+    return [*shown, end] if values else []
 
 
 def _inputs(inputs: tuple[Input, ...]) -> Html | None:

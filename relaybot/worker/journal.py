@@ -1,7 +1,7 @@
-"""What a compute node must not forget in a crash: what it took on, and what it still owes to which relay.
+"""What a compute node must not forget in a crash: what it took on, what it still owes to which relay, what it earned.
 
-An assignment is taken once, together with its claim, and finished once, together with the
-event that says how; from then on only that same event is sent. One SQLite file, one process:
+An assignment is taken once, claimed once if its work takes a while, and finished once, together
+with the event that says how; from then on only that same event is sent. One SQLite file, one process:
 a second one that opens it is refused. A crash of the process loses nothing; a crash of the
 machine may lose the last moments, and then a job is worked again.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from relaybot.errors import BadConfig
 from relaybot.nostr.event import Event, encode_event, parse_event
+from relaybot.nostr.pay_slips import PaySlip
+from wallet.money import Msat
 
 KEPT_SECONDS = 7 * 86_400  # after an assignment's end its id is still known for so long
 OWED_SECONDS = 600  # beyond an assignment's end, for clocks that differ; then the service listens no more
@@ -32,6 +34,14 @@ CREATE TABLE IF NOT EXISTS owed (
     event TEXT NOT NULL,
     until INTEGER NOT NULL,
     PRIMARY KEY (id, relay)
+) STRICT;
+CREATE TABLE IF NOT EXISTS claimed (
+    assignment TEXT PRIMARY KEY
+) STRICT;
+CREATE TABLE IF NOT EXISTS earned (
+    service TEXT PRIMARY KEY,
+    jobs INTEGER NOT NULL,
+    msat INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS unfinished ON assignments (finished) WHERE finished = 0;
 """
@@ -60,15 +70,20 @@ class Journal:
         """Let go of the file."""
         self._database.close()
 
-    def take(self, assignment: Event, *, expires_at: int, claim: Event) -> bool:
-        """Take an assignment on and owe its claim; False if it was taken before, and nothing changes."""
+    def take(self, assignment: Event, *, expires_at: int) -> bool:
+        """Take an assignment on; False if it was taken before, and nothing changes."""
         row = (assignment.id, encode_event(assignment), assignment.created_at, expires_at)
+        taken = self._database.execute(
+            "INSERT OR IGNORE INTO assignments (id, event, created_at, expires_at) VALUES (?, ?, ?, ?)", row
+        )
+        return taken.rowcount > 0
+
+    def claim(self, assignment: Event, *, expires_at: int, claim: Event) -> bool:
+        """Owe the claim of an assignment under way; False if it was claimed before, and nothing changes."""
         with self._database:
             self._database.execute("BEGIN")
-            taken = self._database.execute(
-                "INSERT OR IGNORE INTO assignments (id, event, created_at, expires_at) VALUES (?, ?, ?, ?)", row
-            )
-            if taken.rowcount == 0:
+            new = self._database.execute("INSERT OR IGNORE INTO claimed (assignment) VALUES (?)", (assignment.id,))
+            if new.rowcount == 0:
                 return False
             self._owe(claim, expires_at)
         return True
@@ -106,10 +121,21 @@ class Journal:
         """Owe this event to this relay no more."""
         self._database.execute("DELETE FROM owed WHERE id = ? AND relay = ?", (event_id, relay))
 
+    def earned(self, service: str) -> PaySlip:
+        """Return the newest that the service with this pubkey has said of our earnings."""
+        row = self._database.execute("SELECT jobs, msat FROM earned WHERE service = ?", (service,)).fetchone()
+        return PaySlip(row[0], Msat(row[1])) if row is not None else PaySlip(0, Msat(0))
+
+    def note_earned(self, service: str, slip: PaySlip) -> None:
+        """Remember a newer word of our earnings."""
+        row = (service, slip.jobs, slip.earned_msat)
+        self._database.execute("INSERT OR REPLACE INTO earned (service, jobs, msat) VALUES (?, ?, ?)", row)
+
     def forget(self, now: int) -> None:
         """Drop assignments that ended long ago, and what is owed to relays that are no longer ours."""
         self._database.execute("DELETE FROM assignments WHERE finished = 1 AND expires_at < ?", (now - KEPT_SECONDS,))
         self._database.execute("DELETE FROM owed WHERE until < ?", (now - KEPT_SECONDS,))
+        self._database.execute("DELETE FROM claimed WHERE assignment NOT IN (SELECT id FROM assignments)")
 
     def _owe(self, event: Event, until: int) -> None:
         rows = [(event.id, relay, encode_event(event), until + OWED_SECONDS) for relay in self._relays]

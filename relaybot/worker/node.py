@@ -1,11 +1,11 @@
 """A compute node: from an assignment to its result.
 
 Theory of operation. An assignment is an encrypted job request of the service to us, with a
-lease. In one step of the journal it is taken and its claim (7000 `processing`) is owed; a
-known one is passed over, whichever relay brings it. A bee works on it until shortly before
-the lease ends, or until the service takes it back. In one more step the job is finished and
-its result (6xxx), or 7000 `error`, is owed, and the delivery sends what is owed until the
-relays have it.
+lease. In one step of the journal it is taken; a known one is passed over, whichever relay
+brings it. A bee works on it until shortly before the lease ends, or until the service takes
+it back. What is not done at once is claimed (7000 `processing`); what is, its result claims.
+In one more step the job is finished and its result (6xxx), or 7000 `error`, is owed, and the
+delivery sends what is owed until the relays have it.
 A crash before the first step: the assignment is read again. Between the two: the journal
 has it, and it is worked on again. After the second: the same event is sent again.
 """
@@ -36,6 +36,7 @@ from relaybot.nostr.nip90 import (
 )
 from relaybot.worker.command import command_work
 from relaybot.worker.delivery import Delivery
+from relaybot.worker.earnings import Earnings
 from relaybot.worker.journal import Journal
 from relaybot.worker.model import model_work
 from relaybot.worker.presence import Presence
@@ -91,20 +92,31 @@ class Node:
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
         self._running = 0
         self._mine: dict[str, asyncio.Timeout | None] = {}  # assignments in hand, and what ends the work on them
+        self._claims: dict[str, asyncio.TimerHandle] = {}  # of those of them that may be done before they are claimed
         self._taken_back: set[str] = set()
         self._told_at = 0  # the newest word of the service about our admission
         self._started_at = clock.now()
+        self._earnings = Earnings(settings, journal)
         self._presence = Presence(settings, connections, status=self._status, clock=clock, pause=pause)
         self._deliveries = [Delivery(journal, one, clock=clock, pause=pause) for one in connections]
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._earnings.tell_known()
+        try:
+            await self._work_on()
+        finally:
+            for claim in self._claims.values():
+                claim.cancel()
+
+    async def _work_on(self) -> None:
         for event in self._journal.unfinished():
             self._line_up(event)
         async with asyncio.TaskGroup() as tasks:
             for connection in self._connections:
                 await connection.subscribe("assignments", self._filters, self._on_assignment, self._tidy)
                 await connection.subscribe("words", self._words, self._on_word)
+                await connection.subscribe("earnings", self._earnings.filters, self._earnings.on_slip)
                 tasks.create_task(connection.run())
             for delivery in self._deliveries:
                 tasks.create_task(delivery.run())
@@ -149,6 +161,22 @@ class Node:
         if self._queue.qsize() >= self._settings.queue_max:
             log.warning("assignment_left", assignment=event.id, reason="the queue is full")
             return
+        if self._journal.take(event, expires_at=expires_at):
+            log.info("assignment_taken", assignment=event.id, kind=event.kind)
+            self._line_up(event)
+            self._presence.changed()
+
+    def _line_up(self, event: Event) -> None:
+        self._mine[event.id] = None
+        self._queue.put_nowait(event)
+        after = self._settings.claim_after_seconds
+        self._claims[event.id] = asyncio.get_running_loop().call_later(after, self._claim, event)
+        if not after:
+            self._claim(event)
+
+    def _claim(self, event: Event) -> Event:
+        """Owe the claim of an assignment, and return it."""
+        self._claims.pop(event.id).cancel()
         claim = build_feedback(
             self._settings.keypair,
             request=event,
@@ -156,14 +184,9 @@ class Node:
             encrypt=self._encryption(event),
             now=self._clock.now(),
         )
-        if self._journal.take(event, expires_at=expires_at, claim=claim):
-            log.info("assignment_taken", assignment=event.id, kind=event.kind)
-            self._line_up(event)
+        if self._journal.claim(event, expires_at=parse_expiration(event) or 0, claim=claim):
             self._tell()
-
-    def _line_up(self, event: Event) -> None:
-        self._mine[event.id] = None
-        self._queue.put_nowait(event)
+        return claim
 
     async def _on_word(self, event: Event) -> None:
         """Hear what the service says to us: an assignment is taken back, or how our announcement stands."""
@@ -200,6 +223,8 @@ class Node:
             outcome = await self._outcome(event) if event.id not in self._taken_back else None
             if event.id in self._taken_back:
                 outcome = None  # nobody waits for it
+            if event.id in self._claims:
+                self._claims.pop(event.id).cancel()
             self._journal.finish(event.id, outcome)
             self._mine.pop(event.id, None)
             self._taken_back.discard(event.id)
@@ -239,9 +264,13 @@ class Node:
             encrypt=self._encryption(event),
             now=self._clock.now(),
         )
+        said = (
+            [self._claim(event), feedback] if event.id in self._claims else [feedback]
+        )  # a claim stands before a piece
         for connection in self._connections:
             with suppress(Unavailable):
-                await connection.publish(feedback)
+                for one in said:
+                    await connection.publish(one)
 
     def _result(self, event: Event, done: Done) -> Event:
         result = build_result(

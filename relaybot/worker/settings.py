@@ -40,6 +40,7 @@ class WorkerSettings:
     least_msat: Msat = NOTHING  # what a job must pay at least
     concurrency: int = 1  # jobs worked on at the same time
     queue_max: int = 64  # jobs claimed beyond these: the service sends some before it hears `busy`
+    claim_after_seconds: float = 0.25  # a job that is done sooner needs no claim: its result says that we had it
     heartbeat_seconds: float = 300.0
     output_bytes_max: int = 32_768  # what a service takes unless its operator says otherwise
 
@@ -53,6 +54,7 @@ class WorkerSettings:
         _require(self.command != (), "command", self.command, "a program and its arguments")
         for name in ("concurrency", "queue_max", "heartbeat_seconds", "output_bytes_max"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        _require(self.claim_after_seconds >= 0, "claim_after_seconds", self.claim_after_seconds, "0 or more")
 
 
 def _require(holds: bool, path: str, found: object, allowed: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -292,8 +292,14 @@ async def test_what_is_wrong_is_said_with_its_field() -> None:
 async def test_who_asks_too_much_waits() -> None:
     async with world(web={"requests_per_minute": 3}) as w, api(w, "bob") as bob, api(w, "eve") as eve:
         w.clock.advance(AHEAD_SECONDS_MAX + 1)
+        await w.fund("bob", 10)
         assert [(await bob.call("GET", "/balance"))[0] for _ in range(4)] == [200, 200, 200, 429]
-        assert (await eve.call("GET", "/balance"))[0] == 200
+        assert [(await eve.call("GET", "/balance"))[0] for _ in range(2)] == [200, 200]
+        new = replace(
+            eve, keypair=KeyPair(secrets.token_bytes(32))
+        )  # who never had money here gains nothing by new keys
+        assert [(await new.call("GET", "/balance"))[0] for _ in range(2)] == [200, 429]
+        w.clock.advance(60)
         assert [(await bob.call("GET", "/balance", auth="x"))[0] for _ in range(4)] == [401, 401, 401, 429]
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from handlers import assignments, refunds
+from handlers.bot import new_user
 from relaybot.clock import SetClock
 from relaybot.nostr import nip90
 from tests.book.stores import Store
 from tests.companies.office import KEYS, NOW, NPUBS, PEOPLE, PRICE, Office, an_office, config, together
 from wallet.accounts import REVENUE, Class
+from wallet.ledger import Plan, Put
 from wallet.money import from_sat
 
 
@@ -125,6 +128,24 @@ async def test_above_the_limit_a_job_waits_for_the_owners_word(office: Office) -
     assert "digits of its id" in await office.say("olga", "org approve 12")
     await office.deliver(job)
     assert await office.org() == from_sat(6_000)
+    await office.sound()
+
+
+@pytest.mark.parametrize("who", ["olga", "mia"])
+async def test_g5_who_could_withdraw_when_they_asked_their_own_agent_and_cannot_now_has_no_way_out_by_an_approval(
+    office: Office, who: str
+) -> None:
+    await office.founded(30_000, "mia")
+    await office.say("olga", "org limit 11999")
+    own = {pubkey: replace(agent, author=KEYS[who].pubkey) for pubkey, agent in office.bot.agents.items()}
+    office.bot.agents._own = own
+    office.bot.agents.put({})
+    job, other = await office.ask("mia"), await office.ask("mia")
+    assert "is approved" in await office.say("olga", f"org approve {job}")
+    row = Put("users", KEYS[who].pubkey, {"withdrawals": "closed"}, fresh=new_user(NOW))
+    await office.book.apply(Plan("test/closed", changes=(row,)))
+    assert "this agent is not for you, or not for who asks" in await office.say("olga", f"org approve {other}")
+    assert [await office.state(one) for one in (job, other)] == ["held", "awaiting_approval"]
     await office.sound()
 
 

@@ -122,6 +122,7 @@ class _Story:
         await incoming.play_internal_payment(self)
         await self._the_day()
         await selling.play_market(self)
+        await selling.play_pay_slip(self)
 
     # ---- the acts
 

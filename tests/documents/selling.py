@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from handlers.market import Market, plan_approved
+from handlers.pay_slips import tell_nodes
 from relaybot.cli.market import lines
 from relaybot.nostr.listings import LISTING_KIND
 from relaybot.nostr.nip19 import encode_npub
@@ -32,3 +33,11 @@ async def play_market(story: _Story) -> None:
     assert len(bot.agents) == 3, "the approved agent is not in service"
     tags = [("a", f"{LISTING_KIND}:{alice.pubkey}:agent:summaries"), ("k", str(LISTING_KIND))]
     await story._hear("listing-withdrawn", alice.sign(kind=5, content="", tags=tags, created_at=now))
+
+
+async def play_pay_slip(story: _Story) -> None:
+    """Carol's node is told what its jobs have brought."""
+    await story._said()
+    await tell_nodes(story._bot)
+    slip = story.told.events["payslip"] = (await story._said())["7000"]
+    story._open("payslip", slip, key_of("carol"))

@@ -7,7 +7,6 @@ import json
 import secrets
 import time
 
-import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from relaybot.demo.people import Person
@@ -24,37 +23,38 @@ async def test_help_names_every_command() -> None:
         assert all(name in answer for name in ("balance", "topup", "payout", "refer"))
 
 
-@pytest.mark.parametrize(
-    ("said", "answered"),
-    [
-        ("balance", "0 sat"),
-        ("BALANCE", "0 sat"),
-        ("balanse", "Did you mean: balance"),
-        ("history", "Nothing has moved"),
-        ("history 51", "1 to 50"),
-        ("statement", "time,account,amount_msat"),
-        ("xyzzy", "Write help"),
-        ("topup", "Pay this invoice with what you like"),
-        ("topup 5000 card", "this service takes no cards"),
-        ("topup 5000 gold", "by lightning, onchain, or card"),
-        ("topup 5000 onchain now", "too many words"),
-        ("topup 999 onchain", "at least 1,000 sat"),
-        ("topup many", "whole number"),
-        ("topup -5", "whole number"),
-        ("topup 1e3", "whole number"),
-        ("topup 0", "a top-up is"),
-        ("topup 99999999", "a top-up is"),
-        ("payout", "Nothing was paid out"),
-        ("payout nonsense", "Usage: payout"),
-        ("payout a b c", "too many words"),
-        ("payout threshold lots", "whole number"),
-        ("refer", "who referred you"),
-        ("refer nobody", "Usage: refer"),
-    ],
-)
-async def test_what_is_said_is_answered_with_what_to_do(said: str, answered: str) -> None:
+ANSWERS = {
+    "balance": "0 sat",
+    "BALANCE": "0 sat",
+    "balanse": "Did you mean: balance",
+    "history": "Nothing has moved",
+    "history 51": "1 to 50",
+    "statement": "time,account,amount_msat",
+    "xyzzy": "Write help",
+    "topup": "Pay this invoice with what you like",
+    "topup 5000 card": "this service takes no cards",
+    "topup 5000 gold": "by lightning, onchain, or card",
+    "topup 5000 onchain now": "too many words",
+    "topup 999 onchain": "at least 1,000 sat",
+    "topup many": "whole number",
+    "topup -5": "whole number",
+    "topup 1e3": "whole number",
+    "topup 0": "a top-up is",
+    "topup 99999999": "a top-up is",
+    "payout": "Nothing was paid out",
+    "payout nonsense": "Usage: payout",
+    "payout a b c": "too many words",
+    "payout threshold lots": "whole number",
+    "refer": "who referred you",
+    "refer nobody": "Usage: refer",
+}
+
+
+async def test_what_is_said_is_answered_with_what_to_do() -> None:
     async with world() as w:
-        assert answered in await (await w.join("bob")).ask(w.bot, said)
+        bob = await w.join("bob")
+        found = {said: await bob.ask(w.bot, said) for said in ANSWERS}
+        assert [said for said, answered in ANSWERS.items() if answered not in found[said]] == []
 
 
 async def test_amounts_stand_in_the_money_of_a_state_too_where_somebody_knows_the_price() -> None:
@@ -170,29 +170,29 @@ async def test_d4_money_that_comes_after_its_job_has_ended_is_balance_and_a_mess
         await w.sound()
 
 
-@pytest.mark.parametrize(
-    ("kind", "content", "tags"),
-    [
-        (0, "not json", []),
-        (0, "[" * 20_000, []),
-        (0, '{"lud16": 5}', []),
-        (0, '{"lud16": "nonsense"}', []),
-        (0, "x" * 40_000, []),
-        (10133, "", [["payto", "lightning"]]),
-        (10133, "", [["payto", "lightning", "a@127.0.0.1"]]),
-        (31990, "{}", [["d", "bee"], ["t", "workerbee"], ["k", "5050"]]),
-        (11998, "", [["status", "sleepy"]]),
-    ],
-)
-async def test_a_malformed_statement_of_a_contributor_changes_nothing(
-    kind: int, content: str, tags: list[list[str]]
-) -> None:
+MALFORMED: list[tuple[int, str, list[list[str]]]] = [
+    (0, "not json", []),
+    (0, "[" * 20_000, []),
+    (0, '{"lud16": 5}', []),
+    (0, '{"lud16": "nonsense"}', []),
+    (0, "x" * 40_000, []),
+    (10133, "", [["payto", "lightning"]]),
+    (10133, "", [["payto", "lightning", "a@127.0.0.1"]]),
+    (31990, "{}", [["d", "bee"], ["t", "workerbee"], ["k", "5050"]]),
+    (11998, "", [["status", "sleepy"]]),
+]
+
+
+async def test_a_malformed_statement_of_a_contributor_changes_nothing() -> None:
     async with world() as w:
-        carol = await w.join("carol")
-        event = await carol.publish(kind, content, [*tags, ["p", w.bot]])
-        await w.handled(event)
-        assert await w.rows("SELECT id FROM targets WHERE target <> ''") == []
-        assert await w.rows("SELECT id FROM workers WHERE announced_until > 0 AND beat_until > 0") == []
+        carol, began = await w.join("carol"), int(time.time()) - 60
+        for number, (kind, content, tags) in enumerate(MALFORMED):  # each newer than the one it takes the place of
+            said = [*tags, ["p", w.bot]]
+            event = carol.keypair.sign(kind=kind, content=content, tags=said, created_at=began + number)
+            await carol.send(event)
+            await w.handled(event)
+            assert await w.rows("SELECT id FROM targets WHERE target <> ''") == [], content[:80]
+            assert await w.rows("SELECT id FROM workers WHERE announced_until > 0 AND beat_until > 0") == []
 
 
 async def test_an_older_statement_from_another_relay_does_not_undo_a_newer_one() -> None:

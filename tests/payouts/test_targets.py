@@ -11,9 +11,13 @@ from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Ending, Outcome
-from tests.payouts.desk import LOST, NOW, RULES, Desk, Life
+from tests.payouts.desk import LOST, NOW, RULES, Desk, Life, person
+from wallet.accounts import CAPITAL, owed
 from wallet.bolt11_invoice import parse_bolt11
+from wallet.ledger import Plan, Put, Transfer
 from wallet.lnurl import OWN_NODE
+from wallet.money import from_sat
+from wallet.obstacles import OWING
 from wallet.targets import KEEP
 
 REFUSED = Rejected("invalid", "wallet refuses", says="closed for today")
@@ -219,14 +223,35 @@ async def test_withdrawals_closed_before_it_was_sent_keep_it_in(life: Life, desk
     assert await life.balance() == HELD
 
 
-async def test_withdrawals_closed_in_the_very_moment_of_sending_keep_it_in(life: Life) -> None:
-    """They are open when they are looked at, and closed when the Plan is applied."""
+@pytest.mark.parametrize("steps", [0, 1], ids=["open", "prepared"])
+async def test_e2_a_debt_that_comes_before_it_was_sent_has_it_back(life: Life, desk: Desk, steps: int) -> None:
+    """Money that waits for a wallet which does not answer is no place where a debt cannot reach it."""
+    await life.open("alice")
+    for _ in range(steps):
+        await life.step()
+    debt = Transfer(owed(person("alice")), CAPITAL, from_sat(1), "test")
+    await life.book.apply(Plan("test/debt", (debt,)))
+    payout = await life.looks_until("stopped")
+    assert payout["reason"] == OWING
+    assert (await life.balance(), life.node.calls, desk.received("alice")) == (HELD, [], [])
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        Put("users", person("alice"), {"withdrawals": "closed"}),
+        *(Put("pauses", scope, {"state": "paused"}) for scope in ("payouts", "lightning", "restored")),
+    ],
+    ids=lambda switch: switch.id[:9],
+)
+async def test_a_switch_that_is_thrown_in_the_very_moment_of_sending_keeps_it_in(life: Life, switch: Put) -> None:
+    """It is open when it is looked at, and closed when the Plan is applied."""
     await life.open("alice")
     await life.step()
     real = life.payouts._targets
 
     async def close_first(payout: Row) -> list[str]:
-        await life.set_user("alice", withdrawals="closed")
+        await life.apply((), (switch,))
         return await real(payout)
 
     life.payouts._targets = close_first  # type: ignore[method-assign]

@@ -173,8 +173,40 @@ async def test_a_deposit_that_was_not_taken_in_yet_is_no_difference(post: Post) 
     post.wallet.paid = [Output(TX, 0, ADDRESS, Msat(70_000), OutputState.CONFIRMED, 5)]
     assert await post.looks(3) == {}
     post.wallet.rows.append(coin(2, 7_000))  # beside it, to an address of nobody
+    assert await post.looks(2) == {}
+    assert post.alarms.standing["coins_unasked"].startswith("77 sat came in coins and are nobody's deposit")
+
+
+async def test_coins_that_nobody_asked_for_are_told_and_stop_nothing(post: Post) -> None:
+    """Whoever has seen a transaction of ours knows the address of its change: for dust they would stop all payouts."""
+    post.wallet.rows = [coin(1, 546_000)]
+    assert await post.looks(3) == {}
+    assert list(post.alarms.standing) == ["coins_unasked"]
+    assert not post.alarms.is_stopped
+    owned = await own_difference(post.book, post.node, post.wallet, TX)  # type: ignore[arg-type]
+    await post.book.apply(owned)
+    assert await post.looks(1) == {}
+    assert post.alarms.standing == {}
+
+
+async def test_coins_that_came_excuse_none_that_left(post: Post) -> None:
+    post.wallet.rows = [coin(1, 546_000), coin(2, -546_000, txid="dd" * 32)]
     assert await post.looks(2) == BY_US
-    assert "in coins the node has 77 sat more" in post.alarms.standing["books_differ"]
+
+
+@pytest.mark.parametrize(
+    ("node", "book", "unasked"),
+    [
+        (Sums(0, 5), Sums(), True),
+        (Sums(0, 5), Sums(0, 4), True),
+        (Sums(), Sums(0, -5), False),  # we say that it left, and the node has it still
+        (Sums(0, 4), Sums(0, 5), False),
+        (Sums(1, 5), Sums(), False),
+        (Sums(0, 5), Sums(1), False),
+    ],
+)
+def test_only_coins_that_are_more_than_the_book_has_came_unasked(node: Sums, book: Sums, *, unasked: bool) -> None:
+    assert Difference(TX, node, book).is_unasked is unasked
 
 
 async def test_coins_that_become_a_channel_are_no_difference_before_it_is_open(post: Post) -> None:

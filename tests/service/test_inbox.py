@@ -143,6 +143,19 @@ async def test_an_event_stored_before_a_crash_is_handled_after_it(book: Book, cl
         assert (await done(book, event()))["note"] == "after the crash"
 
 
+async def test_an_event_whose_sender_did_not_wait_to_hear_that_it_is_stored_is_handled(
+    book: Book, clock: SetClock
+) -> None:
+    async def handler(_: Event) -> Decision:
+        return "handled"
+
+    async with inbox(book, clock, handler) as box:
+        receiving = asyncio.create_task(box.receive(event(), "a"))
+        await asyncio.sleep(0)  # its Plan is in the book's hands
+        receiving.cancel()
+        assert (await done(book, event()))["note"] == "handled"
+
+
 async def test_a_kind_nobody_handles_is_done(book: Book, clock: SetClock) -> None:
     async def handler(_: Event) -> Decision:
         raise AssertionError
@@ -226,10 +239,13 @@ async def test_handlers_that_wait_hold_up_each_other_only(
         return "quick"
 
     handlers = {range(1, 2): slow, range(2, 3): quick}
-    box = Inbox(book, clock, handlers, waiting_max=100, waiting=[range(1, 2)])
+    box = Inbox(book, clock, handlers, waiting_max=2, waiting=[range(1, 2)])
     task = asyncio.create_task(box.run())
-    for one in (event(1), event(2), event(3, kind=2)):
+    for one in (event(1), event(2)):
         await box.receive(one, "a")
+    with pytest.raises(Unavailable, match="too many"):
+        await box.receive(event(4), "a")
+    await box.receive(event(3, kind=2), "a")  # a lane that is full keeps nobody out of the other
     await done(book, event(3, kind=2))
     go.set()
     await done(book, event(1))

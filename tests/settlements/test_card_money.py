@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,7 @@ from wallet.book import Book
 from wallet.deposits import CardDeposit, Debt, plan_bought, plan_disputed
 from wallet.feed import Sums, opening_journal
 from wallet.journals import plan_bonus
-from wallet.ledger import Insert, Journal, Plan, Transfer, Values, Verdict
+from wallet.ledger import Insert, Journal, Plan, Put, Transfer, Values, Verdict
 from wallet.lots import Lot
 from wallet.money import Msat, from_sat
 from wallet.states import DepositState
@@ -63,7 +65,7 @@ async def assigned(till: Till, job_id: str) -> Event:
         "beat_until": now + 900,
         "assigned_at": 0,
     }
-    await till.book.apply(Plan(f"test/{job_id}", changes=(Insert("workers", CAROL.pubkey, beat),)))
+    await till.book.apply(Plan(f"test/{job_id}", changes=(Put("workers", CAROL.pubkey, {}, fresh=beat),)))
     await Assigning(till.bot).step()
     job = await till.book.row("jobs", job_id)
     assert job is not None
@@ -71,10 +73,10 @@ async def assigned(till: Till, job_id: str) -> Event:
     return parse_event(rows[job["assignment"]]["event"])
 
 
-def result_of(till: Till, child: Event) -> Event:
+def result_of(till: Till, child: Event, usage: Iterable[tuple[str, int]] = ()) -> Event:
     """Return the node's result of an assignment."""
     now, secret = till.bot.clock.now(), Encryption(NIP44, b"n" * 32)
-    return nip90.build_result(CAROL, request=child, content="done", encrypt=secret, now=now)
+    return nip90.build_result(CAROL, request=child, content="done", usage=usage, encrypt=secret, now=now)
 
 
 async def delivered(till: Till, job_id: str) -> None:
@@ -85,9 +87,11 @@ async def delivered(till: Till, job_id: str) -> None:
     assert (await till.book.apply(decision)).done
 
 
-def paying_carol(till: Till, **card: int) -> Till:
-    """Return the till with an agent that gives half to the node that does the work."""
-    agent = {"name": "A", "kinds": [5050], "price": "12000 sat", "shares": [{"to": "$worker", "percent": "50%"}]}
+HALF = {"name": "A", "kinds": [5050], "price": "12000 sat", "shares": [{"to": "$worker", "percent": "50%"}]}
+
+
+def paying_carol(till: Till, agent: Mapping[str, Any] = HALF, **card: int) -> Till:
+    """Return the till with an agent that gives half to the node that does the work, unless another is given."""
     path = till.bot.config.service.data_dir
     config = parse_config({"agents": {"autodev": agent}, "card": card}, config_dir=path)
     [(pubkey, old)] = till.bot.agents.items()

@@ -10,17 +10,20 @@ from dataclasses import replace
 
 import pytest
 
-from handlers import commands, pay_requests, wallet_connect
-from handlers.bot import Bot
+from handlers import commands, pay_requests, targets, wallet_connect
+from handlers.answers import unsigned_request
+from handlers.bot import Bot, new_user
 from handlers.notices import tell_due
 from handlers.settlements import pay_internally
+from handlers.wishes import zap_tags
 from relaybot.config import parse_config
 from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision
 from relaybot.nostr import encryption, nip17, nip19, nip47, nip57, nip59
-from relaybot.nostr.encryption import NIP44, Encryption
+from relaybot.nostr.encryption import NIP04, NIP44, Encryption
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
+from splits.compute import Part
 from tests.payouts.desk import NOW
 from tests.settlements.conftest import AGENT, ALICE, BOB, Street, Till
 from wallet.ledger import Insert, Plan, Verdict
@@ -117,6 +120,20 @@ async def test_a_zap_between_users_is_told_with_its_sum_and_has_its_receipt(till
     assert (receipt.tag("p"), receipt.tag("P")) == (ALICE.pubkey, BOB.pubkey)
 
 
+async def test_a_receipt_is_owed_to_five_relays_of_the_request_at_most_each_once(till: Till) -> None:
+    """Whether they are public is found out where they are visited (attack D7, F1)."""
+    named = ["http://relay.test", *(f"wss://r{number}.test" for number in range(9)), "wss://r0.test"]
+    named.insert(3, till.bot.config.relay.public_url)  # ours has it anyway
+    event = nip57.build_zap_request(BOB, recipient=till.bot.service.pubkey, relays=named, now=NOW)
+    asked = pay_requests.Asked(amount="21000", nostr=nip57.request_text(event))
+    await till.pay((await pay_requests.request(till.bot, "service", asked))["pr"])
+    await till.follow()
+    (receipt,) = await receipts(till)
+    visits = await till.book.database.fetch("SELECT id, event FROM visits")
+    assert sorted(row["id"].split("/", 1)[1] for row in visits) == [f"wss://r{number}.test" for number in range(5)]
+    assert {row["id"].split("/", 1)[0] for row in visits} == {receipt.id}
+
+
 async def test_a_private_zap_is_credited_and_names_its_one_time_key(till: Till) -> None:
     """`anon` with words in it: only the receiver can read who sent it (NIP-57 in use by Damus and Amethyst)."""
     one_time = KeyPair(secrets.token_bytes(32))
@@ -131,6 +148,15 @@ async def test_a_private_zap_is_credited_and_names_its_one_time_key(till: Till) 
     assert await till.balance(ALICE) == 21_000
     zaps = await till.book.database.fetch("SELECT sender FROM zaps")
     assert [row["sender"] for row in zaps] == [""]
+
+
+async def test_nobody_is_named_on_results_that_are_not_public(till: Till) -> None:
+    await till.book.apply(Plan("test/zaps", changes=(Insert("users", ALICE.pubkey, {**new_user(NOW), "zaps": "on"}),)))
+    agent, parts = next(iter(till.bot.agents)), [Part("a", "algorithm", ALICE.pubkey, from_sat(9))]
+    public, encrypted = (BOB.sign(kind=5050, content="", tags=tags, created_at=NOW) for tags in ((), [("encrypted",)]))
+    by_message = unsigned_request(BOB.pubkey, kind=5050, tags=(), rumor="0" * 64, nip04=False, created_at=NOW)
+    named = [await zap_tags(till.bot, agent, request, parts) for request in (public, encrypted, by_message)]
+    assert [bool(tags) for tags in named] == [True, False, False]
 
 
 # ---- wallet connect
@@ -267,7 +293,20 @@ async def test_what_an_app_was_paid_is_told_by_message_only_to_whom_messages_rea
         await till.pay((await till.row("invoices", f"nwc/{event.id}"))["bolt11"])
         await till.follow()
         assert len(await till.told(BOB)) == told
+        assert await heard(till, APP) == {23197: 21_000 + number, 23196: 21_000 + number}
         await reaches(till, BOB)
+
+
+async def heard(till: Till, app: KeyPair) -> dict[int, int]:
+    """Return of which sum an app was notified last, by kind: the new one by NIP-44, the old one by NIP-04."""
+    found: dict[int, int] = {}
+    for row in await till.book.database.fetch("SELECT event FROM outbox ORDER BY created_at, rowid"):
+        event = parse_event(row["event"])
+        if event.kind in {nip47.NOTIFICATION_KIND, nip47.NIP04_NOTIFICATION_KIND}:
+            scheme = NIP44 if event.kind == nip47.NOTIFICATION_KIND else NIP04
+            told = json.loads(encryption.decrypt(event.content, app, event.pubkey, scheme))
+            found[event.kind] = told["notification"]["amount"]
+    return found
 
 
 # ---- messages
@@ -307,3 +346,17 @@ async def test_help_says_what_this_is_how_to_begin_and_each_command_with_an_exam
     assert "For example: withdraw 5000 you@wallet.example" in one
     assert (await said(till, "help balance")).splitlines()[0] == "balance"
     assert "one command at a time: help, balance" in await said(till, "help me please")
+
+
+async def test_a_target_that_changed_is_told_only_to_whom_messages_reach(till: Till) -> None:
+    for number in range(3):
+        tags = [["payto", "lightning", f"bob{number}@wallets.test"]]
+        event = BOB.sign(kind=10133, content="", tags=tags, created_at=NOW - 9 + number)
+        decision = await targets.on_payto(till.bot, event)
+        assert isinstance(decision, Plan)
+        assert (await till.book.apply(decision)).done
+        if number == 1:
+            assert await till.told(BOB) == []
+            await reaches(till, BOB)
+    (told,) = await till.told(BOB)
+    assert told.startswith("What you earn is sent to bob2@wallets.test from now on")

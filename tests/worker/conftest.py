@@ -172,6 +172,7 @@ async def office(relay: ScriptedRelay, tmp_path: Path) -> Office:
         name="carol",
         about="One graphics card",
         lud16="carol@wallets.test",
+        claim_after_seconds=0,
         state_dir=tmp_path / "state",
         work=works,
     )

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from handlers.self_service import KEY_CHARACTERS_MAX
+from handlers.strangers import is_stranger
 from relaybot.clock import Clock
 from relaybot.errors import Rejected
 from relaybot.nostr import nip98
@@ -73,7 +74,9 @@ async def signed_by(desk: Desk, tokens: Tokens, request: web.Request, body: byte
         if not desk.rate.allows(request.remote or "", now):
             raise Rejected("rate-limited", "too many requests; wait a minute") from None
         raise Rejected("auth-required", refusal.reason, **refusal.fields) from None
-    if not desk.rate.allows(event.pubkey, now):
+    # A key is made in no time: whoever never had money here is counted by their address.
+    sender = request.remote or "" if await is_stranger(desk.bot, event.pubkey) else event.pubkey
+    if not desk.rate.allows(sender, now):
         raise Rejected("rate-limited", "too many requests; wait a minute")
     tokens.use(event, changes=changes)
     return event
