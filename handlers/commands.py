@@ -151,12 +151,15 @@ async def _name(bot: Bot, asked: Asked) -> Reply:
     match asked.words:
         case []:
             names = await names_of(bot, asked.sender)
-            return Reply(
-                f"You are {', '.join(_address(bot, name) for name in names)}." if names else "You have no name."
-            )
+            if not names:
+                return Reply("You have no name yet: name <name> takes one.")
+            return Reply(f"You are {', '.join(_address(bot, name) for name in names)}.")
         case [name]:
             changes = await plan_name(bot, asked.sender, name.lower())
-            return Reply(f"You are {_address(bot, name.lower())}: whoever pays or zaps it, pays you.", changes)
+            paid = "whoever pays or zaps it, pays you"
+            if bot.config.web.domain is None:
+                paid = "it is kept for you, and nobody can pay to it as long as this service has no domain"
+            return Reply(f"You are {_address(bot, name.lower())}: {paid}.", changes)
         case _:
             raise Rejected("invalid", "too many words")
 
