@@ -38,6 +38,7 @@ from relaybot.relay.session import (
     Subscribe,
     Unsubscribe,
 )
+from relaybot.relay.turns import ASKER
 from relaybot.relay.websocket import HEAD_END, Websocket, asks_for_websocket
 
 log = structlog.get_logger()
@@ -245,6 +246,7 @@ class Connection(asyncio.Protocol):
             self.stop_reading()
 
     def _do(self, action: Action) -> None:
+        ASKER.set(self._facts.origin)  # by which what it asks of the store takes its turn
         match action:
             case StoreEvent(raw=raw, event=event):
                 self._unanswered += 1
