@@ -14,7 +14,7 @@ from wallet.ledger import Plan, Transfer, Update
 from wallet.money import Msat, from_sat
 from wallet.opening import opened, reserve_msat
 from wallet.states import PayoutKind, Rail
-from wallet.switches import CLOSED, OPEN
+from wallet.switches import CLOSED, OPEN, plan_withdrawals
 from wallet.targets import KEEP, targets_of
 
 
@@ -245,8 +245,8 @@ async def test_c12_whoever_has_enough_under_way_is_paid_nothing_more_by_itself(d
 
 def test_what_was_earned_while_withdrawals_were_closed_is_looked_at_when_they_are_opened() -> None:
     owner = {"id": "a" * 64, "version": 3}
-    [opened] = plan_withdrawals(owner, state=OPEN, reason="", now=5).changes
-    [closed] = plan_withdrawals(owner, state=CLOSED, reason="a question", now=5).changes
-    assert isinstance(opened, Update)
-    assert isinstance(closed, Update)
-    assert (opened.values.get("payout_check_at"), closed.values.get("payout_check_at")) == (5, None)
+    [on] = plan_withdrawals(owner, state=OPEN, reason="", now=5).changes
+    [off] = plan_withdrawals(owner, state=CLOSED, reason="a question", now=5).changes
+    assert isinstance(on, Update)
+    assert isinstance(off, Update)
+    assert (on.values.get("payout_check_at"), off.values.get("payout_check_at")) == (5, None)
