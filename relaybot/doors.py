@@ -28,14 +28,15 @@ def open_doors(
     probe: Probe,
 ) -> Doors:
     """Return the doors; `store` is the embedded relay's, if this process has it, `others` are the relays we read."""
-    outgoing, visitor = _outgoing(bot.config), _visitor(bot)
+    # What customers name hangs as long as they like: it has a client, and name look-ups, that no payout waits for.
+    outgoing, fetching, visitor = _outgoing(bot.config), _outgoing(bot.config), _visitor(bot)
     if probe is not no_probe:
-        outgoing, visitor = probed(outgoing, probe), probed(visitor, probe)
+        outgoing, fetching, visitor = probed(outgoing, probe), probed(fetching, probe), probed(visitor, probe)
 
     async def look_up(pubkey: str) -> None:
         await reader.look_up_target(others, pubkey)
 
-    sources = WorldSources(store, others, visitor=visitor, outgoing=outgoing)
+    sources = WorldSources(store, others, visitor=visitor, outgoing=fetching)
     return Doors(relays, look_up, outgoing, visitor.publish, sources)
 
 
