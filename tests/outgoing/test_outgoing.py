@@ -221,12 +221,13 @@ async def test_names_whose_servers_never_answer_keep_others_from_no_look_up() ->
         await asyncio.gather(*hanging)
 
 
-async def test_what_jobs_name_is_fetched_by_another_client_than_what_payouts_need(tmp_path: Path) -> None:
+async def test_what_jobs_name_is_fetched_by_other_clients_than_those_of_payouts_and_receipts(tmp_path: Path) -> None:
     config = parse_config({}, config_dir=tmp_path)
     bot = SimpleNamespace(config=config, service=KeyPair(b"\x01" * 32), chance=bytes, clock=SetClock(0))
     doors = open_doors(bot, {}, None, None, [], probe=no_probe)  # type: ignore[arg-type]  # nothing more is asked of it
     assert isinstance(doors.sources, WorldSources)
     assert doors.sources._outgoing is not doors.fetch
+    assert doors.sources._visitor.publish != doors.visit
 
 
 async def test_f1_a_name_that_the_machine_maps_to_itself_is_refused() -> None:
