@@ -14,7 +14,7 @@ COMPILE := uv pip compile --universal --generate-hashes --python-version 3.11 --
 # A process that compiles nothing starts in half the time: even where the machine's owner keeps no bytecode, we do.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs bench-payouts bench-zap kills crash fuzz soak lock clean
+.PHONY: setup demo run test test-cln test-relay sim sim-mutants check format bench bench-relay bench-book bench-jobs bench-payouts bench-zap bench-web kills crash fuzz soak lock clean
 
 setup: $(DEVELOPS)  ## make the virtual environment with all locked dependencies
 
@@ -75,7 +75,7 @@ format: setup  ## put the code into its one form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: bench-relay bench-book bench-jobs bench-payouts bench-zap  ## measure everything on this machine, one after the other
+bench: bench-relay bench-book bench-jobs bench-payouts bench-zap bench-web  ## measure everything on this machine, one after the other
 
 bench-relay: setup $(PEERS)/.installed  ## our relay and others under the same load; then our own, with ever more in it
 	$(BIN)/python -m tests.bench.relay $(BENCH)
@@ -103,6 +103,9 @@ bench-zap: setup  ## from a settled invoice to its zap receipt, beside the node 
 
 bench-payouts: setup  ## payouts a second beside the node alone, and what a payment that hangs costs the others
 	$(BIN)/python -m tests.bench.payouts $(BENCH)
+
+bench-web: setup  ## how long pages take under 50 requests a second, while jobs run and while none do
+	$(BIN)/python -m tests.bench.web $(BENCH)
 
 kills: setup  ## two service processes on one book, killed at random a hundred times under load
 	$(BIN)/python -m tests.kills $(KILLS)

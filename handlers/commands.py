@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from handlers.asking import agents, job
-from handlers.bot import TWO_DAYS, Bot
+from handlers.bot import HELD_BACK_SECONDS, Bot
 from handlers.company_commands import org
 from handlers.connections import connect, disconnect
 from handlers.conversation import CONFIRM, Asked, Command, Reply
@@ -36,8 +36,6 @@ from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from wallet.ledger import Plan
 from wallet.money import Msat, format_sat
-
-MESSAGE_SECONDS_MAX = TWO_DAYS + 3_600  # as far back as relays are read again for messages
 
 
 async def on_wrap(bot: Bot, event: Event) -> Decision:
@@ -74,7 +72,7 @@ async def _answered(bot: Bot, said: Asked, text: str) -> Decision:
 
 def _too_late(asked: Asked, now: int) -> Reply | None:
     """Return what is answered to a message that is too old to be done: a relay may hold one back for weeks."""
-    if asked.created_at >= now - MESSAGE_SECONDS_MAX:
+    if asked.created_at >= now - HELD_BACK_SECONDS:
         return None
     written_at = datetime.fromtimestamp(max(0, asked.created_at), UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Reply(
@@ -151,12 +149,15 @@ async def _name(bot: Bot, asked: Asked) -> Reply:
     match asked.words:
         case []:
             names = await names_of(bot, asked.sender)
-            return Reply(
-                f"You are {', '.join(_address(bot, name) for name in names)}." if names else "You have no name."
-            )
+            if not names:
+                return Reply("You have no name yet: name <name> takes one.")
+            return Reply(f"You are {', '.join(_address(bot, name) for name in names)}.")
         case [name]:
             changes = await plan_name(bot, asked.sender, name.lower())
-            return Reply(f"You are {_address(bot, name.lower())}: whoever pays or zaps it, pays you.", changes)
+            paid = "whoever pays or zaps it, pays you"
+            if bot.config.web.domain is None:
+                paid = "it is kept for you, and nobody can pay to it as long as this service has no domain"
+            return Reply(f"You are {_address(bot, name.lower())}: {paid}.", changes)
         case _:
             raise Rejected("invalid", "too many words")
 

@@ -17,6 +17,7 @@ from handlers.bot import Bot, bucket_of, check_payouts
 from handlers.credits import plan_fed, plan_paid
 from handlers.jobs import cause_of
 from handlers.names import Kind, Named
+from handlers.states import JobState
 from relaybot.db.database import Row
 from relaybot.errors import Rejected
 from relaybot.nostr import nip57, nip90
@@ -30,6 +31,8 @@ from wallet.accounts import NODE_LIGHTNING, REVENUE, Account, Class, hold, owner
 from wallet.book import transfers_of
 from wallet.ledger import Change, Journal, Put, Transfer, Update, Values
 from wallet.lightning import Settlement
+from wallet.money import Msat, format_sat
+from wallet.payout_notices import Notice
 
 RECEIPT_RELAYS_MAX = 5  # a courtesy to the sender: each is a visit of ours
 
@@ -138,11 +141,21 @@ async def _plan_money(bot: Bot, zap: Row, settlement: Settlement) -> Journal:
         case Gift.JOB:
             job = await bot.book.row("jobs", receiver)
             assert job is not None, f"no job {receiver}"
-            return (await plan_paid(bot, job, amount))[0]
+            journal, goes_on = await plan_paid(bot, job, amount)
+            return journal if goes_on else journal + await _kept(bot, job, amount)
         case Gift.AGENT:
             return _plan_tip(bot, settlement, await _weights_of_agent(bot, receiver))
         case Gift.RESULT:  # pragma: no branch  (the type checker knows no other)
             return _plan_tip(bot, settlement, await _weights_of_job(bot, receiver))
+
+
+async def _kept(bot: Bot, job: Row, amount: Msat) -> Journal:
+    """Tell a customer that what was zapped for a job is their balance: too little, or too late."""
+    why = "after it had ended"
+    if JobState(job["state"]) is JobState.AWAITING_PAYMENT:
+        why = f"which is not enough for its price of {format_sat(job['price_msat'])}: it waits on"
+    text = f"{format_sat(amount)} were zapped for job {job['id'][:8]}, {why}. They are your balance."
+    return Journal(changes=tuple(await bot.tell(Notice(job["customer"], text, asked=False))))
 
 
 def _plan_tip(bot: Bot, settlement: Settlement, weights: Weights) -> Journal:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
+
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(8))[:16]  # one name in all processes of a run
 
 
 def untraced() -> dict[str, str]:

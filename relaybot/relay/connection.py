@@ -38,6 +38,7 @@ from relaybot.relay.session import (
     Subscribe,
     Unsubscribe,
 )
+from relaybot.relay.turns import ASKER
 from relaybot.relay.websocket import HEAD_END, Websocket, asks_for_websocket
 
 log = structlog.get_logger()
@@ -151,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
         self._out.clear()
         unsent = self._transport.get_write_buffer_size()
-        if unsent > self._all.limits.unsent_bytes_max:
+        if unsent > self._all.may_leave(self._transport, unsent):
             self._drop("too slow a reader", unsent=unsent)
 
     def check_times(self, now: float) -> None:
@@ -245,6 +246,7 @@ class Connection(asyncio.Protocol):
             self.stop_reading()
 
     def _do(self, action: Action) -> None:
+        ASKER.set(self._facts.origin)  # by which what it asks of the store takes its turn
         match action:
             case StoreEvent(raw=raw, event=event):
                 self._unanswered += 1

@@ -1,4 +1,4 @@
-"""One connection that reads the event store: a query at a time, each within a time limit."""
+"""One connection that reads the event store: a query at a time, each within a time limit; clients take turns."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import structlog
 
 from relaybot.errors import Unavailable
 from relaybot.relay.event_table import LOCK_SECONDS, READER_PRAGMAS, STATEMENTS_CACHED
+from relaybot.relay.turns import Turns
 
 log = structlog.get_logger()
 
@@ -27,7 +28,7 @@ class Reader:
     def __init__(self, connection: aiosqlite.Connection, seconds: float) -> None:
         self._connection = connection
         self._seconds = seconds
-        self._free = asyncio.Lock()
+        self._turns = Turns()
         self._give_up_at = math.inf
         self.waiting = 0
 
@@ -47,7 +48,7 @@ class Reader:
         """Return the first row; Unavailable if it takes too long or cannot be read."""
         self.waiting += 1
         try:
-            async with self._free:
+            async with self._turns.one():
                 self._give_up_at = time.monotonic() + self._seconds
                 return next(iter(await self._run(sql, values)))
         except sqlite3.Error as error:

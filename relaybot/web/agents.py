@@ -6,7 +6,7 @@ import json
 
 from relaybot.nostr.nip19 import decode_npub
 from relaybot.web.charts import share_bar, share_strip
-from relaybot.web.html import Html, el, joined
+from relaybot.web.html import Child, Html, el, joined
 from relaybot.web.layout import page
 from relaybot.web.site import AgentCard, Input, Site
 from relaybot.web.words import amount, cell_name, exact_percent
@@ -68,7 +68,7 @@ def how_to_ask(site: Site, agent: AgentCard | None = None) -> Html:
         joined("Add the relay ", el("code", site.relay_url), " to your Nostr client."),
         joined(
             f"Publish a job request (NIP-90, kind {kind}) to ",
-            el("strong", agent.name),
+            el("strong", el("bdi", agent.name)),
             ", with your input and your own signature, as below.",
         ),
         joined(
@@ -202,12 +202,18 @@ def _parts(agent: AgentCard) -> Html | None:
     return el("table", caption, el("thead", head), el("tbody", rows), class_="roles earned")
 
 
-def _listed(inputs: tuple[Input, ...]) -> str:
+def _listed(inputs: tuple[Input, ...]) -> list[Child]:
     """Say in a line which parameters a request may have: `repo; language (en, de), if you like`."""
-    return "; ".join(
-        one.name + (f" ({', '.join(one.values)})" if one.values else "") + ("" if one.required else ", if you like")
-        for one in inputs
-    )
+    return [
+        ("; " if place else "", one.name, _either(one.values, " (", ")"), "" if one.required else ", if you like")
+        for place, one in enumerate(inputs)
+    ]
+
+
+def _either(values: tuple[str, ...], start: str = "", end: str = "") -> list[Child]:
+    """Return values beside each other; words that run from right to left turn nothing around but themselves."""
+    shown: list[Child] = [(", " if place else start, el("bdi", value)) for place, value in enumerate(values)]
+    return [*shown, end] if values else []
 
 
 def _inputs(inputs: tuple[Input, ...]) -> Html | None:
@@ -218,7 +224,7 @@ def _inputs(inputs: tuple[Input, ...]) -> Html | None:
             "tr",
             el("th", el("code", one.name), scope="row"),
             el("td", "yes" if one.required else "no"),
-            el("td", ", ".join(one.values) or "any"),
+            el("td", _either(one.values) if one.values else "any"),
             el("td", one.about),
         )
         for one in inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -16,6 +17,7 @@ from wallet.money import format_sat
 
 ENTRIES_MAX = 50  # of the feed: readers come by at least once in seven weeks
 _FLOWS = ("in", "earned", "out")
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def atom_feed(accounts: PublishedAccounts, site: Site) -> str:
@@ -25,11 +27,11 @@ def atom_feed(accounts: PublishedAccounts, site: Site) -> str:
     entries = "".join(_entry(day, accounts, site) for day in newest)
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">\n'
-        f"<title>{escape(site.name)}: public accounts</title>\n<subtitle>{escape(site.about)}</subtitle>\n"
-        f"<id>{escape(site.url)}/accounts.atom</id>\n<updated>{updated}</updated>\n"
-        f'<link rel="self" type="application/atom+xml" href="{escape(site.url)}/accounts.atom"/>\n'
-        f'<link rel="alternate" type="text/html" href="{escape(site.url)}/accounts"/>\n'
-        f"<author><name>{escape(site.name)}</name></author>\n{entries}</feed>\n"
+        f"<title>{_xml(site.name)}: public accounts</title>\n<subtitle>{_xml(site.about)}</subtitle>\n"
+        f"<id>{_xml(site.url)}/accounts.atom</id>\n<updated>{updated}</updated>\n"
+        f'<link rel="self" type="application/atom+xml" href="{_xml(site.url)}/accounts.atom"/>\n'
+        f'<link rel="alternate" type="text/html" href="{_xml(site.url)}/accounts"/>\n'
+        f"<author><name>{_xml(site.name)}</name></author>\n{entries}</feed>\n"
     )
 
 
@@ -38,10 +40,10 @@ def _entry(day: PublishedDay, accounts: PublishedAccounts, site: Site) -> str:
     words = "; ".join(f"{GROUPS[flow].lower()}: {_shown(sums.group(flow))}" for flow in _FLOWS)
     at = _rfc3339(day.published_at)
     return (
-        f"<entry><title>{escape(long_day(day.day))}</title><id>nostr:{nevent_of(day, accounts, site)}</id>"
+        f"<entry><title>{_xml(long_day(day.day))}</title><id>nostr:{nevent_of(day, accounts, site)}</id>"
         f"<published>{at}</published><updated>{at}</updated>"
-        f'<link rel="alternate" type="text/html" href="{escape(site.url)}/accounts/{day.day}"/>'
-        f"<summary>{escape(words)}</summary></entry>\n"
+        f'<link rel="alternate" type="text/html" href="{_xml(site.url)}/accounts/{day.day}"/>'
+        f"<summary>{_xml(words)}</summary></entry>\n"
     )
 
 
@@ -69,6 +71,11 @@ def _day(day: PublishedDay, accounts: PublishedAccounts, site: Site) -> dict[str
         "demo": summary.demo,
         "figures": {group: {name: summary.figures[group, name] for name in names} for group, names in LAYOUT.items()},
     }
+
+
+def _xml(text: str) -> str:
+    """Return text for XML 1.0, which knows none of the control characters, not even escaped (2.2, Char)."""
+    return escape(_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _shown(msat: int | None) -> str:

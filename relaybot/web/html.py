@@ -54,7 +54,12 @@ def _attribute(key: str, value: str | int | bool | None) -> str:  # noqa: FBT001
     if value is None or value is False:
         return ""
     name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{_escaped(value)}"'
+
+
+def _escaped(text: str | int) -> str:
+    """Return text as markup; HTML has no NUL, which some parsers drop and others replace."""
+    return escape(str(text)).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _content(child: Child) -> str:
@@ -64,6 +69,6 @@ def _content(child: Child) -> str:
         case Html():
             return child
         case str() | int():
-            return escape(str(child))
+            return _escaped(child)
         case _:
             return "".join(_content(each) for each in child)

@@ -28,7 +28,7 @@ from tests.account.addresses import OTHERS
 from tests.account.browser import SIGN_IN, Browser, Shown, browsing
 from tests.account.test_money_pages import FAST, news
 from tests.flows.harness import World, world
-from tests.web.conftest import SITE, Outline
+from tests.web.conftest import SITE
 
 OPEN = {("GET", SIGN_IN), ("POST", SIGN_IN), ("GET", "/account/link/{token}"), ("POST", "/account/link/{token}")}
 PRIVATE = [route for route in ROUTES if not route.open]
@@ -203,39 +203,3 @@ async def check_headers(browser: Browser) -> None:
         assert shown.headers["X-Frame-Options"] == "DENY"
         assert shown.headers["X-Content-Type-Options"] == "nosniff"
         assert shown.headers["Cache-Control"] == "no-store"
-
-
-HOSTILE = (
-    '"><script>alert(1)</script>',
-    "'><img src=x onerror=alert(1)>",
-    "</textarea></pre><svg onload=alert(1)>",
-    "javascript:alert(1)",
-    "&lt;b&gt;{{7*7}}${7*7}",
-    "\u202e\u0000\ud7ff<!--",
-)
-
-
-async def test_whatever_somebody_writes_stays_text() -> None:
-    async with world(web=FAST) as w, browsing(w) as bob:
-        await bob.sign_in(w.keys["bob"])
-        for text in HOSTILE:
-            forms = [
-                ("/account/topup", "/account/topup", {"sats": text}),
-                ("/account/withdraw", "/account/withdraw", {"sats": text, "to": text}),
-                ("/account/apps", "/account/apps", {"name": text, "sats": text}),
-                ("/account/settings", "/account/settings/payout", {"target": text}),
-                ("/account/settings", "/account/refer", {"npub": text}),
-                ("/account/jobs/ask/autodev", "/account/jobs/ask/autodev", {"input": text}),
-            ]
-            for page, action, fields in forms:
-                await bob.fill(page, action, **fields)
-            for path in ("/account/why?id=", "/account/history?class=", f"{SIGN_IN}?next=", "/account/topup?sats="):
-                await bob.get(path + quote(text))
-        assert len(bob.shown) > 50
-        for shown in bob.shown:
-            outline = Outline(shown.html)
-            assert outline.elements.count("script") == 1
-            assert not {name for name in outline.attributes if name.startswith("on")}
-            assert not [link for link in outline.links if "javascript:" in link]
-            assert outline.elements.count("img") == 1  # the mark
-            assert not outline.open

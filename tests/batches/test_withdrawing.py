@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from handlers.conversation import Asked
+from handlers.withdrawals import withdraw
+from relaybot.db.database import Row
 from tests.batches.conftest import ADDRESSES, SEGWIT, Counter
 from tests.settlements.conftest import ALICE, BOB
-from wallet.accounts import FEES, NODE_ONCHAIN
+from wallet.accounts import FEES, NODE_ONCHAIN, user
+from wallet.ledger import Plan
 
 
 async def test_a_withdrawal_goes_out_and_is_paid_when_it_is_confirmed(counter: Counter) -> None:
@@ -220,6 +224,56 @@ async def test_what_was_prepared_is_not_sent_for_somebody_whose_withdrawals_were
     rows = await counter.book.database.fetch("SELECT state FROM batches ORDER BY id")
     assert [row["state"] for row in rows] == ["discarded", "sent"]
     await counter.sound()
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [("users", BOB.pubkey, {"withdrawals": "closed"}), ("pauses", "onchain", {"state": "paused"})],
+    ids=lambda switch: switch[0],
+)
+async def test_a_switch_that_is_thrown_in_the_very_moment_of_sending_keeps_it_in(
+    counter: Counter, switch: tuple[str, str, dict[str, str]]
+) -> None:
+    """It is open when it is looked at, and closed when the Plan is applied."""
+    await counter.grant(100_000)
+    await counter.say(f"withdraw 50000 {SEGWIT}")
+    await counter.batches.step()
+    await counter.batches.step()
+    real, (table, row_id, closed) = counter.batches._obstacle, switch
+
+    async def close_after_looking(payout: Row) -> str | None:
+        obstacle = await real(payout)
+        await counter.till.set_row(table, row_id, **closed)
+        return obstacle
+
+    counter.batches._obstacle = close_after_looking  # type: ignore[method-assign]
+    await counter.batches.step()
+    assert (counter.received(), (await counter.batch())["state"]) == (0, "prepared")
+
+
+async def test_closed_withdrawals_and_paused_ones_close_every_way_out_also_in_the_moment_of_paying(
+    counter: Counter,
+) -> None:
+    await counter.grant(100_000)
+    ways = {
+        f"20000 {SEGWIT}": "onchain",
+        f"20000 {await counter.till.address(ALICE)}": "onchain",
+        f"20000 {await counter.till.any_sum(ALICE)}": "lightning",
+    }
+    for number, (way, rail) in enumerate(ways.items()):
+        asked = Asked(BOB.pubkey, f"{number:064x}", counter.clock.now(), way.split())
+        decided = await withdraw(counter.bot, asked)
+        await counter.till.set_row("users", BOB.pubkey, withdrawals="closed", withdrawals_reason="a question")
+        late = await counter.book.apply(Plan(f"test/late/{number}", decided.transfers, decided.changes))
+        assert not late.done
+        assert "withdrawals are closed for you: a question" in await counter.say(f"withdraw {way}")
+        await counter.till.set_row("users", BOB.pubkey, withdrawals="open")
+        for scope in ("withdrawals", rail, "restored"):
+            await counter.till.set_row("pauses", scope, state="paused")
+            assert "paused by the operator" in await counter.say(f"withdraw {way}")
+            await counter.till.set_row("pauses", scope, state="open")
+    assert await counter.till.balance() == 100_000_000
+    assert (await counter.book.balance(user(ALICE.pubkey)), await counter.states()) == (0, [])
 
 
 async def test_what_was_prepared_long_ago_is_discarded_and_prepared_anew(counter: Counter) -> None:

@@ -12,10 +12,11 @@ from relaybot.db.database import Found, Look, Write
 from relaybot.db.postgres import AGAIN_MAX, READERS, PostgresDatabase, open_postgres
 from relaybot.db.postgres_sql import placed, schema_of, write_sql
 from relaybot.errors import Unavailable
-from tests.book.stores import NOW, PostgresStore
+from tests.book.stores import NOW, PostgresStore, broken, contents, mark, opened, payment, sats_of, top_up
 from tests.book.test_database import Changed, cursor, cursors, insert, write
 from tests.book.test_database import _count_up as count_up
 from tests.postgres import new_book, unavailable
+from wallet.ledger import Verdict
 
 
 @pytest.fixture
@@ -154,3 +155,43 @@ async def test_a_change_that_is_never_decided_in_time_gives_up(database: Postgre
 
 def _change_ones_mind(_: Found) -> list[Write]:
     raise Changed
+
+
+FULL_DISK = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE {} AFTER INSERT ON entries {} FOR EACH ROW EXECUTE FUNCTION full_disk();
+"""
+
+
+async def said(store: PostgresStore, sql: str) -> None:
+    server = await asyncpg.connect(store.url)
+    try:
+        await server.execute(sql)
+    finally:
+        await server.close()
+
+
+@pytest.mark.parametrize(
+    ("trigger", "until"), [("TRIGGER no_room", ""), ("CONSTRAINT TRIGGER no_room", "DEFERRABLE INITIALLY DEFERRED")]
+)
+async def test_h2_a_disk_that_is_full_while_a_commit_is_written_or_at_its_end(
+    store: PostgresStore, trigger: str, until: str
+) -> None:
+    """The server has no room: every caller hears it, nothing stands in the book, and it goes on when there is room.
+
+    A server that cannot write its log either ends itself: then connections are cut off, as above.
+    """
+    plans = [mark("small"), *(payment(f"big/{n}", debit=sats_of("bob"), credit=sats_of("alice"), msat=1) for n in "12")]
+    async with opened(store) as book:
+        await book.apply(top_up("bob", 1_000))
+        before = await contents(book.database)
+        await said(store, FULL_DISK.format(trigger, until))
+        answers = await asyncio.gather(*(book.apply(plan) for plan in plans), return_exceptions=True)
+        assert [str(answer) for answer in answers] == ["database: could not extend file: No space left on device"] * 3
+        assert {type(answer) for answer in answers} == {Unavailable}
+        assert await contents(book.database) == before
+        await said(store, "DROP TRIGGER no_room ON entries")
+        retried = await asyncio.gather(*(book.apply(plan) for plan in plans))
+        assert {answer.verdict for answer in retried} == {Verdict.APPLIED}
+        assert await broken(book) == []

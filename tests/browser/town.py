@@ -43,7 +43,7 @@ async def town(**more: Any) -> AsyncIterator[World]:
         "payouts": {"retry_seconds": 1, "poll_seconds": 1, "confirm_seconds": 1},
     } | more
     async with world(**settings) as made:
-        await asyncio.gather(_publish_month(made), _play_past(made))
+        await asyncio.gather(publish_month(made), _play_past(made))
         yield made
 
 
@@ -56,7 +56,7 @@ async def _play_past(town: World) -> None:
     await town.result("bob", request)
 
 
-async def _publish_month(town: World) -> None:
+async def publish_month(town: World) -> None:
     """Sign the days with the key of the books, as the service does each night."""
     books = open_keyring(town.config.keys.file, {}, b"").key("books")
     today, chance = datetime.now(UTC).date(), random.Random(8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +11,8 @@ import pytest
 
 from handlers import pay_requests
 from handlers.card_offers import take_offer
+from handlers.cards import CardPayment, plan_card_bought
+from handlers.company_ends import dissolve
 from handlers.connections import connect
 from handlers.conversation import Asked
 from handlers.settlements import pay_internally
@@ -27,7 +30,7 @@ from tests.settlements.test_card_money import asks, delivered, paying_carol
 from wallet.accounts import Class, maturing, person, user
 from wallet.card_signature import HEADER, sign
 from wallet.journals import plan_bonus
-from wallet.ledger import Insert, Plan
+from wallet.ledger import Insert, Plan, Values
 from wallet.money import from_sat
 from wallet.states import OfferState
 
@@ -206,6 +209,26 @@ async def test_g5_ones_own_agent_and_referrer_turn_card_money_into_nothing_that_
     bolt11 = till.network.people.invoice("friend", from_sat(1))
     with pytest.raises(Rejected, match="you have 0 sat"):
         await withdraw(counter.bot, Asked(ALICE.pubkey, "2" * 64, counter.clock.now(), ("1", bolt11)))
+
+
+async def test_g5_a_company_paid_by_card_pays_its_owner_s_own_node_in_card_money(counter: Counter) -> None:
+    """A friend pays into Alice's company by card, her own node does its job, then she ends it and wants to leave."""
+    till = counter.till
+    till.bot = paying_carol(till).bot
+    acme: Values = {"name": "Acme", "owner": ALICE.pubkey, "founder": ALICE.pubkey, "state": "open", "limit_msat": None}
+    founded = Insert("companies", "acme", {**acme, "created_at": 0})
+    assert (await till.book.apply(Plan("test/acme", changes=(founded,)))).done
+    payment = CardPayment("pi_1", FRIEND.pubkey, from_sat(24_000), counter.clock.now(), "acme")
+    assert (await till.book.decide(partial(plan_card_bought, till.bot, payment))).done
+    await delivered(till, str((await till.ask_for_job(ALICE, "Fix it", ["param", "org", "acme"]))["id"]))
+    assert await till.book.balance(user(ALICE.pubkey, Class.CARD)) == from_sat(6_000)
+    assert await till.balance(ALICE) == await till.book.balance(maturing(ALICE.pubkey)) == 0
+    asked = Asked(ALICE.pubkey, "4" * 64, counter.clock.now(), ())
+    with pytest.raises(Rejected, match="12,000 sat were bought by card and pay for jobs only"):
+        await dissolve(till.bot, asked, await till.row("companies", "acme"), ["confirm"])
+    bolt11 = till.network.people.invoice("friend", from_sat(1))
+    with pytest.raises(Rejected, match="you have 0 sat"):
+        await withdraw(counter.bot, Asked(ALICE.pubkey, "5" * 64, counter.clock.now(), ("1", bolt11)))
 
 
 async def test_g6_a_price_expires(counter: Counter) -> None:

@@ -52,6 +52,17 @@ async def test_g5_a_companys_card_money_matures_with_others_and_never_leaves_wit
     await office.sound()
 
 
+async def test_g5_what_was_paid_into_a_company_by_card_leaves_it_with_nobody(office: Office) -> None:
+    await office.founded(0, "mia")
+    await _buys_by_card(office, 24_000)
+    await office.fund("mia", 1)
+    await office.say("olga", f"org owner acme {NPUBS['mia']} confirm")
+    assert "24,000 sat were bought by card" in await office.say("mia", "org dissolve confirm")
+    assert [await office.has(name) for name in ("olga", "mia")] == [from_sat(1), from_sat(1)]
+    assert await office.org(Class.CARD) == from_sat(24_000)
+    await office.sound()
+
+
 async def test_g5_promo_pays_the_platforms_part_only_whoever_owns_the_agent(store: Store, tmp_path: Path) -> None:
     agent = {"name": "Own", "kinds": [5050], "price": "12000 sat", "owner": "alice", "rest": "alice"}
     agent["shares"] = [{"to": "$platform", "percent": "10%"}]

@@ -12,7 +12,8 @@ from wallet import payout_checks as module
 from wallet.accounts import CAPITAL, owed, user
 from wallet.ledger import Plan, Transfer
 from wallet.money import Msat, from_sat
-from wallet.opening import reserve_msat
+from wallet.opening import opened, reserve_msat
+from wallet.states import PayoutKind, Rail
 from wallet.targets import KEEP, targets_of
 
 
@@ -204,3 +205,38 @@ async def test_whoever_owes_for_money_that_was_taken_back_is_paid_out_nothing(li
     await life.book.apply(Plan("test/debt", (debt,)))
     await life.checks.open_due()
     assert await count(life) == 0
+
+
+async def test_what_one_user_is_paid_in_a_day_has_a_limit_and_the_rest_goes_the_next_day(desk: Desk) -> None:
+    async with desk.life(rules=replace(RULES, user_day_msat_max=from_sat(1_500))) as life:
+        await life.open("alice", 2_000)
+        assert (await life.payout())["amount_msat"] == from_sat(1_500)
+        await life.looks_until("paid")
+        await life.checks.open_due()
+        assert (await life.payout())["state"] == "paid"  # and no second one
+        desk.clock.advance(86_400)
+        await life.checks.open_due()
+        assert (await life.payout())["state"] == "open"
+
+
+async def test_c12_whoever_has_enough_under_way_is_paid_nothing_more_by_itself(desk: Desk) -> None:
+    async with desk.life(rules=replace(RULES, open_per_user_max=1)) as life:
+        await life.earn("alice", 4_000)
+        owner = await life.book.row("users", person("alice"))
+        assert owner is not None
+        held, changes = opened(
+            owner,
+            "ab" * 32,
+            "lnbc1",
+            kind=PayoutKind.WITHDRAWAL,
+            rail=Rail.LIGHTNING,
+            amount=from_sat(1_000),
+            reserve=from_sat(10),
+            now=NOW,
+        )
+        assert (await life.book.apply(Plan("test/withdrawal", (held,), changes))).done
+        await life.checks.open_due()
+        assert await count(life) == 1
+        after = await life.book.row("users", person("alice"))
+        assert after is not None
+        assert after["payout_check_at"] == NOW + 3_600

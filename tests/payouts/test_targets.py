@@ -14,7 +14,7 @@ from relaybot.simulator.scripts import Ending, Outcome
 from tests.payouts.desk import LOST, NOW, RULES, Desk, Life, person
 from wallet.accounts import CAPITAL, owed
 from wallet.bolt11_invoice import parse_bolt11
-from wallet.ledger import Plan, Transfer
+from wallet.ledger import Plan, Put, Transfer
 from wallet.lnurl import OWN_NODE
 from wallet.money import from_sat
 from wallet.obstacles import OWING
@@ -236,14 +236,22 @@ async def test_e2_a_debt_that_comes_before_it_was_sent_has_it_back(life: Life, d
     assert (await life.balance(), life.node.calls, desk.received("alice")) == (HELD, [], [])
 
 
-async def test_withdrawals_closed_in_the_very_moment_of_sending_keep_it_in(life: Life) -> None:
-    """They are open when they are looked at, and closed when the Plan is applied."""
+@pytest.mark.parametrize(
+    "switch",
+    [
+        Put("users", person("alice"), {"withdrawals": "closed"}),
+        *(Put("pauses", scope, {"state": "paused"}) for scope in ("payouts", "lightning", "restored")),
+    ],
+    ids=lambda switch: switch.id[:9],
+)
+async def test_a_switch_that_is_thrown_in_the_very_moment_of_sending_keeps_it_in(life: Life, switch: Put) -> None:
+    """It is open when it is looked at, and closed when the Plan is applied."""
     await life.open("alice")
     await life.step()
     real = life.payouts._targets
 
     async def close_first(payout: Row) -> list[str]:
-        await life.set_user("alice", withdrawals="closed")
+        await life.apply((), (switch,))
         return await real(payout)
 
     life.payouts._targets = close_first  # type: ignore[method-assign]

@@ -55,10 +55,10 @@ class Till:
         self.settlements, self.deposits = Settlements(bot), Deposits(bot)
         self.committing = committing
 
-    async def ask_for_job(self, customer: KeyPair = BOB, text: str = "Fix issue 42") -> Row:
+    async def ask_for_job(self, customer: KeyPair = BOB, text: str = "Fix issue 42", *more: list[str]) -> Row:
         """Let a customer without money ask for a job; return the job that waits for its payment."""
         agent = next(iter(self.bot.agents))
-        tags = [["i", text, "text"], ["p", agent]]
+        tags = [["i", text, "text"], ["p", agent], *more]
         request = customer.sign(kind=5050, content="", tags=tags, created_at=self.bot.clock.now())
         decision = await jobs.on_request(self.bot, request)
         assert isinstance(decision, Plan)

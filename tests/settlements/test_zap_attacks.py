@@ -12,7 +12,7 @@ import pytest
 
 from handlers import commands, pay_requests, targets, wallet_connect
 from handlers.answers import unsigned_request
-from handlers.bot import Bot, new_user
+from handlers.bot import HELD_BACK_SECONDS, Bot, new_user
 from handlers.notices import tell_due
 from handlers.settlements import pay_internally
 from handlers.wishes import zap_tags
@@ -43,9 +43,11 @@ async def till(street: Street) -> AsyncIterator[Till]:
         yield till
 
 
-async def zap_invoice(till: Till, name: str, sat: int, by: KeyPair, to: str) -> str:
+async def zap_invoice(till: Till, name: str, sat: int, by: KeyPair, to: str, *, zapped: Event | None = None) -> str:
     """Ask for the invoice of a zap, as a wallet does."""
-    request = nip57.build_zap_request(by, recipient=to, relays=["wss://relay.test"], amount_msat=from_sat(sat), now=NOW)
+    request = nip57.build_zap_request(
+        by, recipient=to, relays=["wss://relay.test"], amount_msat=from_sat(sat), zapped=zapped, now=NOW
+    )
     asked = pay_requests.Asked(amount=str(from_sat(sat)), nostr=nip57.request_text(request))
     return str((await pay_requests.request(till.bot, name, asked))["pr"])
 
@@ -157,6 +159,27 @@ async def test_nobody_is_named_on_results_that_are_not_public(till: Till) -> Non
     by_message = unsigned_request(BOB.pubkey, kind=5050, tags=(), rumor="0" * 64, nip04=False, created_at=NOW)
     named = [await zap_tags(till.bot, agent, request, parts) for request in (public, encrypted, by_message)]
     assert [bool(tags) for tags in named] == [True, False, False]
+
+
+async def test_what_is_zapped_for_a_job_too_little_or_too_late_is_balance_and_its_customer_is_told(
+    till: Till, street: Street
+) -> None:
+    await reaches(till, BOB)
+    job = await till.ask_for_job(BOB)
+    rows = await till.book.database.fetch("SELECT event FROM outbox WHERE about = :job", job=job["id"])
+    (asked,) = (parse_event(row["event"]) for row in rows)
+    bills = [await zap_invoice(till, "autodev", sat, ALICE, asked.pubkey, zapped=asked) for sat in (11_999, 12_000)]
+    await till.pay(bills[0])
+    await till.follow()
+    assert (await till.again(job))["state"] == "awaiting_payment"
+    await till.set_row("jobs", job["id"], state="released")
+    await till.pay(bills[1])
+    await till.follow()
+    assert await till.balance(BOB) == from_sat(23_999)
+    little, late = [text for text in await till.told(BOB) if "zapped" in text]
+    assert little.startswith("11,999 sat were zapped for job")
+    assert "not enough for its price of 12,000 sat: it waits on. They are your balance." in little
+    assert late == f"12,000 sat were zapped for job {job['id'][:8]}, after it had ended. They are your balance."
 
 
 # ---- wallet connect
@@ -285,6 +308,14 @@ async def test_while_the_node_is_away_an_app_is_told_so_and_nothing_is_done_late
     assert await till.balance(BOB) == from_sat(5_000)
 
 
+async def test_i6_a_request_that_a_relay_held_back_for_days_is_not_done(till: Till, street: Street) -> None:
+    await till.funded(5_000, BOB)
+    await connect(till, APP, BOB)
+    event = asks(till.bot, APP, "pay_invoice", invoice=await till.top_up(1_000, ALICE, number=9))
+    street.clock.advance(HELD_BACK_SECONDS + 1)
+    assert await wallet_connect.on_request(till.bot, event) == "the request was held back"
+
+
 async def test_what_an_app_was_paid_is_told_by_message_only_to_whom_messages_reach(till: Till) -> None:
     await connect(till, APP, BOB)
     for number, told in enumerate((0, 1)):
@@ -331,7 +362,7 @@ async def said(till: Till, text: str, *, created_at: int = NOW) -> str:
 
 
 async def test_i7_a_message_that_a_relay_held_back_for_days_is_not_done(till: Till) -> None:
-    late = NOW - commands.MESSAGE_SECONDS_MAX
+    late = NOW - HELD_BACK_SECONDS
     assert "Pay this invoice" in await said(till, "topup 100", created_at=late)
     answer = await said(till, "topup 200", created_at=late - 1)
     assert answer.startswith("Nothing is done: your message says that it was written at 20")

@@ -12,7 +12,6 @@ from tests.web.conftest import AGENT, STORY, Serve, accounts_of, read, site_with
 from wallet.money import format_sat
 
 ATOM = "{http://www.w3.org/2005/Atom}"
-HOSTILE = "<script>alert('x')</script>\"&"
 WHOLE = replace(
     AGENT,
     parts=(("platform", 638_333), ("model", 25_000)),
@@ -45,16 +44,6 @@ async def test_an_agent_without_parts_or_inputs_has_a_page_too(serve: Serve) -> 
     page = await read(await serve(accounts_of()), "/agents/autodev")
     assert "Parameters" not in page.words
     assert "Who is paid" not in page.words
-
-
-async def test_what_others_wrote_is_text_on_every_page(serve: Serve) -> None:
-    hostile = replace(WHOLE, name=HOSTILE, about=HOSTILE, inputs=(Input("a", HOSTILE, True, (HOSTILE,)),))
-    client = await serve(accounts_of(told("2026-11-22", STORY)), site_with(agents=(hostile,), name=HOSTILE))
-    for path in ("/", "/accounts", "/accounts/2026-11-22", "/agents", "/agents/autodev", "/how"):
-        page = await read(client, path)
-        assert "script" not in page.elements, path
-    feed = ET.fromstring(await (await client.get("/accounts.atom")).text())  # noqa: S314  our own words
-    assert feed.findtext(f"{ATOM}title") == f"{HOSTILE}: public accounts"
 
 
 async def test_how_the_money_flows_is_told_in_words_and_drawn(serve: Serve) -> None:

@@ -144,6 +144,7 @@ async def test_two_withdrawals_to_one_invoice_pay_it_once(window: Window, life: 
     assert sorted(await payouts(life)) == [("withdrawal", "paid", 1_000_000), ("withdrawal", "stopped", 1_000_000)]
     assert window.desk.received("bob") == [1_000_000]
     assert await life.balance("alice") == 4_000_000 - FEE
+    assert "this invoice was used before: ask for a new one" in await window.say("alice", f"withdraw {invoice}")
 
 
 async def test_a_withdrawal_that_finds_no_way_is_told_and_given_back_in_time(window: Window, life: Life) -> None:

@@ -63,18 +63,18 @@ class Watcher:
 
 async def measure_service() -> Figures:
     """Return jobs a second, the stages of one job alone, and the whole under load, and processor time and memory."""
-    async with world(start=False, **SECTIONS) as w, _processes(w) as running:
-        connection, watcher = await _customer(w)
+    async with world(start=False, **SECTIONS) as w, service_and_node(w) as running:
+        connection, watcher = await customer_of(w)
         await w.fund("bob", 500_000)
-        requests = [_request(w, f"issue {number}") for number in range(JOBS + SEQUENTIAL)]
-        alone = [await _stages(connection, watcher, one) for one in requests[:SEQUENTIAL]]
+        requests = [request_of(w, f"issue {number}") for number in range(JOBS + SEQUENTIAL)]
+        alone = [await stages_of(connection, watcher, one) for one in requests[:SEQUENTIAL]]
         before = [cpu_seconds(pid) for pid in running]
         started = time.process_time()
         slots = asyncio.Semaphore(IN_FLIGHT)
 
         async def one_of_many(request: Event) -> dict[str, float]:
             async with slots:
-                return await _stages(connection, watcher, request)
+                return await stages_of(connection, watcher, request)
 
         many: list[dict[str, float]] = []
 
@@ -85,8 +85,8 @@ async def measure_service() -> Figures:
         spent = [cpu_seconds(pid) - then for pid, then in zip(running, before, strict=True)]
         figures = {"jobs/s": JOBS / taken}
         for stage in ("taken", "held", "begun", "result", "success"):
-            figures |= _percentiles(f"alone, {stage}", [one[stage] for one in alone if stage in one])
-        figures |= _percentiles(f"{IN_FLIGHT} in flight, success", [one["success"] for one in many])
+            figures |= percentiles(f"alone, {stage}", [one[stage] for one in alone if stage in one])
+        figures |= percentiles(f"{IN_FLIGHT} in flight, success", [one["success"] for one in many])
         service, node = (value / JOBS * 1_000 for value in spent)
         figures |= {"service, CPU ms a job": service, "node, CPU ms a job": node}
         figures["customers, CPU ms a job"] = (time.process_time() - started) / JOBS * 1_000
@@ -96,7 +96,7 @@ async def measure_service() -> Figures:
 
 
 @asynccontextmanager
-async def _processes(w: World) -> AsyncIterator[Sequence[int]]:
+async def service_and_node(w: World) -> AsyncIterator[Sequence[int]]:
     """Run the service and one node beside us."""
     started = []
     try:
@@ -123,7 +123,7 @@ async def _is_there(w: World) -> bool:
     return bool(await w.rows("SELECT id FROM workers WHERE status = 'idle'"))
 
 
-async def _customer(w: World) -> tuple[RelayConnection, Watcher]:
+async def customer_of(w: World) -> tuple[RelayConnection, Watcher]:
     watcher = Watcher()
     bob = await w.join("bob")
     connection = RelayConnection(f"ws://{HOST}:{w.port}", jitter=lambda: 0.5, keypair=bob.keypair)
@@ -134,7 +134,7 @@ async def _customer(w: World) -> tuple[RelayConnection, Watcher]:
     return connection, watcher
 
 
-async def _stages(connection: RelayConnection, watcher: Watcher, request: Event) -> dict[str, float]:
+async def stages_of(connection: RelayConnection, watcher: Watcher, request: Event) -> dict[str, float]:
     """Let one job be done; return when each stage was heard of, in ms from the request."""
     end = watcher.ends[request.id] = asyncio.Event()
     started = time.perf_counter()
@@ -146,7 +146,7 @@ async def _stages(connection: RelayConnection, watcher: Watcher, request: Event)
     return {stage: (when - started) * 1_000 for stage, when in heard.items()}
 
 
-def _percentiles(name: str, found: Sequence[float]) -> Figures:
+def percentiles(name: str, found: Sequence[float]) -> Figures:
     if len(found) < SEEN_MIN:  # a claim that comes after its result is told to nobody
         return {}
     whole = statistics.quantiles(found, n=100)
@@ -159,6 +159,6 @@ def _memory(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _request(w: World, text: str) -> Event:
+def request_of(w: World, text: str) -> Event:
     tags = [["i", text, "text"], ["p", w.agent]]
     return w.keys["bob"].sign(kind=5050, content="", tags=tags, created_at=int(time.time()))
