@@ -4,8 +4,8 @@ What the node really answers was recorded from v26.06; the comments name the fac
 each line obeys. Nothing here retries, decides about money or remembers anything:
 that is `wallet/payouts.py` and `wallet/invoices.py`.
 
-Each call runs in a thread of one of three lanes (reads, waits, payments), so that a
-hanging payment slows nobody.
+Each call runs in a thread of one of four lanes (reads, waits, fetches, payments), so that
+neither a hanging payment nor an offer that nobody answers slows anybody.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ class NodeLimits:
     retry_seconds: int = 60  # xpay looks for other routes this long; no timeout: a held HTLC outlasts it
     readers: int = 8
     waiters: int = 4
+    fetchers: int = 16  # whoever makes an offer can let us wait: that must keep no settlement waiting
     payers: int = 64
 
 
@@ -121,11 +122,12 @@ class CoreLightning:
         path = Path(socket_path)
         self._reads = Lane("read", path=path, threads=self._limits.readers)
         self._waits = Lane("wait", path=path, threads=self._limits.waiters)
+        self._fetches = Lane("fetch", path=path, threads=self._limits.fetchers)
         self._payments = Lane("pay", path=path, threads=self._limits.payers)
 
     async def close(self) -> None:
         """End all calls and free their threads; payments already sent go on at the node."""
-        for lane in (self._reads, self._waits, self._payments):
+        for lane in (self._reads, self._waits, self._fetches, self._payments):
             lane.close()
 
     async def info(self) -> NodeInfo:
@@ -239,7 +241,7 @@ class CoreLightning:
         limit = self._limits.fetch_seconds + self._limits.wait_grace_seconds
         try:
             fetched = shaped(
-                "fetchinvoice", await self._waits.call("fetchinvoice", params, limit_seconds=limit), Fetched
+                "fetchinvoice", await self._fetches.call("fetchinvoice", params, limit_seconds=limit), Fetched
             )
         except NodeError as error:
             if error.code in _FETCH_REASONS:

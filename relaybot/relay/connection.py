@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
         self._out.clear()
         unsent = self._transport.get_write_buffer_size()
-        if unsent > self._all.limits.unsent_bytes_max:
+        if unsent > self._all.may_leave(self._transport, unsent):
             self._drop("too slow a reader", unsent=unsent)
 
     def check_times(self, now: float) -> None:

@@ -16,6 +16,9 @@ from relaybot.relay.hub import Hub
 from relaybot.relay.rates import Rate
 from relaybot.relay.settings import RelayLimits
 
+SLOW_BYTES = 262_144  # unsent bytes from which on a reader counts as slow
+UNSENT_BYTES_MAX = 268_435_456  # of all slow readers together: one address alone may have a hundred connections
+
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 TOO_LARGE = (  # a wallet reads why its zap request was not taken (LUD-06)
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -59,6 +62,9 @@ class Connections:
         self.known_as: frozenset[str] = frozenset()  # names of this relay (nip42.relay_name)
         self.requests = Rate(limits.requests_per_address_minute_max)
         self._by_origin: dict[str, int] = {}
+        self._slow: dict[
+            asyncio.WriteTransport, int
+        ] = {}  # slow readers → unsent bytes, when they were last written to
         self._loop = asyncio.get_running_loop()
         self._to_flush: list[Open] = []
 
@@ -92,6 +98,18 @@ class Connections:
         most, most_of_one = self.limits.connections_max, self.limits.connections_per_address_max
         of_one = self._by_origin.get(origin, 0) if most_of_one else 0
         return len(self.open) > most + spare or of_one > most_of_one + spare
+
+    def may_leave(self, transport: asyncio.WriteTransport, unsent: int) -> int:
+        """Return how many bytes a reader may leave unsent; few while all slow ones together leave too many."""
+        self._slow.pop(transport, None)
+        if unsent > SLOW_BYTES:
+            self._slow[transport] = unsent
+            if sum(self._slow.values()) > UNSENT_BYTES_MAX:  # or did, when they were written to
+                sizes = {one: one.get_write_buffer_size() for one in self._slow if not one.is_closing()}
+                self._slow = {one: size for one, size in sizes.items() if size > SLOW_BYTES}
+                if sum(self._slow.values()) > UNSENT_BYTES_MAX:
+                    return SLOW_BYTES
+        return self.limits.unsent_bytes_max
 
     def flush_soon(self, connection: Open) -> None:
         """Write what `connection` has to send after this turn of the loop."""

@@ -52,6 +52,21 @@ async def test_given_up_calls_free_their_threads(silent: SilentNode, connect: Co
     assert sum(thread.name.startswith("lightning-read") for thread in threading.enumerate()) <= 2
 
 
+async def test_offers_that_nobody_answers_keep_no_settlement_waiting(silent: SilentNode, connect: Connect) -> None:
+    """For some sats, which come back, anybody has us ask for as many invoices as they like."""
+    node = connect(silent.path)
+    asking = [asyncio.create_task(node.fetch_invoice(f"lno1{n}", amount_msat=Msat(1_000))) for n in range(40)]
+    await silent.silent.wait()
+    waiting = asyncio.create_task(node.next_settlement(after_index=0, timeout_seconds=60))
+    async with asyncio.timeout(10):
+        while b"waitanyinvoice" not in b"".join(silent.said):
+            silent.silent.clear()
+            await silent.silent.wait()
+    for task in (*asking, waiting):
+        task.cancel()
+    await asyncio.wait([*asking, waiting])
+
+
 async def test_a_call_that_waits_for_a_thread_is_never_sent_once_it_is_given_up(
     silent: SilentNode, connect: Connect
 ) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
+from relaybot.relay.connections import SLOW_BYTES, Connections
+from relaybot.relay.settings import RelayLimits
 from tests.relay.authors import NOW, note, obj, raw
 from tests.relay.conftest import Relay, limited, running
 from tests.relay.test_queries import written_to
@@ -99,3 +101,32 @@ async def test_a_client_that_vanishes_in_the_middle_of_an_answer_is_forgotten(pa
             client.socket.transport.abort()
         await until(lambda: not open_connections(relay.server) and not relay.hub._tasks)
         assert len(relay.hub._subscriptions) == 0
+
+
+class Buffer:
+    """A transport that nobody reads from."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.closing = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.size
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+async def test_slow_readers_together_leave_no_more_with_us_than_one_machine_can_bear() -> None:
+    """A hundred connections of one address, eight MB each, are more than many a machine has."""
+    limits = RelayLimits()
+    everybody = Connections(None, limits, asyncio.Protocol)  # type: ignore[arg-type]  # nobody asks the hub
+    readers = [Buffer(limits.unsent_bytes_max) for _ in range(100)]
+    allowed = [everybody.may_leave(one, one.size) for one in readers]  # type: ignore[arg-type]  # all that is asked
+    assert allowed == [limits.unsent_bytes_max] * 32 + [SLOW_BYTES] * 68
+    assert everybody.may_leave(Buffer(1), 1) == limits.unsent_bytes_max  # type: ignore[arg-type]  # who reads may
+    for one in readers[:40]:
+        one.size = 0
+    for one in readers[40:80]:
+        one.closing = True
+    assert everybody.may_leave(readers[99], readers[99].size) == limits.unsent_bytes_max  # type: ignore[arg-type]
