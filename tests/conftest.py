@@ -14,6 +14,22 @@ from tests.postgres import drop_books
 from tests.regtest.rig import Rig, installed
 
 REAL = "--real-nodes"
+UNTRACED = (  # they run whole stories, or one line a thousand times; the tests of each part run every line, traced
+    "tests/account/test_openapi.py",
+    "tests/batches/test_killed.py",
+    "tests/book/test_machine.py",
+    "tests/browser/",
+    "tests/flows/test_attacks.py",
+    "tests/flows/test_hostile.py",
+    "tests/fuzz/",
+    "tests/payouts/test_killed.py",
+    "tests/payouts/test_random_days.py",
+    "tests/relay/test_naive.py",
+    "tests/relay/test_queries.py::test_the_store_gives_the_naive_answer",
+    "tests/settlements/test_killed.py",
+    "tests/simulator/test_stories.py",
+    "tests/splits/test_random_splits.py",
+)
 
 # No test is judged by the clock: a machine may be busy.
 settings.register_profile("relaybot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,9 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On real nodes, leave out what needs none. For coverage SQLite stands for both databases: tracing takes time."""
+    """On real nodes, leave out what needs none. To trace lines nearly doubles a test's time: once is enough for each.
+
+    For coverage SQLite stands for both databases.
+    """
     for item in items:
-        if "postgresql" in item.name:
+        if "postgresql" in item.name or item.nodeid.startswith(UNTRACED):
             item.add_marker("no_cover")
     if config.getoption(REAL):
         left_out = [item for item in items if "real_rig" not in getattr(item, "fixturenames", ())]

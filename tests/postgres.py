@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import tempfile
 import warnings
@@ -15,8 +14,8 @@ import asyncpg
 
 from relaybot.db.migrations import load_migrations
 from relaybot.db.postgres import open_postgres
+from tests.environment import RUN
 
-RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(8))[:16]
 _EMPTY, _MAKING = "empty_book", "empty_book_in_the_making"
 _MAKES_IT = 1  # the lock of who makes it: the first of several processes
 _QUICK = (  # a test kills our processes and never the machine, and what it leaves behind is dropped: nothing to tend

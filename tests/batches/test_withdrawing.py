@@ -6,6 +6,7 @@ import pytest
 
 from handlers.conversation import Asked
 from handlers.withdrawals import withdraw
+from relaybot.db.database import Row
 from tests.batches.conftest import ADDRESSES, SEGWIT, Counter
 from tests.settlements.conftest import ALICE, BOB
 from wallet.accounts import FEES, NODE_ONCHAIN, user
@@ -223,6 +224,31 @@ async def test_what_was_prepared_is_not_sent_for_somebody_whose_withdrawals_were
     rows = await counter.book.database.fetch("SELECT state FROM batches ORDER BY id")
     assert [row["state"] for row in rows] == ["discarded", "sent"]
     await counter.sound()
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [("users", BOB.pubkey, {"withdrawals": "closed"}), ("pauses", "onchain", {"state": "paused"})],
+    ids=lambda switch: switch[0],
+)
+async def test_a_switch_that_is_thrown_in_the_very_moment_of_sending_keeps_it_in(
+    counter: Counter, switch: tuple[str, str, dict[str, str]]
+) -> None:
+    """It is open when it is looked at, and closed when the Plan is applied."""
+    await counter.grant(100_000)
+    await counter.say(f"withdraw 50000 {SEGWIT}")
+    await counter.batches.step()
+    await counter.batches.step()
+    real, (table, row_id, closed) = counter.batches._obstacle, switch
+
+    async def close_after_looking(payout: Row) -> str | None:
+        obstacle = await real(payout)
+        await counter.till.set_row(table, row_id, **closed)
+        return obstacle
+
+    counter.batches._obstacle = close_after_looking  # type: ignore[method-assign]
+    await counter.batches.step()
+    assert (counter.received(), (await counter.batch())["state"]) == (0, "prepared")
 
 
 async def test_closed_withdrawals_and_paused_ones_close_every_way_out_also_in_the_moment_of_paying(

@@ -14,7 +14,7 @@ import aiohttp
 from relaybot.config import Config
 from relaybot.demo.people import until
 from relaybot.demo.story import EARNED, PLATFORM_MSAT, PRICE, TOP_UP_SAT, Outcome
-from relaybot.nostr import flow_of_funds
+from relaybot.nostr import flow_of_funds, liabilities
 from relaybot.nostr.event import Event, parse_event
 from relaybot.operator import checking
 from tests.book.stores import book_file
@@ -106,7 +106,10 @@ def _events(path: Path, outcome: Outcome) -> Iterator[Fact]:
     feedback = [event for event in events if event.kind == 7000]
     days = len(_rows(path, "SELECT id FROM summaries"))  # two, if it was played over midnight
     published = Counter(event.kind for event in events if event.kind != 7000)
-    yield "events by kind", published, PUBLISHED | {flow_of_funds.KIND: days}
+    owing = (
+        {liabilities.KIND: n} if (n := len(_rows(path, "SELECT id FROM liabilities"))) else {}
+    )  # none by then, or one
+    yield "events by kind", published, PUBLISHED | {flow_of_funds.KIND: days} | owing
     for job, statuses in zip(outcome.customer, SAID, strict=True):
         said = [event for event in feedback if event.tag("e") == job["request"]]
         claims = [event for event in said if _text(event) == CLAIMED]

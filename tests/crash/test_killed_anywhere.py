@@ -8,6 +8,7 @@ node's process lives on; every one must end as the worked example does (`ending.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import random
@@ -18,17 +19,15 @@ from typing import Any
 import pytest
 
 from tests.crash.__main__ import UNKILLED
-from tests.environment import untraced
+from tests.environment import RUN, untraced
 
 ROOT = Path(__file__).parents[2]
-CHUNKS = 16  # the borders are dealt out to so many tests, for pytest's workers to share
+CHUNKS = 8  # the borders are dealt out to so many tests, for pytest's workers to share
 EVERY = int(os.environ.get("CRASH_EVERY", "13"))  # sides alternate, so an odd number meets both sides of each call
 RECOVERY = 25  # borders of a start in the middle of the story
 SECONDS_MAX = 900
 
 pytestmark = pytest.mark.timeout(SECONDS_MAX)
-
-_counted: list[dict[str, Any]] = []
 
 
 async def told(*stories: str) -> list[dict[str, Any]]:
@@ -51,12 +50,22 @@ async def told(*stories: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.splitlines()]
 
 
-async def borders() -> int:
-    """Return how many borders an unkilled story passes: counted once in each of pytest's workers."""
-    if not _counted:
-        _counted.extend(await told(UNKILLED))
-    (unkilled,) = _counted
-    assert unkilled["problems"] == []
+@pytest.fixture(scope="session")
+def unkilled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A story in which nobody dies: played once, by whichever of pytest's workers needs it first."""
+    with (tmp_path_factory.getbasetemp().parent / f"unkilled-{RUN}.json").open("a+b") as played:
+        fcntl.flock(played, fcntl.LOCK_EX)
+        if played.seek(0, os.SEEK_END) == 0:
+            played.write(json.dumps(*asyncio.run(told(UNKILLED))).encode())
+        played.seek(0)
+        story: dict[str, Any] = json.load(played)
+    assert story["problems"] == []
+    return story
+
+
+@pytest.fixture(scope="session")
+def borders(unkilled: dict[str, Any]) -> int:
+    """How many borders such a story passes."""
     return int(unkilled["borders"])
 
 
@@ -65,23 +74,21 @@ def problems(stories: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {f"{story['kills']} {story['last']}": story["problems"] for story in stories if story["problems"]}
 
 
-async def test_an_unkilled_story_passes_every_sort_of_border() -> None:
-    assert await borders() > 200
-    (unkilled,) = _counted
+def test_an_unkilled_story_passes_every_sort_of_border(unkilled: dict[str, Any], borders: int) -> None:
+    assert borders > 200
     assert unkilled["killed"] == 0
     calls = {"commit", "store", "create_invoice", "next_settlement", "info", "get_json", "pay"}
     assert set(unkilled["sorts"]) >= {f"{call}:{side}" for call in calls for side in ("before", "after")}
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-async def test_killed_at_any_border_the_story_ends_the_same(chunk: int) -> None:
-    count = await borders()
-    stories = await told(*map(str, range(chunk * EVERY + 1, count + 1, CHUNKS * EVERY)))
+async def test_killed_at_any_border_the_story_ends_the_same(chunk: int, borders: int) -> None:
+    stories = await told(*map(str, range(chunk * EVERY + 1, borders + 1, CHUNKS * EVERY)))
     assert problems(stories) == {}
     # Which commits fall together is up to the moment: a few stories pass fewer borders than the counted one.
     missed = [story for story in stories if story["killed"] == 0]
     assert all(story["borders"] < story["kills"][0] for story in missed)
-    assert all(4 * story["kills"][0] > 3 * count for story in missed)  # far from the end, every kill is one
+    assert all(4 * story["kills"][0] > 3 * borders for story in missed)  # far from the end, every kill is one
 
 
 def spread(chance: random.Random, count: int) -> str:
@@ -96,8 +103,8 @@ def in_a_row(chance: random.Random, count: int) -> str:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_killed_three_times_the_story_ends_the_same(seed: int) -> None:
-    chance, count = random.Random(seed), await borders()
-    stories = await told(*(kills(chance, count) for kills in (spread, in_a_row)))
+async def test_killed_three_times_the_story_ends_the_same(seed: int, borders: int) -> None:
+    chance = random.Random(seed)
+    stories = await told(*(kills(chance, borders) for kills in (spread, in_a_row)))
     assert problems(stories) == {}
     assert [story["killed"] for story in stories] == [3, 3]

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.environment import untraced
 from tests.lightning.conftest import Connect
 from wallet.bolt11_invoice import parse_bolt11
 from wallet.cln import CoreLightning
@@ -64,6 +65,7 @@ class Lives:
             PROGRAM,
             str(self._data_dir),
             str(delay_seconds),
+            env=untraced(),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
