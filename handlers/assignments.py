@@ -46,7 +46,7 @@ from relaybot.inbox import Decision
 from relaybot.nostr import job_tags, nip90
 from relaybot.nostr.event import Event, stored_event
 from relaybot.nostr.strict_json import parse_json
-from splits.compute import Part, compute
+from splits.compute import Part, compute, referrals_of
 from splits.shape import fault_of
 from wallet.charges import Terms, plan_capture, referrers_are_paid
 from wallet.ledger import Change, Plan, Put
@@ -211,6 +211,8 @@ async def parts_of(
 
     referrers = await referrers_in(bot, job, sorted({worker, *split.people()}), await _payers(bot, job))
     found = parts(referrers)
+    if not referrals_of(found):
+        return found
     if not referrers_are_paid(held, found):
         return parts(NOBODY)
     return parts(referrers, await referral_max(bot, found))

@@ -39,6 +39,7 @@ from wallet.rates import NoRates, Rates, format_units
 Chance = Callable[[int], bytes]  # that many random bytes
 
 TWO_DAYS = 2 * 86_400  # NIP-59: how far back seals and wraps may be dated
+HELD_BACK_SECONDS = TWO_DAYS + 3_600  # as far back as relays are read for messages: what is older was held back
 
 
 @dataclass(frozen=True, slots=True)

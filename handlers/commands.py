@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from handlers.asking import agents, job
-from handlers.bot import TWO_DAYS, Bot
+from handlers.bot import HELD_BACK_SECONDS, Bot
 from handlers.company_commands import org
 from handlers.connections import connect, disconnect
 from handlers.conversation import CONFIRM, Asked, Command, Reply
@@ -36,8 +36,6 @@ from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from wallet.ledger import Plan
 from wallet.money import Msat, format_sat
-
-MESSAGE_SECONDS_MAX = TWO_DAYS + 3_600  # as far back as relays are read again for messages
 
 
 async def on_wrap(bot: Bot, event: Event) -> Decision:
@@ -74,7 +72,7 @@ async def _answered(bot: Bot, said: Asked, text: str) -> Decision:
 
 def _too_late(asked: Asked, now: int) -> Reply | None:
     """Return what is answered to a message that is too old to be done: a relay may hold one back for weeks."""
-    if asked.created_at >= now - MESSAGE_SECONDS_MAX:
+    if asked.created_at >= now - HELD_BACK_SECONDS:
         return None
     written_at = datetime.fromtimestamp(max(0, asked.created_at), UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Reply(

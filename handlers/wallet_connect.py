@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from handlers.bot import Bot, events_owed
+from handlers.bot import HELD_BACK_SECONDS, Bot, events_owed
 from handlers.connections import allowed_methods, budget_of, notifications, spent
 from handlers.conversation import Asked
 from handlers.invoices import app_label, make_invoice, new_invoice
@@ -63,6 +63,8 @@ async def on_request(bot: Bot, event: Event) -> Decision:
     now = bot.clock.now()
     if request.expiration is not None and request.expiration < now:  # NIP-47: it is ignored
         return "the request has expired"
+    if event.created_at < now - HELD_BACK_SECONDS:  # its app has long given up, and paid in another way
+        return "the request was held back"
     refused = _refused(bot, connection, request, now)
     if refused is not None:
         return _answer(bot, connection, request, refused)

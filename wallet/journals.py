@@ -28,11 +28,6 @@ from wallet.ledger import Journal, Transfer
 from wallet.money import Msat
 
 
-def plan_internal_payment(payer: Owner, payee: Owner, amount_msat: Msat, reason: str) -> Journal:
-    """Pay one of our users by another: sats only, at no fee. Paying oneself moves nothing (B1)."""
-    return Journal() if payer == payee else _journal((of(payer), of(payee), amount_msat, reason))
-
-
 def plan_bonus(to: Owner, amount_msat: Msat, reason: str) -> Journal:
     """Give promo money: a first job free, the bonus of a large top-up; nothing, if that is 0."""
     return _journal((PROMOTIONS, of(to, Class.PROMO), amount_msat, reason))

@@ -72,16 +72,6 @@ def decode_nsec(text: str) -> bytes:
     return _decode_key("nsec", text)
 
 
-def encode_note(event_id: str) -> str:
-    """Return the note of an event id in hex."""
-    return _encode("note", _from_hex(event_id))
-
-
-def decode_note(text: str) -> str:
-    """Return the event id in hex; Rejected for anything but a note."""
-    return _decode_key("note", text).hex()
-
-
 def parse_pubkey(text: str) -> str:
     """Return the public key of 64 lowercase hex digits or an npub, in hex; Rejected for anything else."""
     return text if is_hex(text, HEX32_LENGTH) else decode_npub(text)

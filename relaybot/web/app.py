@@ -7,6 +7,7 @@ hands over a connection whose first request is no websocket and no NIP-11 questi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -76,7 +77,7 @@ def _account_routes(accounts: PublishedAccounts, site: Site) -> list[web.RouteDe
     async def day(request: web.Request) -> web.Response:
         published = accounts.day(request.match_info["day"])
         if published is None:
-            raise web.HTTPNotFound(text="No accounts were published for that day.")
+            raise web.HTTPNotFound
         return _html(day_page(published, accounts, site))
 
     async def feed(_: web.Request) -> web.Response:
@@ -157,11 +158,10 @@ def _error_pages(site: Site) -> Middleware:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except web.HTTPNotFound as error:
+        except web.HTTPNotFound:
             if is_api(request.path):
                 return problem(404, "not-found", "Not found", "the API has no such address")
-            reason = error.text if "day" in request.match_info else "There is no such page."
-            return _html(_not_found(site, reason or ""), status=404)
+            return _html(_not_found(site, request.path), status=404)
         except web.HTTPMethodNotAllowed as error:
             allow = {"Allow": ", ".join(sorted(error.allowed_methods))}
             if is_api(request.path):
@@ -172,10 +172,32 @@ def _error_pages(site: Site) -> Middleware:
     return answer
 
 
-def _not_found(site: Site, reason: str) -> str:
-    heading = el("div", el("h1", "Not found"), el("p", reason, class_="lede"), class_="opening")
-    links = el("p", el("a", "All published days", href="/accounts"), " · ", el("a", "Public accounts", href="/"))
-    return page(site, heading, links, title="Not found")
+class _Nowhere(NamedTuple):
+    """What is said of an address that leads nowhere, by its beginning, and what to look at instead."""
+
+    start: str
+    reason: str
+    path: str
+    name: str
+
+
+_NOWHERE = (
+    _Nowhere("/accounts/", reason="No accounts were published for that day.", path="/accounts", name="All days"),
+    _Nowhere("/agents/", reason="No agent of this name takes jobs here now.", path="/agents", name="All agents"),
+    _Nowhere(
+        "/account/",
+        reason="This is no page of yours: it has gone, or the address is not whole.",
+        path="/account",
+        name="Your account",
+    ),
+    _Nowhere("", reason="There is no such page.", path="/", name="Public accounts"),
+)
+
+
+def _not_found(site: Site, path: str) -> str:
+    found = next(one for one in _NOWHERE if path.startswith(one.start))
+    heading = el("div", el("h1", "Not found"), el("p", found.reason, class_="lede"), class_="opening")
+    return page(site, heading, el("p", el("a", found.name, href=found.path, class_="button")), title="Not found")
 
 
 def _html(text: str, status: int = 200) -> web.Response:

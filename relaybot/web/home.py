@@ -83,6 +83,7 @@ def _opening(days: Sequence[PublishedDay], whole: Totals) -> Html:
             class_="lede",
         ),
         el("p", el("a", "How the money flows", href="/how"), class_="more"),
+        el("p", "A sat is a hundred-millionth of a bitcoin.", class_="quiet"),
         demo_notice(days[-1].summary),
         class_="opening",
     )

@@ -17,7 +17,8 @@ ACME, ASK = "/account/companies/acme", "/account/jobs/ask/autodev"
 
 
 async def test_an_owner_invites_and_tops_up_and_a_member_works_within_a_budget() -> None:
-    async with world(web=FAST) as w, browsing(w) as olga, browsing(w) as mia:
+    bulk = [{"from": "40000 sat", "bonus": "5%"}]
+    async with world(web=FAST, companies={"bulk": bulk}) as w, browsing(w) as olga, browsing(w) as mia:
         await w.fund("bob", 1)
         await w.node_joins()
         await olga.sign_in(w.keys["bob"])
@@ -26,7 +27,9 @@ async def test_an_owner_invites_and_tops_up_and_a_member_works_within_a_budget()
         made = await olga.fill("/account/companies", "/account/companies", id="acme", name="Acme & Sons")
         assert (made.path, "acme, open." in made.words) == (ACME, True)
         bill = await olga.fill(ACME, f"{ACME}/topup", sats="50000")
+        assert "From 40,000 sat on 5 % more, for our own part of jobs." in olga.shown[-2].words
         assert "to the balance of acme" in bill.words
+        assert "It brings 2,500 sat more" in bill.words
         await (await w.join("bob")).pay(bill.html.partition('id="payable">')[2].partition("<")[0])
         while "50,000 sat arrived" not in (shown := await olga.get(bill.path)).words:
             await news(olga, shown)
@@ -54,7 +57,8 @@ async def test_an_owner_invites_and_tops_up_and_a_member_works_within_a_budget()
         assert (await olga.fill(ACME, f"{ACME}/add", npub="nobody")).status == 400
         assert (await olga.post(f"{ACME}/dissolve", olga.shown[-1].form(f"{ACME}/add"))).status == 404
         await mia.fill(ACME, f"{ACME}/leave")
-        assert (await mia.get(ACME)).status == 404
+        gone = await mia.get(ACME)
+        assert (gone.status, "This is no page of yours" in gone.words) == (404, True)
         await w.sound()
 
 

@@ -1,7 +1,8 @@
 """LNbits beside the book: internal payments by its own service functions. Run by the Python that has LNbits.
 
 An internal payment is an invoice of one wallet that another wallet of the same LNbits
-pays: nothing goes out. LNbits runs as it comes, with FakeWallet and SQLite.
+pays: nothing goes out. LNbits runs as it comes, with FakeWallet and SQLite, and knows what
+a bitcoin costs, as it does on the Internet: else it asks ten services for each payment, in vain.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ os.environ |= {
 from lnbits.core.helpers import migrate_databases  # type: ignore[import-not-found]
 from lnbits.core.services.payments import create_invoice, pay_invoice, update_wallet_balance  # type: ignore[import-not-found]
 from lnbits.core.services.users import create_user_account  # type: ignore[import-not-found]
+from lnbits.utils.cache import cache  # type: ignore[import-not-found]
 from lnbits.wallets import set_funding_source  # type: ignore[import-not-found]
 from loguru import logger  # type: ignore[import-not-found]
 
@@ -33,6 +35,7 @@ async def main() -> None:
     logger.remove()
     await migrate_databases()
     set_funding_source()
+    cache.set("btc-price-USD", 95_000.0, expiry=86_400)
     payer = (await create_user_account()).wallets[0]
     payee = (await create_user_account()).wallets[0]
     await update_wallet_balance(payer, 1_000_000)

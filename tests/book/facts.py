@@ -46,7 +46,6 @@ from wallet.journals import (
     bulk_bonus,
     plan_bonus,
     plan_card_settlement,
-    plan_internal_payment,
     plan_onchain_batch,
 )
 from wallet.ledger import Journal, Plan, Transfer
@@ -123,7 +122,7 @@ class Facts:
             case ["bonus", name, amount, "sat"]:
                 return plan_bonus(owner_of(name), _sat(amount), "bonus")
             case ["pay", payer, payee, amount, "sat"]:
-                return plan_internal_payment(owner_of(payer), owner_of(payee), _sat(amount), "payment")
+                return Journal((Transfer(of(owner_of(payer)), of(owner_of(payee)), _sat(amount), "payment"),))
             case ["hold-out", name, amount, "sat", "reserve", reserve]:
                 self._held_out[name] = _sat(reserve)
                 total = Msat(_sat(amount) + _sat(reserve))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, expect
 
-from relaybot.nostr import nip19
 from tests.browser.chromium import DESKTOP, Window, window
 from tests.browser.extension import Extension
 from tests.browser.looking import faults_of
@@ -120,21 +119,3 @@ async def test_an_app_is_connected_and_cut_off_again(bob: Window) -> None:
     assert await faults_of(bob) == []
     await page.get_by_role("button", name="Disconnect My phone").click()
     await expect(page.get_by_text("No app is connected.")).to_be_visible()
-
-
-async def test_a_company_is_made_and_somebody_invited(bot: World, bob: Window) -> None:
-    npub, org = nip19.encode_npub(bot.keys["grace"].pubkey), f"acme-{bob.size['width']}"
-    page = await bob.open("/account/companies")
-    assert await faults_of(bob) == []
-    await page.get_by_label("Id").fill(org)
-    await page.get_by_label("Name", exact=True).fill("Acme & Sons")
-    await page.get_by_role("button", name="Make a company").click()
-    await expect(page.locator("h1")).to_have_text("Acme & Sons")
-    await page.locator("#add-npub").fill(npub)
-    await page.locator("#add-sats").fill("20000")
-    await page.get_by_role("button", name="Invite").click()
-    await expect(page.get_by_role("row", name=npub)).to_contain_text("20,000 sat")
-    assert await faults_of(bob) == []
-    await page.get_by_label("How many sats", exact=True).fill("50000")
-    await page.get_by_role("button", name="Go on").click()
-    await expect(page.get_by_text(f"to the balance of {org}")).to_be_visible()

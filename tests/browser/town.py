@@ -38,6 +38,7 @@ async def town(**more: Any) -> AsyncIterator[World]:
         "agents": {"autodev": {**AGENTS["autodev"], "params": _PARAMS}},
         "card": {"provider": "simulated", "simulator_port": free_port(), "quote_seconds": 3_600},
         "rates": {"bitcoin": "95000 EUR"},
+        "companies": {"bulk": [{"from": "100000 sat", "bonus": "5%"}]},
         "onchain": {"poll_seconds": 1, "confirmations": [[0, 2]]},
         "web": {"requests_per_minute": 10_000},
         "payouts": {"retry_seconds": 1, "poll_seconds": 1, "confirm_seconds": 1},

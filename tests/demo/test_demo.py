@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ import pytest
 
 from relaybot.demo.stage import HOST
 from relaybot.nostr.event import is_hex
+from tests.environment import inherited, untraced
 
 EARNED = {"alice": 2_000, "carol": 1_000, "dave": 500, "eve": 120, "frank": 120, "grace": 300, "heidi": 300}
 ROLES = {
@@ -35,8 +35,8 @@ pytestmark = pytest.mark.timeout(SECONDS_MAX + 30)
 
 
 @asynccontextmanager
-async def demo(*options: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start the command; end it if the test does not."""
+async def demo(*options: str, traced: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start the command; end it if the test does not. All its processes pay for being traced: once is enough."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -45,7 +45,7 @@ async def demo(*options: str) -> AsyncIterator[asyncio.subprocess.Process]:
         *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if not name.startswith("RELAYBOT_")},
+        env=inherited() if traced else untraced(),
     )
     try:
         async with asyncio.timeout(SECONDS_MAX):
@@ -56,9 +56,9 @@ async def demo(*options: str) -> AsyncIterator[asyncio.subprocess.Process]:
             await process.wait()
 
 
-async def ended(*options: str) -> tuple[int | None, str, str]:
+async def ended(*options: str, traced: bool = False) -> tuple[int | None, str, str]:
     """Run the command to its end; return exit code, what it printed, and what it complained of."""
-    async with demo(*options) as process:
+    async with demo(*options, traced=traced) as process:
         out, err = await process.communicate()
         return process.returncode, out.decode(), err.decode()
 
@@ -107,7 +107,7 @@ async def test_once_with_json_prints_one_object_with_every_figure() -> None:
 
 async def test_without_once_the_story_is_told_and_everything_stays_up(tmp_path: Path) -> None:
     data = tmp_path / "kept"
-    async with demo("--port", "0", "--data", str(data)) as process:
+    async with demo("--port", "0", "--data", str(data), traced=True) as process:
         text = await printed(process, "Press Ctrl-C")
         assert " 1  A simulated Lightning network runs" in text
         assert "12  All balances sum to zero, all escrows are empty, the node's books agree with ours" in text
@@ -175,7 +175,7 @@ async def test_a_story_that_breaks_says_why_and_exits_1(tmp_path: Path) -> None:
 
 async def test_a_story_that_breaks_shows_the_logs(tmp_path: Path) -> None:
     data = str(tmp_path / ("too-long-for-the-nodes-socket-" * 4))
-    code, out, _ = await ended("--once", "--port", "0", "--data", data)
+    code, out, _ = await ended("--once", "--port", "0", "--data", data, traced=True)
     assert code == 1
     assert "The story broke" in out
     assert "node.log" in out

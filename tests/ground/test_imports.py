@@ -26,6 +26,13 @@ assert sorted(msgspec.json.decode(b'{"b":1,"a":2}')) == ["a", "b"]
 print("together")
 """
 
+START = """
+import relaybot.cli.service, sys
+idle = {"asyncpg", "relaybot.demo", "relaybot.worker", "relaybot.db.backups", "rich.progress"} & set(sys.modules)
+assert not idle, idle  # each costs every start, and few starts want it
+print("together")
+"""
+
 OURS = """
 import handlers, splits, wallet.accounts, wallet.book, wallet.ledger, wallet.money
 import relaybot.clock, relaybot.db.sqlite, relaybot.errors, relaybot.lifecycle, relaybot.probe
@@ -44,7 +51,9 @@ print("together")
 """
 
 
-@pytest.mark.parametrize("program", [EVERYTHING, OURS, PURE], ids=["the libraries", "our own", "the pure floors"])
+@pytest.mark.parametrize(
+    "program", [EVERYTHING, OURS, START, PURE], ids=["the libraries", "our own", "the start", "the pure floors"]
+)
 def test_one_fresh_interpreter_imports_them_together_and_they_work(program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False, timeout=60

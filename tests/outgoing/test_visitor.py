@@ -72,7 +72,7 @@ class Diverted:
         link.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", self.port))
-        except OSError:
+        except BaseException:  # also when the visit is out of time
             link.close()
             raise
         return link

@@ -8,7 +8,7 @@ import pytest
 
 from wallet.accounts import CAPITAL, CARD_LOSSES, CARD_RECEIVABLE, NODE_LIGHTNING, maturing, person, user
 from wallet.deposits import CardDeposit, Debt, plan_cleared, plan_collected, plan_disputed, plan_written_off
-from wallet.journals import Output, plan_card_settlement, plan_internal_payment, plan_onchain_batch
+from wallet.journals import Output, plan_card_settlement, plan_onchain_batch
 from wallet.ledger import Plan, Update, Value
 from wallet.lots import Lot
 from wallet.maturing import Cover, next_advanced, next_matured
@@ -138,10 +138,6 @@ def test_a_top_up_pays_no_more_than_is_owed_and_no_more_than_it_is() -> None:
 
 
 # ---- the rest
-
-
-def test_b1_paying_oneself_moves_nothing() -> None:
-    assert plan_internal_payment(person(BOB), person(BOB), Msat(5), "tip").transfers == ()
 
 
 def test_what_rounding_a_batch_s_fee_up_is_over_is_the_platform_s() -> None:

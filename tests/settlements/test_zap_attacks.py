@@ -12,7 +12,7 @@ import pytest
 
 from handlers import commands, pay_requests, targets, wallet_connect
 from handlers.answers import unsigned_request
-from handlers.bot import Bot, new_user
+from handlers.bot import HELD_BACK_SECONDS, Bot, new_user
 from handlers.notices import tell_due
 from handlers.settlements import pay_internally
 from handlers.wishes import zap_tags
@@ -308,6 +308,14 @@ async def test_while_the_node_is_away_an_app_is_told_so_and_nothing_is_done_late
     assert await till.balance(BOB) == from_sat(5_000)
 
 
+async def test_i6_a_request_that_a_relay_held_back_for_days_is_not_done(till: Till, street: Street) -> None:
+    await till.funded(5_000, BOB)
+    await connect(till, APP, BOB)
+    event = asks(till.bot, APP, "pay_invoice", invoice=await till.top_up(1_000, ALICE, number=9))
+    street.clock.advance(HELD_BACK_SECONDS + 1)
+    assert await wallet_connect.on_request(till.bot, event) == "the request was held back"
+
+
 async def test_what_an_app_was_paid_is_told_by_message_only_to_whom_messages_reach(till: Till) -> None:
     await connect(till, APP, BOB)
     for number, told in enumerate((0, 1)):
@@ -354,7 +362,7 @@ async def said(till: Till, text: str, *, created_at: int = NOW) -> str:
 
 
 async def test_i7_a_message_that_a_relay_held_back_for_days_is_not_done(till: Till) -> None:
-    late = NOW - commands.MESSAGE_SECONDS_MAX
+    late = NOW - HELD_BACK_SECONDS
     assert "Pay this invoice" in await said(till, "topup 100", created_at=late)
     answer = await said(till, "topup 200", created_at=late - 1)
     assert answer.startswith("Nothing is done: your message says that it was written at 20")

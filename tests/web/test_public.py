@@ -37,7 +37,9 @@ async def test_an_agent_has_a_page_with_price_split_inputs_and_how_to_ask(serve:
         assert words in page.words, words
     assert f"nostr:{AGENT.npub}" in page.links
     assert "/agents/autodev" in (await read(client, "/agents")).links
-    await read(client, "/agents/nobody", status=404)
+    nobody = await read(client, "/agents/nobody", status=404)
+    assert "No agent of this name takes jobs here now." in nobody.words
+    assert nobody.links.count("/agents") == 2  # in the navigation, and as what to look at instead
 
 
 async def test_an_agent_without_parts_or_inputs_has_a_page_too(serve: Serve) -> None:

@@ -28,7 +28,7 @@ def test_the_same_event_again_is_no_news() -> None:
     assert len(accounts.days()) == 1
 
 
-def test_a_second_summary_of_a_day_is_refused_and_the_first_stays() -> None:
+def test_j3_a_second_summary_of_a_day_is_refused_and_the_first_stays() -> None:
     accounts = accounts_of(told("2026-11-22", STORY))
     with pytest.raises(Rejected, match="published before"):
         accounts.add(told("2026-11-22", {("in", "lightning"): 1_000}))
@@ -41,7 +41,7 @@ def test_another_keys_summary_is_refused() -> None:
         stranger.add(told("2026-11-22", STORY))
 
 
-def test_a_forged_summary_is_refused() -> None:
+def test_j3_a_changed_summary_is_refused() -> None:
     good = told("2026-11-22", STORY)
     changed = msgspec.structs.replace(good, content=good.content.replace("24000000", "25000000"))
     unsigned = msgspec.structs.replace(good, sig="0" * 128)

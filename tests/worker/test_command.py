@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -51,6 +52,14 @@ async def test_a_program_gets_the_job_as_json() -> None:
         ],
         "params": {"model": ["small"], "stop": ["a", "b", "c"]},
     }
+
+
+async def test_the_program_of_the_document_does_a_job(tmp_path: Path) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "worker.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```python\n(#!.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    program = tmp_path / "work.py"
+    program.write_text(shown, encoding="utf-8")
+    assert await run(sys.executable, str(program), text="Fix issue 42") == "FIX ISSUE 42"
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def _classes(found: Balance) -> Html:
         el("th", "What it is for", scope="col"),
     )
     table = el("table", el("caption", "Your money by class"), el("thead", head), el("tbody", body))
-    return el("section", el("h2", "By class"), scrolled(table, "Your money by class"))
+    return el("section", el("h2", "What it is for"), scrolled(table, "Your money by class"))
 
 
 def _held(held: Sequence[Row]) -> Html:

@@ -14,6 +14,7 @@ from relaybot.web.account.desk import Desk, Visit
 from relaybot.web.account.forms import button, choice, field, form, hidden_field
 from relaybot.web.account.frame import account_headers, heading, led_to, scrolled
 from relaybot.web.html import Child, Html, el
+from relaybot.web.words import exact_percent
 from wallet.companies import format_month, month_of, parse_month
 from wallet.company_pages import (
     Belonging,
@@ -28,6 +29,7 @@ from wallet.company_pages import (
 from wallet.money import MSAT_PER_SAT, format_sat
 
 COMPANIES_PATH = "/account/companies"
+WHOLE_PPM = 1_000_000
 
 _ROLES = {"owner": "you are its owner", "member": "you are a member", "invited": "you are asked to join"}
 
@@ -226,10 +228,27 @@ def _topup(desk: Desk, visit: Visit, org: str) -> Html:
         visit,
         org,
         "topup",
-        field("How many sats", "sats", "", inputmode="numeric", required=True, pattern="[0-9]+", prefix="topup"),
+        field(
+            "How many sats",
+            "sats",
+            "",
+            hint=_bonuses(desk),
+            inputmode="numeric",
+            required=True,
+            pattern="[0-9]+",
+            prefix="topup",
+        ),
         choice("By which way", "way", ways),
         button("Go on"),
     )
+
+
+def _bonuses(desk: Desk) -> str | None:
+    """Say what a large top-up brings; None if it brings nothing besides."""
+    steps = [
+        f"from {format_sat(one.from_msat)} on {exact_percent(one.bonus_ppm, WHOLE_PPM)} more" for one in desk.bot.bulk
+    ]
+    return f"{', '.join(steps).capitalize()}, for our own part of jobs." if steps else None
 
 
 def _member_forms(desk: Desk, visit: Visit, org: str) -> tuple[Html, ...]:

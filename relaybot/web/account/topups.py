@@ -20,7 +20,8 @@ from relaybot.web.account.live import RELOAD_SECONDS, Stamp, live_mark
 from relaybot.web.account.qr import qr_code
 from relaybot.web.html import Child, Html, el
 from relaybot.web.words import amount
-from wallet.money import format_sat
+from wallet.journals import bulk_bonus
+from wallet.money import Msat, format_sat
 from wallet.onchain import Deposit
 
 TOPUP_PATH, ONCHAIN_PATH = "/account/topup", "/account/onchain"
@@ -78,12 +79,14 @@ async def invoice_page(desk: Desk, visit: Visit) -> web.Response:
     stamp = stamp_of(desk, row)
     path = f"/account/topups/{visit.request.match_info['id']}"
     content: Sequence[Child]
-    whose = f"the balance of {row['company']}" if row["company"] else "your balance"
+    org = row["company"]
+    whose = f"the balance of {org}" if org else "your balance"
     if row["received_msat"]:
+        words, path_back = (org, f"/account/companies/{org}") if org else ("Your balance", "/account")
         content = (
             heading("Paid", amount(row["received_msat"]), " arrived."),
             el("p", f"They are added to {whose}.", class_="done", role="status"),
-            el("p", el("a", "Your balance", href="/account", class_="button")),
+            el("p", el("a", words, href=path_back, class_="button")),
         )
     elif stamp.over:
         content = (
@@ -93,6 +96,7 @@ async def invoice_page(desk: Desk, visit: Visit) -> web.Response:
     else:
         content = (
             heading("Pay this invoice", "to add ", amount(row["amount_msat"]), f" to {whose}."),
+            _bonus(desk, row) if org else None,
             _payable(row["bolt11"], f"lightning:{row['bolt11']}", row["bolt11"].upper(), "The invoice as a QR code"),
             el("p", "Waiting for your payment. This page tells when it has arrived.", role="status"),
             el("p", "It can be paid until ", when(row["expires_at"]), " UTC.", class_="quiet"),
@@ -101,6 +105,12 @@ async def invoice_page(desk: Desk, visit: Visit) -> web.Response:
     return desk.shown(
         visit, *content, live_mark(f"{path}/live", stamp), title="Top up", here=TOPUP_PATH, refresh=refresh
     )
+
+
+def _bonus(desk: Desk, invoice: Row) -> Html | None:
+    """Say what a company's large top-up brings besides."""
+    bonus = bulk_bonus(Msat(invoice["amount_msat"]), desk.bot.bulk)
+    return el("p", "It brings ", amount(bonus), " more, for our own part of jobs.") if bonus else None
 
 
 async def invoice_live(desk: Desk, visit: Visit) -> web.StreamResponse:
