@@ -83,7 +83,7 @@ async def on_feedback(bot: Bot, event: Event) -> Decision:
     if said.status == "processing" and JobState(job["state"]) is JobState.ASSIGNED:
         changes: tuple[Change, ...] = (
             changed_job(bot, job, JobStep.CLAIM, due_at=lease.assignment["lease_until"]),
-            *told_of(bot, job, "processing", _begun_text(bot, job)),
+            *told_of(bot, job, "processing", _begun_text(job)),
         )
         return Plan(f"{cause_of(job['id'])}/claim/{job['attempt']}", changes=changes)
     if said.status == "partial" and 0 < len(said.text) <= PIECE_CHARACTERS_MAX:
@@ -92,18 +92,16 @@ async def on_feedback(bot: Bot, event: Event) -> Decision:
     return f"{said.status}: nothing to change"
 
 
-def _begun_text(bot: Bot, job: Row) -> str:
-    agent = bot_agent(bot, job)
-    if agent is None or agent.on_cancel == "none":
+def _begun_text(job: Row) -> str:
+    if job["on_cancel"] == "none":
         return "a compute node has begun"
-    cost = "in full" if agent.on_cancel == "full" else "by what was used"
+    cost = "in full" if job["on_cancel"] == "full" else "by what was used"
     return f"a compute node has begun; after its first partial result a cancellation is charged {cost}"
 
 
 def _noted_part(bot: Bot, job: Row, event: Event) -> tuple[Change, ...]:
     """Return the note that a part was passed on, and what the node had used by then, where a cancel may cost that."""
-    agent = bot_agent(bot, job)
-    if agent is None or agent.on_cancel == "none" or JobState(job["state"]) is not JobState.WORKING:
+    if job["on_cancel"] == "none" or JobState(job["state"]) is not JobState.WORKING:
         return ()
     return (changed_job(bot, job, partial=json.dumps(job_tags.usage(event.tags), sort_keys=True)),)
 
@@ -132,9 +130,8 @@ def _usable_result(bot: Bot, job: Row, event: Event) -> nip90.Result:
     result, allowed = nip90.parse_result(event, bot.service), bot.config.jobs.result_bytes_max
     if len(result.content.encode()) > allowed:
         raise Rejected("invalid", "it is too large", allowed=f"{allowed} bytes")
-    agent = bot_agent(bot, job)
-    if agent is not None and agent.result_schema is not None:
-        _check_shape(agent.result_schema, result.content)
+    if job["result_schema"] is not None:
+        _check_shape(json.loads(job["result_schema"]), result.content)
     return result
 
 

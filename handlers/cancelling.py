@@ -16,7 +16,6 @@ from handlers.companies import payer_of
 from handlers.jobs import (
     OPEN_STATES,
     assignment_taken_back,
-    bot_agent,
     cancelled,
     cause_of,
     changed_job,
@@ -89,12 +88,11 @@ async def _plan_cancelled(bot: Bot, job: Row) -> Plan:
 
 async def _charge_so_far(bot: Bot, job: Row) -> Msat | None:
     """Return what a cancel costs now; None: nothing."""
-    agent = bot_agent(bot, job)
-    if agent is None or agent.on_cancel == "none" or not job["partial"]:
+    if job["on_cancel"] == "none" or not job["partial"]:
         return None
     if JobState(job["state"]) is not JobState.WORKING:
         return None
     price = Msat(job["price_msat"])
-    if agent.on_cancel == "full":
+    if job["on_cancel"] == "full":
         return price
     return (await promised_split(bot, job)).price_for(json.loads(job["partial"]), bid_msat=price)

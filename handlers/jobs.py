@@ -20,6 +20,7 @@ its Plan, under the label `job/<id>`, so a repeat finds the same invoice.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from handlers.answers import told
@@ -342,6 +343,8 @@ def _new_job(
         "state": JOB.after(JobState.RECEIVED, step).value,
         "reason": "",
         "split": agent.split_hash,
+        "on_cancel": agent.on_cancel,
+        "result_schema": None if agent.result_schema is None else json.dumps(agent.result_schema),
         "price_msat": price,
         "charged_msat": 0,
         "invoice": invoice,
