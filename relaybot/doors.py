@@ -29,13 +29,16 @@ def open_doors(
 ) -> Doors:
     """Return the doors; `store` is the embedded relay's, if this process has it, `others` are the relays we read."""
     outgoing, visitor = _outgoing(bot.config), _visitor(bot)
+    # What customers name hangs as long as they like: it has clients, and name look-ups, that nothing else waits for.
+    fetching, looking = _outgoing(bot.config), _visitor(bot)
     if probe is not no_probe:
         outgoing, visitor = probed(outgoing, probe), probed(visitor, probe)
+        fetching, looking = probed(fetching, probe), probed(looking, probe)
 
     async def look_up(pubkey: str) -> None:
         await reader.look_up_target(others, pubkey)
 
-    sources = WorldSources(store, others, visitor=visitor, outgoing=outgoing)
+    sources = WorldSources(store, others, visitor=looking, outgoing=fetching)
     return Doors(relays, look_up, outgoing, visitor.publish, sources)
 
 

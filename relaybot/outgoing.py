@@ -34,7 +34,7 @@ from relaybot.socks import Proxy, through
 
 URL_CHARACTERS_MAX = 2_048  # longer ones are refused by servers too
 ADDRESSES_MAX = 8  # of one name; more would only spread the waiting
-LOOKUP_THREADS = 4  # a hanging name server holds these, and no other thread of ours
+LOOKUP_THREADS = 32  # a hanging name server holds these for half a minute each, and no other thread of ours
 CHUNK_BYTES = 16_384
 JSON, TEXT = "application/json", "text/*, application/json;q=0.9, */*;q=0.1"  # what we ask for
 
@@ -185,15 +185,16 @@ async def public_addresses(lookup: Lookup, host: str) -> list[str]:
 
 
 class SystemLookup:
-    """The machine's resolver, in threads of its own."""
+    """The machine's resolver, in threads of its own; `look_up` blocks until it has the addresses of a host."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_up: Callable[[str], Sequence[str]] | None = None) -> None:
+        self._look_up = look_up or _look_up
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
 
     async def __call__(self, host: str) -> Sequence[str]:
         """Ask the system; OSError if it knows no address."""
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _look_up, host)
+        found = await loop.run_in_executor(self._threads, self._look_up, host)
         return list(dict.fromkeys(found))
 
 

@@ -24,7 +24,7 @@ from relaybot.visitor import Visitor
 log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0  # for the answer of a relay we are connected with
-TEXTS_MAX = 8  # fetched at once: payouts use the same client
+TEXTS_MAX = 8  # fetched at once, of all jobs
 
 
 class WorldSources:

@@ -35,9 +35,14 @@ def plan_resume(row: Row, *, by: str, now: int) -> Plan | None:
     return _changed(row, {"state": OPEN, "reason": "", "paused_by": "", "since": now})
 
 
-def plan_withdrawals(owner: Row, *, state: str, reason: str) -> Plan:
-    """Return the Plan that closes or opens every exit of one user, a row of `users`."""
+def plan_withdrawals(owner: Row, *, state: str, reason: str, now: int) -> Plan:
+    """Return the Plan that closes or opens every exit of one user, a row of `users`.
+
+    When they are opened the balance is looked at: what was earned meanwhile may be due.
+    """
     values: Values = {"withdrawals": state, "withdrawals_reason": reason[:REASON_CHARACTERS_MAX]}
+    if state == OPEN:
+        values = {**values, "payout_check_at": now}
     change = Update("users", owner["id"], values, expect={"version": owner["version"]})
     return Plan(f"users/{owner['id']}/withdrawals/{owner['version']}", changes=(change,))
 

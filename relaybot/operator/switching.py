@@ -67,7 +67,9 @@ async def set_withdrawals(config: Config, keyring: Keyring, pubkey: str, *, open
         row = await bot.book.row("users", pubkey)
         if row is None:
             raise Rejected("invalid", "nobody with this key was ever here")
-        plan = plan_withdrawals(row, state=OPEN if open_ else CLOSED, reason="" if open_ else reason)
+        plan = plan_withdrawals(
+            row, state=OPEN if open_ else CLOSED, reason="" if open_ else reason, now=bot.clock.now()
+        )
         said = "open again" if open_ else f"closed: {reason}" if reason else "closed; ask the operator"
         told = await bot.tell(Notice(pubkey, f"Your withdrawals are {said}.", asked=False))
         await _apply(bot.book, Plan(plan.key, changes=(*plan.changes, *told)))

@@ -232,7 +232,7 @@ class Connection(asyncio.Protocol):
     def _hand_over(self, received: bytes) -> None:
         """Let the HTTP server have the connection, as if it had accepted it."""
         protocol = self._all.http()
-        self._all.leave(self, self._facts.origin)
+        self._all.hand_over(self, self._transport, self._facts.origin)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.data_received(received)

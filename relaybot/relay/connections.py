@@ -13,6 +13,7 @@ from websockets.frames import CloseCode
 
 from relaybot.relay.frames import EventFrames
 from relaybot.relay.hub import Hub
+from relaybot.relay.proxies import origin
 from relaybot.relay.rates import Rate
 from relaybot.relay.settings import RelayLimits
 
@@ -55,6 +56,7 @@ class Connections:
         self.limits = limits
         self.http = http
         self.open: set[Open] = set()
+        self._handed_over: dict[asyncio.BaseTransport, str] = {}  # to the HTTP server → the origin they count for
         self.all_gone = asyncio.Event()
         self.all_gone.set()
         self.stopping = False  # from here on nobody is listened to again
@@ -77,13 +79,31 @@ class Connections:
         self.open.add(connection)
         self.all_gone.clear()
 
-    def leave(self, connection: Open, origin: str) -> None:
+    def leave(self, connection: Open, counted_as: str) -> None:
         """Count a connection out: it is lost, or belongs to the HTTP server now."""
         if connection in self.open:
             self.open.discard(connection)
-            self.move(origin, "")
+            self.move(counted_as, "")
         if not self.open:
             self.all_gone.set()
+
+    def hand_over(self, connection: Open, transport: asyncio.BaseTransport, counted_as: str) -> None:
+        """Let the HTTP server have a connection: it counts until it is closed, a proxy's for no single client."""
+        self.open.discard(connection)
+        peer = transport.get_extra_info("peername")
+        if origin(peer[0] if peer else "") != counted_as:
+            self.move(counted_as, "")
+            counted_as = ""
+        self._handed_over[transport] = counted_as
+        if not self.open:
+            self.all_gone.set()
+
+    def forget_closed(self) -> None:
+        """Count those no more that the HTTP server, or who was there, has closed."""
+        for transport, counted_as in list(self._handed_over.items()):
+            if transport.is_closing():
+                del self._handed_over[transport]
+                self.move(counted_as, "")
 
     def move(self, before: str, now: str) -> None:
         """Count a connection under another origin than before; the empty one is not counted."""
@@ -93,11 +113,17 @@ class Connections:
         if now:
             self._by_origin[now] = self._by_origin.get(now, 0) + 1
 
-    def too_many(self, origin: str, spare: int = 0) -> bool:
-        """Tell whether more connections are open, all together or of `origin`, than the limits and `spare` allow."""
+    def too_many(self, counted_as: str, spare: int = 0) -> bool:
+        """Tell whether more connections are open, all together or of one origin, than the limits and `spare` allow."""
+        if not self._exceeds(counted_as, spare):
+            return False
+        self.forget_closed()
+        return self._exceeds(counted_as, spare)
+
+    def _exceeds(self, counted_as: str, spare: int) -> bool:
         most, most_of_one = self.limits.connections_max, self.limits.connections_per_address_max
-        of_one = self._by_origin.get(origin, 0) if most_of_one else 0
-        return len(self.open) > most + spare or of_one > most_of_one + spare
+        of_one = self._by_origin.get(counted_as, 0) if most_of_one else 0
+        return len(self.open) + len(self._handed_over) > most + spare or of_one > most_of_one + spare
 
     def may_leave(self, transport: asyncio.WriteTransport, unsent: int) -> int:
         """Return how many bytes a reader may leave unsent; few while all slow ones together leave too many."""

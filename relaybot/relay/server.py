@@ -97,6 +97,7 @@ class RelayServer:
 
     def _check_times(self, connections: Connections) -> None:
         now = connections.time()
+        connections.forget_closed()
         for connection in list(connections.open):
             connection.check_times(now)
         limits = self._limits

@@ -10,10 +10,11 @@ import pytest
 from tests.payouts.desk import NOW, RULES, Desk, Life, person
 from wallet import payout_checks as module
 from wallet.accounts import CAPITAL, owed, user
-from wallet.ledger import Plan, Transfer
+from wallet.ledger import Plan, Transfer, Update
 from wallet.money import Msat, from_sat
 from wallet.opening import opened, reserve_msat
 from wallet.states import PayoutKind, Rail
+from wallet.switches import CLOSED, OPEN, plan_withdrawals
 from wallet.targets import KEEP, targets_of
 
 
@@ -240,3 +241,12 @@ async def test_c12_whoever_has_enough_under_way_is_paid_nothing_more_by_itself(d
         after = await life.book.row("users", person("alice"))
         assert after is not None
         assert after["payout_check_at"] == NOW + 3_600
+
+
+def test_what_was_earned_while_withdrawals_were_closed_is_looked_at_when_they_are_opened() -> None:
+    owner = {"id": "a" * 64, "version": 3}
+    [on] = plan_withdrawals(owner, state=OPEN, reason="", now=5).changes
+    [off] = plan_withdrawals(owner, state=CLOSED, reason="a question", now=5).changes
+    assert isinstance(on, Update)
+    assert isinstance(off, Update)
+    assert (on.values.get("payout_check_at"), off.values.get("payout_check_at")) == (5, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -15,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from relaybot.errors import Unavailable
 from relaybot.relay import rates
+from relaybot.relay.connections import Connections
 from relaybot.relay.hub import Hub
 from relaybot.relay.policies import ConnectionFacts
 from relaybot.relay.proxies import forwarded_address, is_trusted, origin
@@ -210,3 +212,33 @@ async def test_a_book_that_does_not_answer_lets_nobody_in(hub: Hub) -> None:
             await next(iter(hub._tasks))
     assert answers == ["error: the event could not be taken in, try again later"]
     assert [line["event"] for line in logs] == ["relay_account_not_looked_up"]
+
+
+class Peer:
+    """A transport of somebody who asks for a page, and stays."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.closing = False
+
+    def get_extra_info(self, _name: str) -> tuple[str, int]:
+        return self.address, 5_000
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+async def test_connections_of_the_http_server_count_until_they_are_closed() -> None:
+    """Else one address could take every socket there is, by requests for pages that never end."""
+    everybody = Connections(None, RelayLimits(connections_per_address_max=2), asyncio.Protocol)  # type: ignore[arg-type]
+    peers = [Peer("192.0.2.1") for _ in range(3)] + [Peer("198.51.100.7")]  # the last is a proxy, for the same client
+    for peer in peers:
+        everybody.move("", "192.0.2.1")
+        everybody.hand_over(None, peer, "192.0.2.1")  # type: ignore[arg-type]  # all that is asked of a transport
+    assert (everybody.too_many("192.0.2.1"), everybody.too_many("192.0.2.2")) == (True, False)
+    peers[0].closing = True
+    assert not everybody.too_many("192.0.2.1")
+    for peer in peers:
+        peer.closing = True
+    everybody.forget_closed()
+    assert everybody._by_origin == {}

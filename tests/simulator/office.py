@@ -127,7 +127,7 @@ async def _switched(name: str, state: str, bot: Bot) -> Plan | None:
     row = await bot.book.row("users", key_of(name).pubkey)
     if row is None or row["withdrawals"] == state:
         return None
-    return plan_withdrawals(row, state=state, reason="a test")
+    return plan_withdrawals(row, state=state, reason="a test", now=bot.clock.now())
 
 
 async def refund(world: World, request_id: str) -> None:

@@ -114,12 +114,17 @@ IN_PAYOUTS = (
         'held = Transfer(user(owner["id"]), hold(cause_of(payout_id)), amount, "hold")',
     ),
     Mutant(
-        "a withdrawal to a used invoice is tried again with it",
+        "a withdrawal to a used invoice is tried again with it, however late",
         (
             (
                 "wallet/payout_plans.py",
                 'single = attempt["bolt11"] == payout["target"]',
                 'single = attempt["bolt11"] == ""',
+            ),
+            (  # else it is too late for another try: a failure is certain after three minutes only
+                "wallet/payout_plans.py",
+                '    return asked and bool(now - payout["created_at"] >= rules.withdrawal_seconds)',
+                "    return False",
             ),
             (
                 "wallet/payout_plans.py",
