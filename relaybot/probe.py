@@ -30,6 +30,8 @@ class _Probed:
 
     def __getattr__(self, name: str) -> object:
         method = getattr(self._port, name)
+        if not callable(method):  # something it says of itself: no border
+            return method
 
         async def call(*args: object, **kwargs: object) -> object:
             self._probe(f"{name}:before")

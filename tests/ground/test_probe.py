@@ -9,6 +9,8 @@ from relaybot.probe import no_probe, probed
 
 
 class Node:
+    url = "http://127.0.0.1"
+
     async def pay(self, invoice: str, *, fee: int) -> str:
         return f"{invoice} for {fee}"
 
@@ -21,6 +23,12 @@ async def test_a_probe_is_told_before_and_after_each_call_and_changes_nothing() 
     node = probed(Node(), borders.append)
     assert await node.pay("invoice", fee=3) == "invoice for 3"
     assert borders == ["pay:before", "pay:after"]
+
+
+def test_what_a_port_says_of_itself_is_no_border() -> None:
+    borders: list[str] = []
+    assert probed(Node(), borders.append).url == "http://127.0.0.1"
+    assert borders == []
 
 
 async def test_a_call_that_fails_is_a_border_only_before() -> None:

@@ -167,4 +167,4 @@ class InProcessNode(CoreLightning):
         self._limits = limits or NodeLimits()
         self._private_channels = None
         way = cast("Lane", _Way(manners, borders))
-        self._reads = self._waits = self._payments = way
+        self._reads = self._waits = self._fetches = self._payments = way

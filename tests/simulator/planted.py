@@ -297,8 +297,8 @@ _EXITS = (
             ("handlers/withdrawals.py", 'if row["withdrawals"] != "open":', "if False:"),
             (
                 "wallet/obstacles.py",
-                'if owner is not None and owner["withdrawals"] == "open":',
-                "if owner is not None:",
+                'if owner is None or owner["withdrawals"] != "open":',
+                "if owner is None:",
             ),
             (
                 "wallet/payout_plans.py",
