@@ -45,7 +45,7 @@ async def feedback(till: Till, child: Event, *status: str) -> None:
 
 @pytest.mark.parametrize(("asked", "later", "captured"), [(OBJECTS, ANY, False), (ANY, OBJECTS, True)])
 async def test_a_result_must_be_what_it_had_to_be_when_the_job_was_asked_for(
-    till: Till, asked: Mapping[str, Any], later: Mapping[str, Any], captured: bool
+    till: Till, asked: Mapping[str, Any], later: Mapping[str, Any], *, captured: bool
 ) -> None:
     till = saying(paying_carol(till), **asked)
     job_id, child = await begun(till)
