@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import click
 
 from relaybot.cli.shell import configure_logging, finish, json_option
 from relaybot.demo.play import DemoOptions, play
+
+INTERRUPTED = 130  # as after Ctrl-C
 
 
 @click.command()
@@ -22,7 +25,10 @@ def demo(*, once: bool, port: int, data: Path | None, as_json: bool) -> None:
     Example: relaybot demo --once --json
     """
     configure_logging("error", "console")  # the story speaks for itself; each process has a log file
-    story = finish(play(DemoOptions(once=once, port=port, data=data, as_json=as_json)))
+    try:
+        story = finish(play(DemoOptions(once=once, port=port, data=data, as_json=as_json)))
+    except asyncio.CancelledError:
+        sys.exit(INTERRUPTED)
     if not story.ok:
         sys.exit(1)
 

@@ -40,11 +40,15 @@ class DemoOptions:
 async def play(options: DemoOptions) -> Outcome:
     """Play the story; unless it is played once, keep everything running until Ctrl-C.
 
-    BadConfig if somebody listens on the port, or the directory is in use.
+    BadConfig if somebody listens on the port, or the directory is in use; CancelledError if it is told to end in
+    the middle.
     """
     console = Console(quiet=options.as_json)
-    # Whoever is told to end in the middle ends the processes of the stage, too.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    # Whoever is told to end in the middle ends the processes of the stage, too. Not by way of SIGINT: shells have
+    # what they start in the background ignore it.
+    task = asyncio.current_task()
+    assert task is not None, "play is awaited by a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with AsyncExitStack() as stack:
         data = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relaybot-")))
         data = data.absolute()
