@@ -22,22 +22,30 @@ _OTHER = ""  # every debt that is no card payment's
 
 
 @dataclass(slots=True)
+class Debt:
+    """What is still owed for one thing."""
+
+    deposit: str  # the card payment; '' for whatever is none's
+    msat: int
+
+
+@dataclass(slots=True)
 class Debts:
     """The debts of one person, the oldest first, and what was paid on each in sats."""
 
     pubkey: str
-    open: list[list[str | int]] = field(default_factory=list)  # [card payment or '', msat]
+    open: list[Debt] = field(default_factory=list)
     in_sats: Counter[str] = field(default_factory=Counter)  # by card payment, less what was given back
 
     def owed_for(self, deposit: str) -> int:
         """Return what is still owed for a card payment."""
-        return sum(int(msat) for of, msat in self.open if of == deposit)
+        return sum(debt.msat for debt in self.open if debt.deposit == deposit)
 
     def add(self, transfer: Mapping[str, Any]) -> None:
         """Take the next transfer of the account, or one that gave sats back for a dispute that was won."""
         mine, deposit, msat = owed(self.pubkey), _deposit_of(transfer["reason"]), int(transfer["amount_msat"])
         if transfer["debit"] == mine:
-            self.open.append([deposit, msat])
+            self.open.append(Debt(deposit, msat))
         elif transfer["credit"] != mine:
             self.in_sats[deposit] -= msat
         elif deposit == _OTHER:
@@ -52,17 +60,17 @@ class Debts:
     def _pays(self, msat: int, *, in_sats: int) -> None:
         """Let so much pay the oldest debts, the first of it in sats."""
         for debt in self.open:
-            part = min(int(debt[1]), msat)
+            part = min(debt.msat, msat)
             sats = min(part, in_sats)
-            debt[1] = int(debt[1]) - part
-            self.in_sats[str(debt[0])] += sats
+            debt.msat -= part
+            self.in_sats[debt.deposit] += sats
             msat, in_sats = msat - part, in_sats - sats
         assert msat == 0, f"{self.pubkey} has paid {msat} msat more than was owed"
 
     def _lessen(self, msat: int, deposit: str) -> None:
         for debt in self.open:
-            part = min(int(debt[1]), msat) if debt[0] == deposit else 0
-            debt[1] = int(debt[1]) - part
+            part = min(debt.msat, msat) if debt.deposit == deposit else 0
+            debt.msat -= part
             msat -= part
 
 

@@ -64,9 +64,8 @@ class Connections:
         self.known_as: frozenset[str] = frozenset()  # names of this relay (nip42.relay_name)
         self.requests = Rate(limits.requests_per_address_minute_max)
         self._by_origin: dict[str, int] = {}
-        self._slow: dict[
-            asyncio.WriteTransport, int
-        ] = {}  # slow readers → unsent bytes, when they were last written to
+        # Slow readers → their unsent bytes, when they were last written to.
+        self._slow: dict[asyncio.WriteTransport, int] = {}
         self._loop = asyncio.get_running_loop()
         self._to_flush: list[Open] = []
 

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 Offer = TypeVar("Offer", bound=Arrival)
 
-PROGRAM = (sys.executable, "-m", "relaybot.relay.signature_process")
+PROGRAM = (sys.executable, "-P", "-m", "relaybot.relay.signature_process")  # -P: no module of the directory we are in
 _SAID_BYTES_MAX = 65_536
 
 
