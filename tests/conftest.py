@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import drop_books
@@ -61,9 +62,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None]:
-    """Drop the books that a test has made in PostgreSQL."""
+    """Drop the books that a test has made in PostgreSQL, and forget where a command of it has sent the log."""
     yield
     drop_books()
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
