@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import string
+from functools import lru_cache
 from typing import TypeAlias
 
 from relaybot.errors import Rejected
@@ -99,7 +100,10 @@ STATEMENTS_CACHED = 512  # prepared statements a connection keeps; shapes of fil
 LOCK_SECONDS = 10.0  # how long another process (a backup) may hold the file
 
 _SIGN = 1 << 63  # SQLite's integers are signed
+_SHORT_BYTES = 8
 _KEY_BYTES = 16
+_REMEMBERED_MAX = 8_192  # keys of tags: the same people, topics and threads are named again and again
+_REMEMBERED_CHARACTERS_MAX = 64  # of the value of one of them, an id or a public key: 2 MB all together
 _ADDRESS = "address"  # no tag's name: those in the index are single letters
 _LETTERS = frozenset(string.ascii_letters)  # NIP-01: single-letter tags are indexed
 
@@ -114,7 +118,14 @@ def short_key(identity: str) -> int:
 
 def tag_key(name: str, value: str) -> bytes:
     """Return the index key of one tag value, of whatever length."""
+    return _remembered_key(name, value) if len(value) <= _REMEMBERED_CHARACTERS_MAX else _new_key(name, value)
+
+
+def _new_key(name: str, value: str) -> bytes:
     return hashlib.blake2b(f"{name}:{value}".encode(), digest_size=_KEY_BYTES).digest()
+
+
+_remembered_key = lru_cache(_REMEMBERED_MAX)(_new_key)
 
 
 def address_key(address: str) -> bytes:
@@ -129,16 +140,10 @@ def has_address(event: Event) -> bool:
 
 def event_row(event: Event, raw: bytes, seq: int) -> EventRow:
     """Return the row of table event."""
-    return (
-        seq,
-        bytes.fromhex(event.id),
-        bytes.fromhex(event.pubkey),
-        short_key(event.id),
-        short_key(event.pubkey),
-        event.kind,
-        event.created_at,
-        raw,
-    )
+    id_, pubkey = bytes.fromhex(event.id), bytes.fromhex(event.pubkey)
+    rank = int.from_bytes(id_[:_SHORT_BYTES]) - _SIGN
+    author = int.from_bytes(pubkey[:_SHORT_BYTES]) - _SIGN
+    return seq, id_, pubkey, rank, author, event.kind, event.created_at, raw
 
 
 def expiration_row(event: Event, seq: int) -> tuple[int, int] | None:

@@ -106,19 +106,20 @@ class EventWriter:
         fresh = self._fresh.keys() & ids  # in this order: so an event goes, from here to there and to its place
         return fresh | (self._moving.keys() & ids)
 
-    def write(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
+    def write(self, arrivals: Sequence[Arrival], *, unknown: bool = False) -> list[Outcome]:
         """Store what is to be stored; when this returns, it is on the disk.
 
+        `unknown`: none of them is stored, each is here once, and nobody stores one meanwhile; this is not looked up again.
         sqlite3.Error, OSError: what may wait was not stored; what replaces, expires or deletes, all or nothing.
         """
         removing = any(arrival.event.kind in _REMOVING for arrival in arrivals)
         if removing or self._fresh_bytes > FRESH_BYTES_MAX:
             self.move()
-        may_wait = not removing and all(_may_wait(arrival.event) for arrival in arrivals)
-        with nullcontext(self._judging) if may_wait else self._in_place() as connection:
-            seen = self.fresh_of([arrival.event.id for arrival in arrivals])
-            batch = _Batch(connection, arrivals, self._last_seq, seen, in_place=removing)
-            outcomes = [batch.take(arrival) for arrival in arrivals]
+        waits = [not removing and _may_wait(arrival.event) for arrival in arrivals]
+        with nullcontext(self._judging) if all(waits) else self._in_place() as connection:
+            seen = set() if unknown else self._stored(connection, [arrival.event.id for arrival in arrivals])
+            batch = _Batch(connection, arrivals, self._last_seq, seen)
+            outcomes = [batch.take(*one) for one in zip(arrivals, waits, strict=True)]
             batch.flush()
         self.next_expiry = min(self.next_expiry, batch.next_expiry)
         self._last_seq = batch.last_seq
@@ -128,6 +129,9 @@ class EventWriter:
                 self._fresh.update({arrival.event.id: (seq, arrival) for seq, arrival in batch.fresh})
                 self._fresh_bytes += sum([len(arrival.raw) for _, arrival in batch.fresh])
         return outcomes
+
+    def _stored(self, connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+        return self.fresh_of(ids) | known_ids(connection, ids)
 
     def move(self) -> None:
         """Move all that is fresh to where it is found. sqlite3.Error: it stays where it was."""
@@ -173,19 +177,12 @@ class _Batch:
     """One transaction: what was known before it, and the rows that are waiting to be inserted."""
 
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        arrivals: Sequence[Arrival],
-        last_seq: int,
-        fresh: set[str],
-        *,
-        in_place: bool,
+        self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], last_seq: int, seen: set[str]
     ) -> None:
         self._connection = connection
         # No number is given twice, even after a deletion: a reader between two pages would meet another event.
         self.last_seq = last_seq
-        self._seen = fresh | known_ids(connection, [arrival.event.id for arrival in arrivals])
-        self._in_place = in_place  # nothing stays fresh: some of it is to be removed at once
+        self._seen = seen
         self.fresh: list[Numbered] = []
         # NIP-09: (author, created_at) of the deletion requests for an id or an address
         self._deletions: dict[bytes, list[tuple[str, int]]] = {}
@@ -197,7 +194,8 @@ class _Batch:
         self._expiration_rows: list[tuple[int, int]] = []
         self._addresses: set[str] = set()
 
-    def take(self, arrival: Arrival) -> Outcome:
+    def take(self, arrival: Arrival, waits: bool) -> Outcome:  # noqa: FBT001 - one of a row
+        """Judge an event and keep it: fresh, if it `waits`, else where it is found."""
         event = arrival.event
         if event.id in self._seen:
             return Outcome.KNOWN
@@ -205,15 +203,20 @@ class _Batch:
             return Outcome.DELETED
         if self._vanished and self._has_vanished(event):
             return Outcome.VANISHED
-        if has_address(event) and not self._takes_its_place(event):
+        if not waits and has_address(event) and not self._takes_its_place(event):
             return Outcome.OUTDATED
         self._seen.add(event.id)
         self.last_seq += 1
-        expiration = expiration_row(event, self.last_seq)
-        if is_regular(event.kind) and expiration is None and not self._in_place:
+        if waits:
             self.fresh.append((self.last_seq, arrival))
-            return Outcome.STORED
+        else:
+            self._place(arrival)
+        return Outcome.STORED
+
+    def _place(self, arrival: Arrival) -> None:
+        event = arrival.event
         self._placed.append((self.last_seq, arrival))
+        expiration = expiration_row(event, self.last_seq)
         if expiration is not None:
             self._expiration_rows.append(expiration)
             self.next_expiry = min(self.next_expiry, expiration[1])
@@ -223,7 +226,6 @@ class _Batch:
         elif event.kind == VANISH_KIND:
             self.flush()
             self._vanish(event)
-        return Outcome.STORED
 
     def flush(self) -> None:
         """Insert the rows that are waiting."""

@@ -6,7 +6,7 @@ kinds. Who the subscribers are, and what they are sent, is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
@@ -15,7 +15,7 @@ from relaybot.nostr.filters import Filter, matches
 
 Subscriber = TypeVar("Subscriber", bound=Hashable)
 # An id, a (tag name, value), an author, or a kind. Ids and keys look alike, so each sort has its own shelf.
-Place: TypeAlias = str | int | tuple[str, str]
+Place: TypeAlias = str | int | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,17 +69,21 @@ class Subscriptions(Generic[Subscriber]):
                     found[entry.subscriber] = None
         return list(found)
 
-    def _candidates(self, event: Event) -> Iterator[Iterable[_Entry[Subscriber]]]:
-        for shelf, place in ((self._ids, event.id), (self._authors, event.pubkey), (self._kinds, event.kind)):
-            entries = shelf.get(place)
-            if entries:
-                yield entries
+    def _candidates(self, event: Event) -> list[Iterable[_Entry[Subscriber]]]:
+        found: list[Iterable[_Entry[Subscriber]]] = []
+        if event.id in self._ids:
+            found.append(self._ids[event.id])
+        if event.pubkey in self._authors:
+            found.append(self._authors[event.pubkey])
+        if event.kind in self._kinds:
+            found.append(self._kinds[event.kind])
         if self._tags:
             for tag in event.tags:
-                entries = self._tags.get((tag[0], tag[1])) if len(tag) > 1 else None
+                entries = self._tags.get(tag[:2])  # a tag that has no value stands nowhere
                 if entries:
-                    yield entries
-        yield from self._any.values()
+                    found.append(entries)
+        found.extend(self._any.values())
+        return found
 
     def _stand(self, filter_: Filter) -> tuple[_Shelf[Subscriber], Iterable[Place]]:
         """Return the shelf and the places where an event that meets `filter_` will look."""
