@@ -109,7 +109,7 @@ class EventWriter:
     def write(self, arrivals: Sequence[Arrival], *, unknown: bool = False) -> list[Outcome]:
         """Store what is to be stored; when this returns, it is on the disk.
 
-        `unknown`: none of them is stored, each is here once, and nobody stores one meanwhile; this is not looked up again.
+        `unknown`: none of them is stored, each is here once, and nobody stores one meanwhile: it is not looked up.
         sqlite3.Error, OSError: what may wait was not stored; what replaces, expires or deletes, all or nothing.
         """
         removing = any(arrival.event.kind in _REMOVING for arrival in arrivals)
