@@ -36,6 +36,7 @@ from relaybot.web.site import Site
 from relaybot.web.withdraw_links import withdraw_routes
 from relaybot.workings import build_inbox
 from tests.book.journals import JOURNALS
+from tests.documents.attacks import ATTACKS, files_by_attack
 from tests.documents.blocks import ROOT, documents, printed_blocks
 from tests.documents.printed import printed_texts, told
 from tests.documents.reasons import PACKAGES, product_files, reasons
@@ -66,6 +67,10 @@ def test_every_state_picture_and_every_journal_is_in_the_documents() -> None:
     lives = {f"states/{life}" for life in ("job", "payout", "attempt", "deposit")}
     wanted = lives | {f"journal/{name}" for name in told().journals} | {f"words/{name}" for name in JOURNALS}
     assert not wanted - printed
+
+
+def test_every_attack_has_a_test_that_bears_its_name() -> None:
+    assert files_by_attack().keys() == ATTACKS.keys()
 
 
 def test_the_story_behind_the_journals_adds_up() -> None:

@@ -205,8 +205,8 @@ async def test_a_stranger_asks_so_often_a_day() -> None:
         assert [(await eve.call("POST", "/topups", {"sats": 5}))[0] for _ in range(3)] == [200, 200, 429]
 
 
-async def test_a_token_is_good_once_for_one_request_of_now() -> None:
-    """I10; what changes something is remembered by the book, whatever the process has forgotten."""
+async def test_i10_a_token_is_good_once_for_one_request_of_now() -> None:
+    """What changes something is remembered by the book, whatever the process has forgotten."""
     async with served() as w, api(w, "bob") as bob:
         raw = json.dumps({"sats": 5}).encode()
         good = bob.auth("POST", "/topups", raw)

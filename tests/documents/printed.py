@@ -17,6 +17,7 @@ from relaybot.nostr.event import Event
 from relaybot.nostr.nip19 import encode_npub
 from relaybot.relay.nip11 import build_information
 from relaybot.relay.settings import RelaySettings
+from tests.documents.attacks import table
 from tests.documents.cast import PEOPLE, Told, key_of, listings
 from tests.documents.journals import PEOPLE as PEOPLE_IN_WORDS
 from tests.documents.journals import play_all
@@ -53,6 +54,7 @@ def _texts() -> Iterator[tuple[str, str]]:
         words = "".join(f"{line}\n" for line in played.lines)
         yield f"words/{name}", f"{words}\n{_journal(played.transfers, played.balances, PEOPLE_IN_WORDS)}"
     yield "people", _people(story)
+    yield "attacks", "".join(f"{line}\n" for line in table())
     yield "market/show", story.market
     for name, written in listings(lambda one: encode_npub(key_of(one).pubkey)).items():
         yield f"market/{name.partition(':')[0]}", f"{json.dumps(written, indent=2)}\n"

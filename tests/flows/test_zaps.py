@@ -285,8 +285,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-async def test_what_a_wallet_asks_wrongly_it_is_told_by_name() -> None:
-    """Attack D7: nothing of it makes an invoice."""
+async def test_d7_what_a_wallet_asks_wrongly_it_is_told_by_name() -> None:
+    """Nothing of it makes an invoice."""
     async with town() as w:
         for name, query, reason in WRONG:
             told = await get(w, f"/lnurlp/{name}/callback", **query)
@@ -295,16 +295,16 @@ async def test_what_a_wallet_asks_wrongly_it_is_told_by_name() -> None:
         assert await w.rows("SELECT id FROM invoices") == []
 
 
-async def test_a_zap_request_for_somebody_else_is_refused() -> None:
-    """Attack D7: the recipient of the request is not who is paid."""
+async def test_d7_a_zap_request_for_somebody_else_is_refused() -> None:
+    """The recipient of the request is not who is paid."""
     async with town() as w:
         bob = await w.join("bob")
         told = await ask_to_zap(w, "autodev", 5, bob, recipient=bob.pubkey)
         assert told["reason"].startswith("p: the zap request is for somebody else")
 
 
-async def test_a_forged_receipt_on_the_relay_moves_nothing() -> None:
-    """Attack D6: credit comes from our node's word, never from an event seen on a relay."""
+async def test_d6_a_forged_receipt_on_the_relay_moves_nothing() -> None:
+    """Credit comes from our node's word, never from an event seen on a relay."""
     async with town() as w:
         bob = await w.join("bob")
         answer = await ask_to_zap(w, "service", 500, bob)

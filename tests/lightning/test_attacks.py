@@ -44,7 +44,7 @@ def look_ups(*names: str) -> Iterator[Answer]:
     return iter([reply(name) for name in names])
 
 
-async def test_c01_a_route_that_takes_everything_gets_no_more_than_maxfee(
+async def test_c1_a_route_that_takes_everything_gets_no_more_than_maxfee(
     network: SimulatedNetwork, node: CoreLightning, asked: str
 ) -> None:
     before = await node.spendable_msat()
@@ -55,7 +55,7 @@ async def test_c01_a_route_that_takes_everything_gets_no_more_than_maxfee(
     assert network.people.balance_msat("alice") == from_sat(1_002_000)
 
 
-async def test_c01_a_route_dearer_than_maxfee_is_not_taken(
+async def test_c1_a_route_dearer_than_maxfee_is_not_taken(
     network: SimulatedNetwork, node: CoreLightning, asked: str
 ) -> None:
     before = await node.spendable_msat()
@@ -65,13 +65,13 @@ async def test_c01_a_route_dearer_than_maxfee_is_not_taken(
     assert await node.spendable_msat() == before
 
 
-async def test_c01_maxfee_is_sent_with_every_call(scripted: StartScripted, connect: Connect, data_dir: Path) -> None:
+async def test_c1_maxfee_is_sent_with_every_call(scripted: StartScripted, connect: Connect, data_dir: Path) -> None:
     server = await scripted(lambda _method, _params: reply("xpay-ok"))
     await connect(data_dir / "scripted").pay("lnbcrt1", maxfee_msat=Msat(0), label="l")
     assert server.heard[0][1]["maxfee"] == 0
 
 
-async def test_c04_pending_failed_pending_complete_is_each_time_what_the_node_says(
+async def test_c4_pending_failed_pending_complete_is_each_time_what_the_node_says(
     scripted: StartScripted, connect: Connect, data_dir: Path
 ) -> None:
     said = recording("listpays-failed-then-complete")
@@ -86,7 +86,7 @@ async def test_c04_pending_failed_pending_complete_is_each_time_what_the_node_sa
     assert states == [PaymentState.PENDING, PaymentState.FAILED, PaymentState.PENDING, PaymentState.SETTLED]
 
 
-async def test_c04_failed_attempts_that_still_say_pending_are_pending(
+async def test_c4_failed_attempts_that_still_say_pending_are_pending(
     scripted: StartScripted, connect: Connect, data_dir: Path
 ) -> None:
     answers = look_ups("listpays-two-failed-attempts-at-once-still-pending", "listpays-two-failed-attempts")
@@ -96,7 +96,7 @@ async def test_c04_failed_attempts_that_still_say_pending_are_pending(
     assert (await node.payment("00" * 32)).state is PaymentState.FAILED
 
 
-async def test_c05_pending_is_not_paid(network: SimulatedNetwork, node: CoreLightning, asked: str) -> None:
+async def test_c5_pending_is_not_paid(network: SimulatedNetwork, node: CoreLightning, asked: str) -> None:
     network.scripts.add(Script(outcome=Outcome.ERROR_WHILE_PENDING))
     assert (await node.pay(asked, maxfee_msat=MAXFEE, label="payout/1")).state is PaymentState.UNKNOWN
     report = await node.payment(hash_of(asked))
@@ -104,7 +104,7 @@ async def test_c05_pending_is_not_paid(network: SimulatedNetwork, node: CoreLigh
     assert network.people.balance_msat("alice") == from_sat(1_000_000)
 
 
-async def test_c05_an_error_while_a_part_is_pending_is_not_not_paid(
+async def test_c5_an_error_while_a_part_is_pending_is_not_not_paid(
     network: SimulatedNetwork, node: CoreLightning, asked: str
 ) -> None:
     network.scripts.add(Script(outcome=Outcome.ERROR_WHILE_PENDING))
@@ -114,7 +114,7 @@ async def test_c05_an_error_while_a_part_is_pending_is_not_not_paid(
     assert network.people.balance_msat("alice") == from_sat(1_002_000)
 
 
-async def test_c06_paid_and_then_the_look_up_fails_is_neither_paid_nor_failed(
+async def test_c6_paid_and_then_the_look_up_fails_is_neither_paid_nor_failed(
     scripted: StartScripted, connect: Connect, data_dir: Path
 ) -> None:
     answers = iter([reply("xpay-ok"), None, {"error": {"code": -1, "message": "m"}}, reply("listpays-complete")])
@@ -128,13 +128,13 @@ async def test_c06_paid_and_then_the_look_up_fails_is_neither_paid_nor_failed(
     assert (await node.payment(payment_hash)).state is PaymentState.SETTLED
 
 
-async def test_c09_an_empty_look_up_is_not_a_failure(node: CoreLightning, asked: str) -> None:
+async def test_c9_an_empty_look_up_is_not_a_failure(node: CoreLightning, asked: str) -> None:
     report = await node.payment(hash_of(asked))
     assert (report.state, report.reason) == (PaymentState.UNKNOWN, "no record")
 
 
 @pytest.mark.parametrize("name", ["listpays-unknown-hash", "listpays-after-205"])
-async def test_c09_a_recorded_empty_look_up_is_not_a_failure(
+async def test_c9_a_recorded_empty_look_up_is_not_a_failure(
     scripted: StartScripted, connect: Connect, data_dir: Path, name: str
 ) -> None:
     await scripted(lambda _method, _params: reply(name))
@@ -251,7 +251,7 @@ async def test_c17_after_a_restart_no_route_is_said_while_the_first_payment_live
     assert (await node.payment(hash_of(asked))).state is PaymentState.SETTLED
 
 
-async def test_d01_settlements_replayed_from_index_0_are_the_same_ones(
+async def test_d1_settlements_replayed_from_index_0_are_the_same_ones(
     network: SimulatedNetwork, node: CoreLightning
 ) -> None:
     for number in range(2):
@@ -264,7 +264,7 @@ async def test_d01_settlements_replayed_from_index_0_are_the_same_ones(
     assert [each.pay_index for each in first if each] == [1, 2]
 
 
-async def test_d02_settlements_while_nobody_listened_are_found_after_a_restart_of_the_node(
+async def test_d2_settlements_while_nobody_listened_are_found_after_a_restart_of_the_node(
     network: SimulatedNetwork, node: CoreLightning, restart: Restart
 ) -> None:
     invoice = await node.create_invoice(label="top-up", amount_msat=ALICE, description="d", expiry_seconds=600)
@@ -276,7 +276,7 @@ async def test_d02_settlements_while_nobody_listened_are_found_after_a_restart_o
     assert await after.next_settlement(after_index=before.pay_index, timeout_seconds=0) is None
 
 
-async def test_d02_an_index_is_not_used_again_when_its_invoice_is_deleted(
+async def test_d2_an_index_is_not_used_again_when_its_invoice_is_deleted(
     network: SimulatedNetwork, node: CoreLightning
 ) -> None:
     service = network.nodes["service"]
@@ -292,7 +292,7 @@ async def test_d02_an_index_is_not_used_again_when_its_invoice_is_deleted(
     assert (settlement.label, settlement.pay_index) == ("last", 3)
 
 
-async def test_d03_overpaid_is_what_arrived(network: SimulatedNetwork, node: CoreLightning) -> None:
+async def test_d3_overpaid_is_what_arrived(network: SimulatedNetwork, node: CoreLightning) -> None:
     invoice = await node.create_invoice(label="top-up", amount_msat=Msat(10_000), description="d", expiry_seconds=600)
     await network.people.pay("bob", Wanted(invoice.bolt11, amount_msat=15_000))
     settlement = await node.next_settlement(after_index=0, timeout_seconds=0)
@@ -300,7 +300,7 @@ async def test_d03_overpaid_is_what_arrived(network: SimulatedNetwork, node: Cor
     assert settlement.amount_msat == 15_000
 
 
-async def test_d03_underpaid_is_refused_and_settles_nothing(network: SimulatedNetwork, node: CoreLightning) -> None:
+async def test_d3_underpaid_is_refused_and_settles_nothing(network: SimulatedNetwork, node: CoreLightning) -> None:
     invoice = await node.create_invoice(label="top-up", amount_msat=Msat(10_000), description="d", expiry_seconds=600)
     with pytest.raises(Exception, match="Destination said"):
         await network.people.pay("bob", Wanted(invoice.bolt11, amount_msat=9_999))

@@ -57,7 +57,7 @@ async def test_c17_a_payment_refused_after_a_restart_has_failed(lab: Lab, connec
     assert (await node.payment(invoice["payment_hash"])).state is PaymentState.FAILED
 
 
-async def test_d02_settlements_before_a_restart_are_read_after_it(lab: Lab, connect: Connect) -> None:
+async def test_d2_settlements_before_a_restart_are_read_after_it(lab: Lab, connect: Connect) -> None:
     invoice = await lab.paid(OURS, payer="far")
     await lab.nodes.restart(OURS)
     node = connect(lab.nodes.sockets[OURS])
@@ -67,7 +67,7 @@ async def test_d02_settlements_before_a_restart_are_read_after_it(lab: Lab, conn
     assert await node.next_settlement(after_index=settlement.pay_index, timeout_seconds=0) is None
 
 
-async def test_d03_overpaid_is_what_arrived(lab: Lab, connect: Connect) -> None:
+async def test_d3_overpaid_is_what_arrived(lab: Lab, connect: Connect) -> None:
     await lab.overpaid("service")
     settlement = await connect(lab.nodes.sockets["service"]).next_settlement(after_index=0, timeout_seconds=0)
     assert settlement is not None

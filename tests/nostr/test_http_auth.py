@@ -1,4 +1,4 @@
-"""NIP-98: what an Authorization must say, and what makes it worthless (attack I10)."""
+"""NIP-98: what an Authorization must say, and what makes it worthless."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def test_what_is_built_is_read_and_holds_for_its_request() -> None:
         (BOB.sign(kind=27235, content="", tags=[("u", URL)], created_at=NOW), {}, "method"),
     ],
 )
-def test_another_request_is_not_what_was_signed(event: Event, asked: dict[str, object], why: str) -> None:
+def test_i10_another_request_is_not_what_was_signed(event: Event, asked: dict[str, object], why: str) -> None:
     with pytest.raises(Rejected, match=why):
         check(event, **asked)  # type: ignore[arg-type]
 
 
-def test_a_signature_of_another_key_is_worth_nothing() -> None:
+def test_i10_a_signature_of_another_key_is_worth_nothing() -> None:
     forged = event_from(json.loads(encode_event(auth())) | {"sig": "0" * 128})
     with pytest.raises(Rejected, match="signature"):
         check(forged)

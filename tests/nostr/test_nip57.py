@@ -42,7 +42,7 @@ def test_a_zap_request_says_who_zaps_whom_for_what(alice: KeyPair, bob: KeyPair)
     assert (found.relays, found.lnurl, found.comment, found.anonymous) == (RELAYS, "lnurl1x", "hi", False)
 
 
-def test_the_text_is_hashed_as_it_was_received(alice: KeyPair, bob: KeyPair) -> None:
+def test_d7_the_text_is_hashed_as_it_was_received(alice: KeyPair, bob: KeyPair) -> None:
     spaced = json.dumps(json.loads(request(bob, alice, content="\u20bf ☃")), indent=1)  # escapes and spaces
     found = nip57.parse_zap_request(spaced)
     assert found.text == spaced
@@ -55,7 +55,7 @@ def test_an_anonymous_or_private_zap_is_told_apart(alice: KeyPair, bob: KeyPair)
     assert nip57.parse_zap_request(request(bob, alice, ("anon", "pzap1secret_iv1"))).anonymous
 
 
-def test_relays_are_optional_and_what_is_no_relay_is_left_out(alice: KeyPair, bob: KeyPair) -> None:
+def test_d7_relays_are_optional_and_what_is_no_relay_is_left_out(alice: KeyPair, bob: KeyPair) -> None:
     bare = nip57.request_text(bob.sign(kind=9734, content="", tags=[("p", alice.pubkey)], created_at=NOW))
     assert nip57.parse_zap_request(bare).relays == ()
     many = [f"wss://r{n}.example" for n in range(30)]
@@ -80,14 +80,14 @@ def test_relays_are_optional_and_what_is_no_relay_is_left_out(alice: KeyPair, bo
         (("P", "cd" * 32), "P: receipts are signed by another key"),
     ],
 )
-def test_what_appendix_d_forbids_is_refused_by_name(
+def test_d7_what_appendix_d_forbids_is_refused_by_name(
     alice: KeyPair, bob: KeyPair, tag: tuple[str, ...], named: str
 ) -> None:
     with pytest.raises(Rejected, match=named):
         nip57.parse_zap_request(request(bob, alice, tag), amount_msat=21_000, zapper=alice.pubkey)
 
 
-def test_two_zapped_events_are_refused(alice: KeyPair, bob: KeyPair) -> None:
+def test_d7_two_zapped_events_are_refused(alice: KeyPair, bob: KeyPair) -> None:
     with pytest.raises(Rejected, match="e: given more than once"):
         nip57.parse_zap_request(request(bob, alice, ("e", ZAPPED), ("e", "cd" * 32)))
 
@@ -112,7 +112,7 @@ def test_a_request_that_is_none_is_refused(alice: KeyPair, bob: KeyPair) -> None
 
 
 @given(st.text() | st.text('\ud800{}[]":,\\u'))
-def test_no_text_does_more_than_be_refused(text: str) -> None:
+def test_d7_no_text_does_more_than_be_refused(text: str) -> None:
     with pytest.raises(Rejected):
         nip57.parse_zap_request(text)
 
@@ -139,7 +139,7 @@ def test_a_receipt_without_what_was_not_given(alice: KeyPair, bob: KeyPair) -> N
     assert nip57.parse_zap_receipt(event, zapper=alice.pubkey).preimage is None
 
 
-def test_a_forged_receipt_is_refused(alice: KeyPair, bob: KeyPair) -> None:
+def test_d6_a_forged_receipt_is_refused(alice: KeyPair, bob: KeyPair) -> None:
     """Attack D6, as far as words can tell: another key, another amount, another recipient."""
     zapper = KeyPair(b"\x05" * 32)
     good = receipt(zapper, alice, bob, ("amount", "21000"))

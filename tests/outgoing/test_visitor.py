@@ -1,4 +1,4 @@
-"""Visits to relays that strangers name: a good one gets its event, and nobody leads us elsewhere (attacks D7, F1)."""
+"""Visits to relays that strangers name: a good one gets its event, and nobody leads us elsewhere."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_a_name_the_operator_pinned_leads_where_the_operator_says(opened: 
 
 
 @pytest.mark.parametrize("inside", ["127.0.0.1", "10.0.0.7", "169.254.169.254", "::1", "::ffff:127.0.0.1", "fc00::1"])
-async def test_a_name_that_leads_inside_is_not_visited(inside: str) -> None:
+async def test_f1_a_name_that_leads_inside_is_not_visited(inside: str) -> None:
     to = Diverted(0)
     with pytest.raises(Rejected, match="not public"):
         await visitor(to, [PUBLIC, inside]).publish(f"wss://{HOST}", EVENT)
@@ -146,7 +146,7 @@ async def test_a_name_that_leads_inside_is_not_visited(inside: str) -> None:
         ("ws://relay.example:99999", "a port that is not for relays"),
     ],
 )
-def test_an_address_that_is_none_of_a_relay_is_refused(url: str, named: str) -> None:
+def test_d7_an_address_that_is_none_of_a_relay_is_refused(url: str, named: str) -> None:
     with pytest.raises(Rejected, match=named):
         parse_relay_url(url)
 

@@ -1,4 +1,4 @@
-"""Attack I9: a stranger asks in every way there is, and learns nothing of letters between others."""
+"""A stranger asks in every way there is, and learns nothing of letters between others."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def overheard(client: Client, *message: object) -> str:
     return json.dumps(heard)
 
 
-async def test_no_question_brings_a_strangers_gift_wrap_or_tells_that_there_is_one(
+async def test_i9_no_question_brings_a_strangers_gift_wrap_or_tells_that_there_is_one(
     client: Client, stranger: Client
 ) -> None:
     async def answers() -> list[str]:
@@ -79,7 +79,7 @@ async def test_no_question_brings_a_strangers_gift_wrap_or_tells_that_there_is_o
     assert not any(WRAP.id in answer or WRAP.content in answer for answer in before)
 
 
-async def test_open_subscriptions_of_strangers_hear_of_no_gift_wrap_and_its_recipient_does(
+async def test_i9_open_subscriptions_of_strangers_hear_of_no_gift_wrap_and_its_recipient_does(
     relay: Relay, client: Client, other: Client, stranger: Client
 ) -> None:
     await authenticate(client, relay, ALICE, challenge=await challenge_of(client))
@@ -100,7 +100,7 @@ async def test_a_stranger_deletes_no_gift_wrap(relay: Relay, client: Client, str
     assert await client.stored({"kinds": [1059]}) == [WRAP.id]
 
 
-async def test_where_auth_is_required_wallet_connect_is_hidden_from_who_did_not_auth(path: Path) -> None:
+async def test_i9_where_auth_is_required_wallet_connect_is_hidden_from_who_did_not_auth(path: Path) -> None:
     request = note("sealed", by=BOB, kind=23_194, tags=[["p", ALICE.pubkey]])
     info = note("pay_invoice", by=ALICE, kind=13_194)
     settings = limited(auth_required=True)

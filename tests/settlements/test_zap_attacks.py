@@ -122,8 +122,8 @@ async def test_a_zap_between_users_is_told_with_its_sum_and_has_its_receipt(till
     assert (receipt.tag("p"), receipt.tag("P")) == (ALICE.pubkey, BOB.pubkey)
 
 
-async def test_a_receipt_is_owed_to_five_relays_of_the_request_at_most_each_once(till: Till) -> None:
-    """Whether they are public is found out where they are visited (attack D7, F1)."""
+async def test_d7_a_receipt_is_owed_to_five_relays_of_the_request_at_most_each_once(till: Till) -> None:
+    """Whether they are public is found out where they are visited (test_visitor.py)."""
     named = ["http://relay.test", *(f"wss://r{number}.test" for number in range(9)), "wss://r0.test"]
     named.insert(3, till.bot.config.relay.public_url)  # ours has it anyway
     event = nip57.build_zap_request(BOB, recipient=till.bot.service.pubkey, relays=named, now=NOW)
