@@ -30,44 +30,69 @@ from handlers.targets import payout
 from handlers.topups import topup
 from handlers.wishes import notices, zaps
 from handlers.withdrawals import withdraw
-from relaybot.errors import Rejected
+from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision
 from relaybot.nostr import nip04, nip17, nip59
 from relaybot.nostr.event import Event
 from wallet.ledger import Plan
 from wallet.money import Msat, format_sat
 
+PATIENCE_SECONDS = 10  # a command may wait for the node unremarked
+_AN_HOUR = 3_600
+
 
 async def on_wrap(bot: Bot, event: Event) -> Decision:
     """Take a gift wrap (1059) to the service: unwrap it, run the command, owe the answer."""
     rumor = nip59.unwrap(event, bot.service)
     # Keyed by the rumor, not by the wrap: the same rumor in a second wrap is no second command.
-    said = Asked(rumor.pubkey, rumor.id, rumor.created_at, (), process=await _process_of(bot, event))
-    return await _answered(bot, said, nip17.parse_message(rumor).text)
+    process, since = await _taken(bot, event)
+    said = Asked(rumor.pubkey, rumor.id, rumor.created_at, (), process=process)
+    return await _answered(bot, said, nip17.parse_message(rumor).text, since)
 
 
 async def on_direct_message(bot: Bot, event: Event) -> Decision:
     """Take a kind 4 (NIP-04) to the service, as if it had come in a gift wrap; the answer is a kind 4, too."""
     text = nip04.decrypt(event.content, bot.service, event.pubkey)
-    said = Asked(event.pubkey, event.id, event.created_at, (), nip04=True, process=await _process_of(bot, event))
-    return await _answered(bot, said, text)
+    process, since = await _taken(bot, event)
+    said = Asked(event.pubkey, event.id, event.created_at, (), nip04=True, process=process)
+    return await _answered(bot, said, text, since)
 
 
-async def _process_of(bot: Bot, event: Event) -> str:
+async def _taken(bot: Bot, event: Event) -> tuple[str, int]:
+    """Return which process handles a message, and since when we have it."""
     row = await bot.book.row("inbox", event.id)
-    return row["holder"] if row is not None else ""
+    return (row["holder"], row["received_at"]) if row is not None else ("", bot.clock.now())
 
 
-async def _answered(bot: Bot, said: Asked, text: str) -> Decision:
-    """Return the Plan that does what a message says, once, and owes the answer."""
+async def _answered(bot: Bot, said: Asked, text: str, since: int) -> Decision:
+    """Return the Plan that does what a message says, once, and owes the answer.
+
+    Unavailable: it is to be tried again; whoever has waited for that since `since` is told so.
+    """
     words = text.split()
     if not words:
         return "an empty message"
     counted = await heard(bot, said.sender)
     asked = replace(said, words=words[1:], text="".join(text.split(maxsplit=1)[1:]))
-    reply = _too_late(asked, bot.clock.now()) or await _run(bot, words[0].lower(), asked)
+    try:
+        reply = _too_late(asked, bot.clock.now()) or await _run(bot, words[0].lower(), asked)
+    except Unavailable:
+        if bot.clock.now() - since >= PATIENCE_SECONDS:
+            await _say_it_waits(bot, asked)
+        raise
     answer = bot.message(said.sender, reply.text, reply_to=said.rumor, as_nip04=said.nip04)
     return Plan(f"dm/{said.rumor}", reply.transfers, (*reply.changes, *counted, answer))
+
+
+async def _say_it_waits(bot: Bot, asked: Asked) -> None:
+    """Say that a command waits for what is outside; once an hour, whatever somebody asks meanwhile."""
+    text = (
+        "What this needs outside of us, most likely our Lightning node, does not answer now. Your message is kept, and"
+        " done and answered as soon as it does; nothing was taken from your balance. No need to write it again."
+    )
+    now = bot.clock.now()
+    message = bot.message(asked.sender, text, as_nip04=asked.nip04)
+    await bot.book.apply(Plan(f"dm/{asked.sender}/waits/{now // _AN_HOUR}", changes=(message,)))
 
 
 def _too_late(asked: Asked, now: int) -> Reply | None:

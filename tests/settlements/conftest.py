@@ -35,7 +35,7 @@ from wallet.accounts import hold, owed, user
 from wallet.book import Book
 from wallet.cln import CoreLightning
 from wallet.cln_chain import CoreLightningChain
-from wallet.ledger import Plan, Put
+from wallet.ledger import Insert, Plan, Put
 from wallet.money import from_sat
 from wallet.reconcile import reconcile
 from wallet.under_way import SETTLEMENTS
@@ -290,3 +290,9 @@ async def street(
 async def till(street: Street) -> AsyncIterator[Till]:
     async with street.till() as till:
         yield till
+
+
+async def reaches(till: Till, person: KeyPair) -> None:
+    """Let somebody say where private messages reach them (10050)."""
+    row = Insert("dm_relays", person.pubkey, {"relays": "[]", "stated_at": NOW, "event": ""})
+    await till.book.apply(Plan("test/reached", changes=(row,)))

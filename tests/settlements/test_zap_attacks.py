@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from handlers import commands, pay_requests, targets, wallet_connect
+from handlers import pay_requests, wallet_connect
 from handlers.answers import unsigned_request
 from handlers.bot import HELD_BACK_SECONDS, Bot, new_user
 from handlers.notices import tell_due
@@ -19,13 +19,13 @@ from handlers.wishes import zap_tags
 from relaybot.config import parse_config
 from relaybot.errors import Rejected, Unavailable
 from relaybot.inbox import Decision
-from relaybot.nostr import encryption, nip17, nip19, nip47, nip57, nip59
+from relaybot.nostr import encryption, nip19, nip47, nip57
 from relaybot.nostr.encryption import NIP04, NIP44, Encryption
 from relaybot.nostr.event import Event, parse_event
 from relaybot.nostr.keys import KeyPair
 from splits.compute import Part
 from tests.payouts.desk import NOW
-from tests.settlements.conftest import AGENT, ALICE, BOB, Street, Till
+from tests.settlements.conftest import AGENT, ALICE, BOB, Street, Till, reaches
 from wallet.ledger import Insert, Plan, Verdict
 from wallet.lightning import Lightning
 from wallet.money import from_sat
@@ -61,12 +61,6 @@ async def paid_inside(till: Till, bolt11: str, by: KeyPair) -> None:
     payment = await pay_internally(till.bot, by.pubkey, bolt11)
     assert payment is not None
     assert (await till.book.apply(payment.journal.plan("test/inside"))).verdict is Verdict.APPLIED
-
-
-async def reaches(till: Till, person: KeyPair) -> None:
-    """Let somebody say where private messages reach them (10050)."""
-    row = Insert("dm_relays", person.pubkey, {"relays": "[]", "stated_at": NOW, "event": ""})
-    await till.book.apply(Plan("test/reached", changes=(row,)))
 
 
 # ---- zaps
@@ -338,56 +332,3 @@ async def heard(till: Till, app: KeyPair) -> dict[int, int]:
             told = json.loads(encryption.decrypt(event.content, app, event.pubkey, scheme))
             found[event.kind] = told["notification"]["amount"]
     return found
-
-
-# ---- messages
-
-
-async def said(till: Till, text: str, *, created_at: int = NOW) -> str:
-    """Say something to the service as Bob, and return the answer."""
-    rumor = nip17.build_message(BOB.pubkey, [till.bot.service.pubkey], text, now=created_at)
-    wrap = nip59.wrap(
-        rumor,
-        BOB,
-        till.bot.service.pubkey,
-        ephemeral=KeyPair(secrets.token_bytes(32)),
-        nonces=(secrets.token_bytes(32), secrets.token_bytes(32)),
-        seal_created_at=NOW,
-        wrap_created_at=NOW,
-    )
-    decision = await commands.on_wrap(till.bot, wrap)
-    assert isinstance(decision, Plan), decision
-    assert (await till.book.apply(decision)).done
-    return (await till.told(BOB))[-1]
-
-
-async def test_i7_a_message_that_a_relay_held_back_for_days_is_not_done(till: Till) -> None:
-    late = NOW - HELD_BACK_SECONDS
-    assert "Pay this invoice" in await said(till, "topup 100", created_at=late)
-    answer = await said(till, "topup 200", created_at=late - 1)
-    assert answer.startswith("Nothing is done: your message says that it was written at 20")
-    assert len(await till.invoices()) == 1
-
-
-async def test_help_says_what_this_is_how_to_begin_and_each_command_with_an_example(till: Till) -> None:
-    answer = await said(till, "help")
-    assert answer.startswith("This is relaybot. Ask an agent, pay in bitcoin")
-    assert all(command.usage in answer for command in commands.COMMANDS.values())
-    one = await said(till, "Help WITHDRAW")
-    assert "For example: withdraw 5000 you@wallet.example" in one
-    assert (await said(till, "help balance")).splitlines()[0] == "balance"
-    assert "one command at a time: help, balance" in await said(till, "help me please")
-
-
-async def test_a_target_that_changed_is_told_only_to_whom_messages_reach(till: Till) -> None:
-    for number in range(3):
-        tags = [["payto", "lightning", f"bob{number}@wallets.test"]]
-        event = BOB.sign(kind=10133, content="", tags=tags, created_at=NOW - 9 + number)
-        decision = await targets.on_payto(till.bot, event)
-        assert isinstance(decision, Plan)
-        assert (await till.book.apply(decision)).done
-        if number == 1:
-            assert await till.told(BOB) == []
-            await reaches(till, BOB)
-    (told,) = await till.told(BOB)
-    assert told.startswith("What you earn is sent to bob2@wallets.test from now on")
