@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from relaybot.nostr import nip19
 from relaybot.simulator.scripts import Outcome, Script
 from tests.cli.test_cli import answer, invoke
 from tests.flows.harness import World, world
 from tests.lightning.situations_of_chain import STRANGER
 from wallet.money import from_sat
+from wallet.payouts import ORPHAN
 
 
 async def sent(w: World) -> str:
@@ -64,6 +67,30 @@ async def test_a_payout_that_was_sent_is_not_given_up_while_it_may_arrive() -> N
         assert await answer(w, "payouts", "list", "--stuck") == []
         assert "there is no such payout" in str((await invoke(w, "payouts", "retry", "nothing")).exception)
         await w.sound()
+
+
+async def test_c17_a_payment_whose_end_is_not_known_is_shown_with_its_age_and_what_to_do() -> None:
+    async with world(payouts={"enabled": False, "stuck_seconds": 600}) as w:
+        await w.fund("bob", 5_000)
+        payout, now = await sent(w), int(time.time())
+        for change, what_to_do in (
+            ("expires_at = 9999999999", "wait: the invoice has not expired"),
+            ("expires_at = 0", "wait while the node says pending"),
+            (f"reason = '{ORPHAN}'", "make sure that no channel holds it"),
+            ("doubt = 'paid'", "the node says it was paid after it had counted as failed: relaybot books check"),
+        ):
+            await w.tamper(f"UPDATE attempts SET sent_at = {now - 601}, {change}")  # noqa: S608  our own words
+            (stuck,) = await answer(w, "payouts", "list", "--stuck")
+            assert (stuck["id"], stuck["kind"], stuck["amount_msat"]) == (payout, "withdrawal", 1_000_000)
+            assert stuck["age_seconds"] >= 601
+            assert stuck["what_to_do"].startswith(what_to_do)
+        told = await invoke(w, "payouts", "list", "--stuck")
+        assert "relaybot books check" in told.output
+        await w.tamper("UPDATE attempts SET state = 'failed'")  # a contradiction is shown whatever the book made of it
+        assert len(await answer(w, "payouts", "list", "--stuck")) == 1
+        await w.tamper("UPDATE attempts SET doubt = ''")
+        assert await answer(w, "payouts", "list", "--stuck") == []
+        await w.tamper("UPDATE attempts SET state = 'sent'")
 
 
 async def test_a_payment_on_the_chain_is_shown_with_its_transaction_and_is_not_given_up() -> None:

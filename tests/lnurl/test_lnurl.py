@@ -182,6 +182,13 @@ async def test_a_pay_link_is_asked_in_the_same_way() -> None:
     assert got.amount_msat == ASKED
 
 
+async def test_what_a_wallet_says_of_its_own_payments_is_never_asked() -> None:
+    """LUD-21's `verify` is the payee's word; whether something was paid only our own node says."""
+    wallet = Wallet(params(), {"pr": invoice(), "verify": "https://wallets.test/verify/" + "33" * 32})
+    await request_invoice(wallet, ALICE, ASKING)
+    assert wallet.asked == [ALICE.url, f"https://wallets.test/pay/alice?amount={ASKED}"]
+
+
 async def test_an_invoice_with_a_plain_description_is_accepted() -> None:
     assert (await ask({"pr": invoice(description_hash=None)})).description == "coffee"
 

@@ -83,6 +83,16 @@ async def test_what_is_due_is_brought_on_by_itself_to_the_end(life: Life, desk: 
     assert await life.differences() == []
 
 
+async def test_what_waits_longest_is_brought_on_first_and_of_one_age_the_smallest(life: Life, desk: Desk) -> None:
+    for earned in ({"large": 9_000, "small": 1_000}, {"middle": 3_000, "tiny": 200}):
+        for name, sat in earned.items():
+            await life.earn(name, sat)
+        await life.checks.open_due()
+        desk.clock.advance(60)
+    names = {(await life.payout(name))["id"]: name for name in ("large", "small", "tiny", "middle")}
+    assert [names[payout] for payout, _ in await life.payouts.queue.due()] == ["small", "large", "tiny", "middle"]
+
+
 async def test_a_hanging_call_is_not_looked_at_by_the_process_that_makes_it(life: Life, desk: Desk) -> None:
     desk.script(Outcome.HOLD)
     await life.open("alice")
