@@ -1,13 +1,15 @@
 """Jobs that wait for the word of a company's owner: each is held, or released, by a Plan of its own.
 
-The Plan of the owner's message only answers. A crash between the two is harmless: the job
-waits no more when the message is read again, and the answer says what became of it.
+The Plan of the owner's message only answers. A crash between the two is harmless: the first
+Plan keeps by which message it was made, so the same message, read again, is answered as
+obeyed, and any other that the job waits no more.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from handlers.bot import Bot
@@ -32,17 +34,17 @@ from wallet.money import Msat
 _DIGITS = re.compile(rf"[0-9a-f]{{{APPROVAL_DIGITS},64}}", re.ASCII)
 
 
-async def approve(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -> Reply:
+async def approve(bot: Bot, asked: Asked, found: Row, words: Sequence[str]) -> Reply:
     """`org approve <job>`: the company pays for it, if balance and budget still suffice."""
     job = await named_job(bot, found["id"], words)
-    await approve_job(bot, job["id"])
+    await approve_job(bot, job["id"], by=asked.rumor)
     return Reply(f"Job {job['id'][:APPROVAL_DIGITS]} is approved, and goes on.")
 
 
-async def refuse(bot: Bot, _asked: Asked, found: Row, words: Sequence[str]) -> Reply:
+async def refuse(bot: Bot, asked: Asked, found: Row, words: Sequence[str]) -> Reply:
     """`org refuse <job>`: it ends, and costs nothing."""
     job = await named_job(bot, found["id"], words)
-    await refuse_job(bot, job["id"])
+    await refuse_job(bot, job["id"], by=asked.rumor)
     return Reply(f"Job {job['id'][:APPROVAL_DIGITS]} is refused.")
 
 
@@ -62,23 +64,32 @@ async def named_job(bot: Bot, org: str, words: Sequence[str]) -> Row:
     return rows[0]
 
 
-async def approve_job(bot: Bot, job_id: str) -> None:
-    """Hold the price of a job that waits; Rejected says why it cannot be, or that it waits no more."""
-    await _done(bot, job_id, partial(_plan_approved, bot))
+async def approve_job(bot: Bot, job_id: str, *, by: str = "") -> None:
+    """Hold the price of a job that waits; Rejected says why it cannot be, or that it waits no more.
+
+    `by` is the message that says so: it is obeyed by a Plan of its own, and perhaps answered in another life.
+    """
+    await _done(bot, job_id, partial(_plan_approved, bot), f"{cause_of(job_id)}/hold", by)
 
 
-async def refuse_job(bot: Bot, job_id: str) -> None:
-    """Release a job that waits; Rejected if it waits no more."""
-    await _done(bot, job_id, partial(plan_released, bot, reason="the company refused it"))
+async def refuse_job(bot: Bot, job_id: str, *, by: str = "") -> None:
+    """Release a job that waits; Rejected if it waits no more. `by` as for `approve_job`."""
+    plan = partial(plan_released, bot, reason="the company refused it")
+    await _done(bot, job_id, plan, f"{cause_of(job_id)}/release", by)
 
 
-async def _done(bot: Bot, job_id: str, plan: Callable[[Row], Awaitable[Plan]]) -> None:
-    async def decide() -> Plan:
+async def _done(bot: Bot, job_id: str, plan: Callable[[Row], Awaitable[Plan]], key: str, by: str) -> None:
+    async def decide() -> Plan | None:
         job = await bot.book.row("jobs", job_id)
         assert job is not None, f"job {job_id} was just read"
         if JobState(job["state"]) is not JobState.AWAITING_APPROVAL:
+            said = await bot.book.database.fetch("SELECT digest FROM plans WHERE id = :key", key=key)
+            if by and [row["digest"] for row in said] == [by]:
+                return None
             raise Rejected("invalid", f"this job waits for nobody's word: it is {job['state']}")
-        return await plan(job)
+        decided = await plan(job)
+        assert decided.key == key, f"{decided.key} is not {key}"
+        return replace(decided, digest=by or None)
 
     answer = await bot.book.decide(decide)
     if not answer.done:  # it keeps moving

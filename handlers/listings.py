@@ -9,6 +9,7 @@ with its path, or that it waits. Everything a stranger can cause here is bounded
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from handlers.bot import Bot, written
@@ -207,7 +208,8 @@ async def _decide_version_withdrawn(bot: Bot, version_id: str, event: Event) -> 
     if version is None or ListingState(version["state"]) not in {ListingState.WAITING, ListingState.APPROVED}:
         return None
     row = await listing_of(bot, version)
-    return await _plan_withdrawn(bot, row, [version], event, stated_at=row["stated_at"])
+    plan = await _plan_withdrawn(bot, row, [version], event, stated_at=row["stated_at"])
+    return replace(plan, key=f"{plan.key}/{version_id}")  # a deletion may name several versions
 
 
 async def _plan_withdrawn(bot: Bot, row: Row, versions: Sequence[Row], event: Event, *, stated_at: int) -> Plan:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers import assignments, refunds
+from handlers import assignments, company_approvals, refunds
 from handlers.bot import new_user
 from relaybot.clock import SetClock
 from relaybot.nostr import nip90
@@ -128,6 +128,21 @@ async def test_above_the_limit_a_job_waits_for_the_owners_word(office: Office) -
     assert "digits of its id" in await office.say("olga", "org approve 12")
     await office.deliver(job)
     assert await office.org() == from_sat(6_000)
+    await office.sound()
+
+
+async def test_a_word_that_was_obeyed_before_a_crash_is_answered_as_obeyed_after_it(office: Office) -> None:
+    await office.founded(30_000, "mia")
+    await office.say("olga", "org limit 11999")
+    job, other = await office.ask("mia"), await office.ask("mia")
+    yes, no = "a" * 64, "b" * 64
+    await company_approvals.approve_job(office.bot, job, by=yes)  # and the process is killed before it answers
+    await company_approvals.refuse_job(office.bot, other, by=no)
+    assert "is approved" in await office.say("olga", f"org approve {job}", yes)
+    assert "is refused" in await office.say("olga", f"org refuse {other}", no)
+    assert "waits for nobody's word: it is held" in await office.say("olga", f"org approve {job}")
+    assert "waits for nobody's word: it is released" in await office.say("olga", f"org refuse {other}")
+    assert [await office.state(one) for one in (job, other)] == ["held", "released"]
     await office.sound()
 
 

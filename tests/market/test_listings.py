@@ -83,6 +83,18 @@ async def test_a_withdrawn_skill_takes_the_agents_that_use_it_out_of_service(sta
     assert await stall.hear(stall.listing("agent:translate", AGENT, at=1)) != ""
 
 
+async def test_one_deletion_may_name_several_versions_of_one_agent(stall: Stall) -> None:
+    _, agent = await both(stall)
+    dearer = stall.listing("agent:translate", {**AGENT, "price": "2000 sat"}, at=1)
+    await stall.hear(dearer)
+    tags = [("e", one.id) for one in (agent, dearer)]
+    await stall.hear(key_of("heidi").sign(kind=5, content="", tags=tags, created_at=stall.clock.now() + 2))
+    await stall.market.refresh()
+    assert not stall.bot.agents
+    rows = await stall.bot.book.database.rows_by_id("listing_versions", [agent.id, dearer.id])
+    assert {row["state"] for row in rows.values()} == {"withdrawn"}
+
+
 async def test_the_operator_refuses_and_takes_out_of_service_and_says_why(stall: Stall) -> None:
     _, agent = await both(stall)
     await stall.told()
