@@ -9,7 +9,6 @@ import pytest
 
 from relaybot.db.database import Row
 from relaybot.errors import Rejected, Unavailable
-from relaybot.simulator.memory import FORGOTTEN_SECONDS
 from relaybot.simulator.network import SimulatedNetwork
 from relaybot.simulator.scripts import Ending, Outcome
 from tests.payouts.desk import LOST, NOW, RULES, Desk, Life, person
@@ -320,20 +319,6 @@ async def test_c18_without_a_route_a_payout_waits_longer_each_time_and_never_fai
     assert len(gaps) >= 2
     assert gaps == sorted(gaps)  # each pause is longer than the last
     assert desk.received("alice") == [1_980_000]
-
-
-async def test_c18_a_way_that_the_node_thinks_too_narrow_is_waited_for_until_it_has_forgotten(
-    patient: Life, desk: Desk
-) -> None:
-    desk.script(Outcome.REMEMBERED)
-    began = desk.clock.now()
-    await patient.open("alice")
-    while (await patient.payout())["state"] != "paid":
-        payout = await patient.look()
-        assert payout["state"] == "paid" or await patient.held() == HELD
-    assert desk.clock.now() - began >= FORGOTTEN_SECONDS
-    assert desk.received("alice") == [1_980_000]
-    assert await patient.differences() == []
 
 
 async def test_c18_between_two_calls_without_a_route_lies_a_pause(life: Life, desk: Desk) -> None:
