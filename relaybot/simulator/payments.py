@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from relaybot.clock import Clock
 from relaybot.simulator.channels import Channels
 from relaybot.simulator.invoices import Invoices
+from relaybot.simulator.memory import Memory
 from relaybot.simulator.orders import Order
 from relaybot.simulator.params import Fault
 from relaybot.simulator.routes import Hop, NoPath, Path, find_paths
@@ -76,6 +77,7 @@ class Payments:
         self._scripts = scripts
         self._invoices = invoices  # by the payee's name; filled before the first payment
         self._clock = clock
+        self._memory = Memory(store, clock)
         self._changes = changes
         self._delay_seconds = delay_seconds
         self._chance = chance
@@ -102,11 +104,11 @@ class Payments:
                 raise ConnectionLost
             case Outcome.ERROR_WHILE_PENDING:
                 raise Fault(209, _WORDS[209])
-            case Outcome.HOLD | Outcome.FAIL | Outcome.DELAY | Outcome.WHOLE_MAXFEE:
+            case Outcome.HOLD | Outcome.FAIL | Outcome.DELAY | Outcome.WHOLE_MAXFEE | Outcome.REMEMBERED:
                 await self._changes.first(lambda: self._ended(groupid), seconds=None)
         paid = self.completed(node, order.payment_hash)
         if paid is None:
-            code = script.code if script.outcome is Outcome.FAIL else 203
+            code = {Outcome.FAIL: script.code, Outcome.REMEMBERED: 209}.get(script.outcome, 203)
             raise Fault(code, _WORDS[code])
         return replace(paid, fresh=True)
 
@@ -187,7 +189,7 @@ class Payments:
             raise Fault(205, f"Failed: Unknown destination node {order.payee}")
         if row["name"] == node:
             return []  # an invoice of one's own succeeds at no fee
-        edges = self._channels.edges()
+        edges = self._memory.narrowed(node, self._channels.edges())
         try:
             paths = find_paths(edges, source=node, destination=row["name"], amount_msat=order.amount_msat)
         except NoPath as error:
@@ -196,6 +198,8 @@ class Payments:
         fee = sum(path.sent_msat for path in paths) - order.amount_msat
         if fee > order.maxfee_msat:
             raise Fault(206, _WORDS[206])
+        if script.outcome is Outcome.REMEMBERED:
+            self._memory.remember(node, [edge for edge in edges if edge.receiver == row["name"]], order.amount_msat)
         if script.outcome is Outcome.WHOLE_MAXFEE:
             paths[0] = _dearer(paths[0], order.maxfee_msat - fee)
         return paths
@@ -333,7 +337,7 @@ class Payments:
 
 def _ending(script: Script) -> Ending:
     match script.outcome:
-        case Outcome.FAIL:
+        case Outcome.FAIL | Outcome.REMEMBERED:
             return Ending.FAIL
         case Outcome.ORPHAN:
             return Ending.NEVER

@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS moves (
     credit_msat INTEGER NOT NULL, debit_msat INTEGER NOT NULL, fees_msat INTEGER NOT NULL,
     tag TEXT NOT NULL, created_at INTEGER NOT NULL, PRIMARY KEY (node, created_index)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS remembered (  -- what a node thinks that a channel carries at most
+    node TEXT NOT NULL, channel INTEGER NOT NULL, sender TEXT NOT NULL, most_msat INTEGER NOT NULL,
+    until INTEGER NOT NULL, PRIMARY KEY (node, channel, sender)
+) STRICT;
 CREATE TABLE IF NOT EXISTS scripts (id INTEGER PRIMARY KEY, script TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS wallets (
     name TEXT PRIMARY KEY, granted_msat INTEGER NOT NULL, created_at INTEGER NOT NULL

@@ -22,6 +22,7 @@ class Outcome(Enum):
     ORPHAN = "orphan"  # a row that stays pending for ever, without an HTLC; the caller hears nothing
     DELAY = "delay"  # as usual, after `seconds`
     WHOLE_MAXFEE = "whole_maxfee"  # the route takes every msat of the fee limit
+    REMEMBERED = "remembered"  # it fails with 209; for an hour the payer takes the way to be too narrow for as much
 
 
 class Ending(Enum):

@@ -228,7 +228,14 @@ async def _recipient_offline(lab: Lab) -> dict[str, Any]:
     return await pay(lab)
 
 
-@SITUATIONS.of("pay-205-leaked-reservation", "pay-205-remembered-constraint")
+@SITUATIONS.of("pay-205-remembered-constraint")
+async def _remembered(lab: Lab) -> dict[str, Any]:
+    lab.script(Outcome.REMEMBERED)
+    await pay(lab)
+    return await pay(lab)
+
+
+@SITUATIONS.of("pay-205-leaked-reservation")
 async def _blocked_way(lab: Lab) -> dict[str, Any]:
     lab.script(Outcome.FAIL, code=205)
     return await pay(lab)

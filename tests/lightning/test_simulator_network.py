@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from relaybot.clock import SetClock
 from relaybot.errors import BadConfig
+from relaybot.simulator.memory import FORGOTTEN_SECONDS
 from relaybot.simulator.network import ChannelPlan, Running, SimulatedNetwork, Topology, run_node
 from relaybot.simulator.orders import order_for
 from relaybot.simulator.params import Fault
@@ -98,6 +99,31 @@ async def test_an_unknown_script_code_says_so(network: SimulatedNetwork) -> None
     with pytest.raises(Fault) as failure:
         await network.payments.pay("service", order_for(invoice, amount_msat=1_000_000))
     assert (failure.value.code, failure.value.message) == (999, "Failed by script")
+
+
+async def test_a_way_that_failed_is_too_narrow_for_as_much_until_the_payer_has_forgotten_it(
+    data_dir: Path, clock: SetClock
+) -> None:
+    async def code_of(network: SimulatedNetwork, amount_msat: int) -> int:
+        invoice = parse_bolt11(network.people.invoice("alice", amount_msat))
+        try:
+            await network.payments.pay("service", order_for(invoice, amount_msat=amount_msat))
+        except Fault as fault:
+            return fault.code
+        return 0
+
+    network = SimulatedNetwork(data_dir, clock=clock)
+    await network.start()
+    network.scripts.add(Script(outcome=Outcome.REMEMBERED))
+    assert [await code_of(network, sat) for sat in (1_000_000, 1_000_000, 400_000, 2_000_000)] == [209, 205, 0, 205]
+    await network.close()
+    network = SimulatedNetwork(data_dir, clock=clock)  # it outlives a restart
+    await network.start()
+    clock.advance(FORGOTTEN_SECONDS - 1)
+    assert await code_of(network, 1_000_000) == 205
+    clock.advance(1)
+    assert await code_of(network, 1_000_000) == 0
+    await network.close()
 
 
 async def test_a_delayed_payment_is_pending_until_its_time_and_goes_on_at_the_next_start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from relaybot.simulator.memory import FORGOTTEN_SECONDS
 from relaybot.simulator.scripts import Ending, Outcome
 from tests.payouts.desk import GRANTED, Desk, Life, person, said
 from wallet.accounts import EXPENSE_LIGHTNING, NODE_LIGHTNING, hold, user
@@ -163,3 +164,17 @@ async def test_c5_a_call_that_answers_an_error_while_a_part_is_pending_is_neithe
     assert (await life.payout())["state"] == "paid"
     assert (await life.payout())["reason"] == ""
     assert await life.differences() == []
+
+
+async def test_c18_a_way_that_the_node_thinks_too_narrow_is_waited_for_until_it_has_forgotten(
+    patient: Life, desk: Desk
+) -> None:
+    desk.script(Outcome.REMEMBERED)
+    began = desk.clock.now()
+    await patient.open("alice")
+    while (await patient.payout())["state"] != "paid":
+        payout = await patient.look()
+        assert payout["state"] == "paid" or await patient.held() == 2_000_000
+    assert desk.clock.now() - began >= FORGOTTEN_SECONDS
+    assert desk.received("alice") == [1_980_000]
+    assert await patient.differences() == []
