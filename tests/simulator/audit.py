@@ -270,7 +270,15 @@ class Auditor:
         )
         return sum(msat for (msat,) in self.rows(sql, payment))
 
-    def _row(self, sql: str, values: Mapping[str, Any] | tuple[()] = ()) -> tuple[Any, ...]:
+    def taken_of(self, payment: str) -> int:
+        """Return how much of a card payment the card company has taken back, in msat."""
+        sql = (
+            "SELECT COALESCE(SUM(CASE WHEN credit = 'card/receivable' THEN amount_msat ELSE -amount_msat END), 0)"
+            " FROM transfers WHERE plan LIKE ? AND plan <> ? AND 'card/receivable' IN (debit, credit)"
+        )
+        return int(self._row(sql, (f"card/{payment}/%", f"card/{payment}/bought"))[0])
+
+    def _row(self, sql: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._connection().execute(sql, values).fetchone()
         return row
 

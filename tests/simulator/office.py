@@ -99,9 +99,15 @@ async def _disputed(stage: Stage, payment_id: str, part: Msat, seconds: float) -
 
 
 async def _followed(world: World, payment_id: str, seen: DisputeState, part: Msat) -> None:
-    """Take one step after the other until there is none; what was done in a life that ended is not done again."""
+    """Take one step after the other until there is none; what was done in a life that ended is not done again.
+
+    No step takes more than is disputed now: a later one might give it back before anybody looks.
+    """
+    most = max(part, world.auditor.taken_of(payment_id))
     while await until_done(world, lambda bot: cards.plan_dispute(bot, payment_id, seen, part)) is Verdict.APPLIED:
-        pass
+        taken = world.auditor.taken_of(payment_id)
+        if taken > most:
+            world.auditor.found(f"of {payment_id} {taken} msat were taken, and {part} msat are disputed")
 
 
 async def _written_off(bot: Bot, payment_id: str) -> Plan | None:
