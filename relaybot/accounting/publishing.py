@@ -64,7 +64,7 @@ async def publish_day(book: Book, keypair: KeyPair, rules: Rules, day: str, *, n
     async with book.database.snapshot() as reader:
         cells, last_seq = await read_cells(reader, after_seq=last_seq, end=period.end)
     summary, carry = close_day(Contributions(period, cells), carried, rules)
-    event = build_summary(keypair, summary, now)
+    event = build_summary(keypair, summary, now, previous=last["event"] if last is not None else "")
     row: Values = {"event": event.id, "carry": carry.to_json(), "last_seq": last_seq, "created_at": now}
     answer = await book.apply(Plan(f"summary/{day}", changes=(Insert("summaries", day, row), owed(event, now))))
     log.info("day_published", day=day, event_id=event.id, answer=answer.verdict.value)

@@ -103,8 +103,11 @@ def unit_of(cell: CellName, round_msat: int) -> int:
     return 1 if cell == JOBS_COUNT else round_msat
 
 
-def build_summary(keypair: KeyPair, summary: DaySummary, now: int) -> Event:
-    """Sign the event of one day; Rejected, naming the field, if a strict reader would refuse it."""
+def build_summary(keypair: KeyPair, summary: DaySummary, now: int, *, previous: str = "") -> Event:
+    """Sign the event of one day, which names the one before it by its id, if there was one.
+
+    Rejected, naming the field, if a strict reader would refuse it.
+    """
     _check(summary, now)
     tags = [
         ["d", f"day:{summary.day}"],
@@ -113,6 +116,7 @@ def build_summary(keypair: KeyPair, summary: DaySummary, now: int) -> Event:
         ["k", str(summary.k)],
         ["dominance", str(summary.dominance_percent)],
         ["round", str(summary.round_msat)],
+        *([["e", previous, "", "prev"]] if previous else []),
         *([["demo", DEMO_NOTE]] if summary.demo else []),
         ["alt", f"Flow of funds on {summary.day} (UTC): totals of what came in, was earned and was paid out"],  # NIP-31
     ]
@@ -140,6 +144,11 @@ def parse_summary(event: Event) -> DaySummary:
     if _single(event, "d") != (f"day:{summary.day}",):
         raise _wrong("d", event.tag("d"))
     return summary
+
+
+def previous_of(event: Event) -> str | None:
+    """Return the id of the summary that was published before this one, if it names one."""
+    return next((tag[1] for tag in event.tags_named("e") if tag[3:] == ("prev",)), None)
 
 
 def encode_figures(figures: Mapping[CellName, int | None]) -> str:

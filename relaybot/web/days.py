@@ -27,10 +27,13 @@ def days_page(accounts: PublishedAccounts, site: Site) -> str:
         nothing = el("p", "Nothing is published yet. ", el("a", "What will stand here", href="/"), class_="lede")
         return page(site, opening, nothing, title="Day by day", here="/accounts")
     lede = el("p", "Each day is one signed event, published once and never changed.", class_="lede")
+    gaps = [el("p", f"What was published before {long_day(day)} is missing here.") for day in accounts.missing()]
     table = day_table(list(reversed(days)), accounts, site)
     atom, document = el("a", "Atom feed", href="/accounts.atom"), el("a", "JSON", href="/accounts.json")
     feeds = el("p", "For programs: ", atom, " · ", document)
-    return page(site, opening, lede, table, feeds, reasons(days[-1].summary), title="Day by day", here="/accounts")
+    return page(
+        site, opening, lede, *gaps, table, feeds, reasons(days[-1].summary), title="Day by day", here="/accounts"
+    )
 
 
 def day_page(published: PublishedDay, accounts: PublishedAccounts, site: Site) -> str:

@@ -19,6 +19,7 @@ from relaybot.nostr.flow_of_funds import (
     DaySummary,
     day_period,
     parse_summary,
+    previous_of,
 )
 from relaybot.nostr.keys import verify
 
@@ -30,6 +31,7 @@ class PublishedDay:
     summary: DaySummary
     event_id: str
     published_at: int
+    previous: str | None = None  # the id of the event before it, as it says
 
     @property
     def day(self) -> str:
@@ -75,7 +77,7 @@ class PublishedAccounts:
         known = self._days.get(summary.day)
         if known is not None and known.event_id != event.id:
             raise Rejected("duplicate", "day was published before", day=summary.day, first=known.event_id)
-        self._days[summary.day] = PublishedDay(summary, event.id, event.created_at)
+        self._days[summary.day] = PublishedDay(summary, event.id, event.created_at, previous_of(event))
         return known is None
 
     @property
@@ -86,6 +88,11 @@ class PublishedAccounts:
     def days(self) -> Sequence[PublishedDay]:
         """Return all days, oldest first."""
         return sorted(self._days.values(), key=lambda published: published.day)
+
+    def missing(self) -> Sequence[str]:
+        """Return the days whose event names one before it that is not here: that one was left out, or taken away."""
+        known = {published.event_id for published in self._days.values()}
+        return [one.day for one in self.days() if one.previous is not None and one.previous not in known]
 
     def day(self, day: str) -> PublishedDay | None:
         """Return the day `2026-11-22`, if it was published."""

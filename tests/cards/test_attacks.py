@@ -20,9 +20,9 @@ from handlers.wallet_connect import on_request
 from handlers.withdrawals import withdraw
 from relaybot.cardsim.webhooks import Manner
 from relaybot.errors import Rejected
-from relaybot.nostr import encryption, nip19
+from relaybot.nostr import encryption, nip19, nip57
 from relaybot.nostr.encryption import NIP44, Encryption
-from relaybot.nostr.event import parse_event
+from relaybot.nostr.event import encode_event, parse_event
 from relaybot.nostr.keys import KeyPair
 from tests.cards.counter import Counter
 from tests.settlements.conftest import ALICE, BOB
@@ -183,7 +183,9 @@ async def test_g5_card_and_promo_money_leave_on_no_way(counter: Counter) -> None
         with pytest.raises(Rejected, match="you have 0 sat"):
             await withdraw(counter.bot, Asked(BOB.pubkey, "1" * 64, counter.clock.now(), ("1000", destination)))
     described = await pay_requests.describe(counter.bot, nip19.encode_npub(ALICE.pubkey))
-    gift = pay_requests.Asked(str(from_sat(1_000)), "", "", "")
+    tags = [["p", ALICE.pubkey], ["amount", str(from_sat(1_000))], ["relays", "wss://relay.test"]]
+    zap = encode_event(BOB.sign(kind=nip57.ZAP_REQUEST_KIND, content="", tags=tags, created_at=counter.clock.now()))
+    gift = pay_requests.Asked(str(from_sat(1_000)), zap, "", "")
     given = await pay_requests.request(counter.bot, nip19.encode_npub(ALICE.pubkey), gift) if described else {}
     inside = [await till.top_up(1_000), await till.top_up(1_000, ALICE, number=2), given["pr"]]
     job_of_alice = await till.invoice_of(await till.ask_for_job(ALICE))

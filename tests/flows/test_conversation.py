@@ -89,7 +89,7 @@ async def test_a_referrer_is_named_early_or_not_at_all() -> None:
         assert "within 0 days" in await bob.ask(w.bot, f"refer {w.keys['eve'].pubkey}")
 
 
-async def test_a_command_in_a_second_wrap_is_done_once() -> None:
+async def test_i7_a_command_in_a_second_wrap_is_done_once() -> None:
     async with world() as w:
         bob, now = await w.join("bob"), int(time.time())
         rumor = nip17.build_message(bob.pubkey, [w.bot], "topup 100", now=now)
@@ -259,7 +259,7 @@ async def test_an_answer_is_also_brought_to_where_its_receiver_reads() -> None:
             assert "0 sat" in nip17.parse_message(answer).text
 
 
-async def test_a_stranger_is_answered_so_often_a_day_and_whoever_has_money_always() -> None:
+async def test_i7_a_stranger_is_answered_so_often_a_day_and_whoever_has_money_always() -> None:
     async with world(dm={"stranger_answers_per_day": 1}) as w:
         mallory, bob = await w.join("mallory"), await w.join("bob")
         await mallory.ask(w.bot, "help")

@@ -144,8 +144,7 @@ async def test_the_same_invoice_twice_pays_once() -> None:
         assert len(await w.rows("SELECT id FROM payouts")) == 1
 
 
-async def test_a_replayed_request_pays_once_also_after_a_restart() -> None:
-    """Attack I6."""
+async def test_i6_a_replayed_request_pays_once_also_after_a_restart() -> None:
     async with connected() as (w, uri):
         async with client_of(w, uri) as client:
             request = client.request("pay_invoice", invoice=w.network.people.invoice("alice", from_sat(1_000)))

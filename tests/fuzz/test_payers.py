@@ -9,11 +9,11 @@ import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,9 +51,9 @@ digits = st.sampled_from(["", "0", "1000", "21000", "-1", "1e3", "9" * 30, "٣"]
 tag_values = hexes | digits | words | st.sampled_from(["wss://relay.test", "30023:" + ALICE.pubkey + ":x", "9734"])
 
 
-@asynccontextmanager
-async def shop() -> AsyncIterator[Till]:
-    """The bot on a book of its own, beside a node; Bob has a connected app, and no money."""
+@pytest.fixture
+async def till() -> AsyncIterator[Till]:
+    """One bot on one book beside one node, for all examples of a test: Bob has a connected app, and no money."""
     with TemporaryDirectory(prefix="fz-") as name:
         directory, clock = Path(name), SetClock(NOW)
         network = SimulatedNetwork(directory, clock=clock)
@@ -67,9 +67,20 @@ async def shop() -> AsyncIterator[Till]:
         try:
             async with Street(SqliteStore(directory / "book.sqlite3"), network, clock, config).till() as till:
                 yield till
-                assert await till.book.database.fetch("SELECT id FROM transfers") == []
         finally:
             await network.close()
+
+
+def a_day_later(till: Till) -> Bot:
+    """Let a day pass, so that no limit of one example is left for the next, and return the bot."""
+    clock = till.bot.clock
+    assert isinstance(clock, SetClock)
+    clock.advance(86_400)
+    return till.bot
+
+
+async def moved_nothing(till: Till) -> bool:
+    return await till.book.database.fetch("SELECT id FROM transfers") == []
 
 
 @st.composite
@@ -119,23 +130,23 @@ queries = st.tuples(
 
 @fuzzed_slowly
 @given(st.lists(queries, min_size=5, max_size=20))
-async def test_queries_of_wallets_get_an_invoice_over_what_they_asked_or_a_reason(asked: list[Any]) -> None:
-    async with shop() as till:
-        bot = till.bot
-        recipients = {"service": bot.service.pubkey, "_": bot.service.pubkey, "autodev": next(iter(bot.agents))}
-        for name, amount, made, comment in asked:
-            nostr = made(recipients.get(name, ALICE.pubkey)) if callable(made) else made or ""
-            try:
-                await pay_requests.nostr_names(bot, name)
-                described = await pay_requests.describe(bot, name)
-                query = pay_requests.Asked(amount=amount, nostr=nostr, comment=comment)
-                answer = await pay_requests.request(bot, name, query)
-            except Rejected:
-                continue
-            invoice, committed = parse_bolt11(answer["pr"]), nostr or described["metadata"]
-            assert invoice.amount_msat == int(amount)
-            assert invoice.description_hash == hashlib.sha256(committed.encode()).hexdigest()
-            assert not (await pay_requests.state_of(bot, invoice.payment_hash))["settled"]
+async def test_queries_of_wallets_get_an_invoice_over_what_they_asked_or_a_reason(till: Till, asked: list[Any]) -> None:
+    bot = a_day_later(till)
+    recipients = {"service": bot.service.pubkey, "_": bot.service.pubkey, "autodev": next(iter(bot.agents))}
+    for name, amount, made, comment in asked:
+        nostr = made(recipients.get(name, ALICE.pubkey)) if callable(made) else made or ""
+        try:
+            await pay_requests.nostr_names(bot, name)
+            described = await pay_requests.describe(bot, name)
+            query = pay_requests.Asked(amount=amount, nostr=nostr, comment=comment)
+            answer = await pay_requests.request(bot, name, query)
+        except Rejected:
+            continue
+        invoice, committed = parse_bolt11(answer["pr"]), nostr or described["metadata"]
+        assert invoice.amount_msat == int(amount)
+        assert invoice.description_hash == hashlib.sha256(committed.encode()).hexdigest()
+        assert not (await pay_requests.state_of(bot, invoice.payment_hash))["settled"]
+    assert await moved_nothing(till)
 
 
 payloads = st.fixed_dictionaries(
@@ -151,31 +162,31 @@ wallet_requests = st.tuples(
 
 @fuzzed_slowly
 @given(st.lists(wallet_requests, min_size=5, max_size=20))
-async def test_apps_are_answered_in_the_words_of_nip47_and_move_nothing(asked: list[Any]) -> None:
-    app = KeyPair(b"\x07" * 32)
-    async with shop() as till:
-        bot = till.bot
-        await till.book.apply(Plan("test/connected", changes=(_connected(bot, app),)))
-        bolt11s = [till.network.people.invoice("alice", 5_000), await till.top_up(5)]
-        for number, (body, scheme, named, with_invoice) in enumerate(asked):
-            if with_invoice and isinstance(body, dict) and isinstance(body.get("params"), dict):
-                body["params"]["invoice"] = bolt11s[number % 2]
-            service = bot.wallet_key(app.pubkey).pubkey
-            how = Encryption(scheme, secrets.token_bytes(32))
-            content = encryption.encrypt(json.dumps(body), app, service, how)
-            tags = [["p", service], ["n", str(number)], *([["encryption", named]] if named is not None else [])]
-            event = app.sign(kind=nip47.REQUEST_KIND, content=content, tags=tags, created_at=NOW)
-            try:
-                decision = await wallet_connect.on_request(bot, event)
-            except Rejected:  # it cannot be decrypted in the scheme that it names: there is nobody to answer
-                assert named is not None
-                continue
-            assert isinstance(decision, Plan), decision
-            assert (await till.book.apply(decision)).done
-            response = parse_event(_owed(decision)[0])
-            said = json.loads(encryption.decrypt(response.content, app, service, _scheme(named, scheme)))
-            assert (said["error"] is None) != (said["result"] is None)
-            assert said["error"] is None or said["error"]["code"] in nip47.Code.__members__
+async def test_apps_are_answered_in_the_words_of_nip47_and_move_nothing(till: Till, asked: list[Any]) -> None:
+    bot, app = a_day_later(till), KeyPair(b"\x07" * 32)
+    now = bot.clock.now()
+    await till.book.apply(Plan("test/connected", changes=(_connected(bot, app),)))
+    bolt11s = [till.network.people.invoice("alice", 5_000), await till.top_up(5, number=now)]
+    for number, (body, scheme, named, with_invoice) in enumerate(asked):
+        if with_invoice and isinstance(body, dict) and isinstance(body.get("params"), dict):
+            body["params"]["invoice"] = bolt11s[number % 2]
+        service = bot.wallet_key(app.pubkey).pubkey
+        how = Encryption(scheme, secrets.token_bytes(32))
+        content = encryption.encrypt(json.dumps(body), app, service, how)
+        tags = [["p", service], ["n", str(number)], *([["encryption", named]] if named is not None else [])]
+        event = app.sign(kind=nip47.REQUEST_KIND, content=content, tags=tags, created_at=now)
+        try:
+            decision = await wallet_connect.on_request(bot, event)
+        except Rejected:  # it cannot be decrypted in the scheme that it names: there is nobody to answer
+            assert named is not None
+            continue
+        assert isinstance(decision, Plan), decision
+        assert (await till.book.apply(decision)).done
+        response = parse_event(_owed(decision)[0])
+        said = json.loads(encryption.decrypt(response.content, app, service, _scheme(named, scheme)))
+        assert (said["error"] is None) != (said["result"] is None)
+        assert said["error"] is None or said["error"]["code"] in nip47.Code.__members__
+    assert await moved_nothing(till)
 
 
 def _connected(bot: Bot, app: KeyPair) -> Insert:
@@ -198,26 +209,27 @@ lines = st.lists(st.sampled_from(SAID) | words, min_size=1, max_size=5).map(" ".
 
 @fuzzed_slowly
 @given(st.lists(lines, min_size=5, max_size=20))
-async def test_every_line_is_answered_in_words_and_costs_nobody_anything(said: list[str]) -> None:
-    async with shop() as till:
-        bot = till.bot
-        for number, line in enumerate(said):
-            rumor = nip17.build_message(BOB.pubkey, [bot.service.pubkey], line, now=NOW + number)
-            nonces = (secrets.token_bytes(32), secrets.token_bytes(32))
-            wrap = nip59.wrap(
-                rumor,
-                BOB,
-                bot.service.pubkey,
-                ephemeral=KeyPair(secrets.token_bytes(32)),
-                nonces=nonces,
-                seal_created_at=NOW,
-                wrap_created_at=NOW,
-            )
-            decision = await commands.on_wrap(bot, wrap)
-            if not line.split():
-                assert decision == "an empty message"
-                continue
-            assert isinstance(decision, Plan), decision
-            assert (await till.book.apply(decision)).done
-            answer = next(one for one in map(parse_event, _owed(decision)) if one.tag("p") == BOB.pubkey)
-            assert nip17.parse_message(nip59.unwrap(answer, BOB)).text
+async def test_every_line_is_answered_in_words_and_costs_nobody_anything(till: Till, said: list[str]) -> None:
+    bot = a_day_later(till)
+    now = bot.clock.now()
+    for number, line in enumerate(said):
+        rumor = nip17.build_message(BOB.pubkey, [bot.service.pubkey], line, now=now + number)
+        nonces = (secrets.token_bytes(32), secrets.token_bytes(32))
+        wrap = nip59.wrap(
+            rumor,
+            BOB,
+            bot.service.pubkey,
+            ephemeral=KeyPair(secrets.token_bytes(32)),
+            nonces=nonces,
+            seal_created_at=now,
+            wrap_created_at=now,
+        )
+        decision = await commands.on_wrap(bot, wrap)
+        if not line.split():
+            assert decision == "an empty message"
+            continue
+        assert isinstance(decision, Plan), decision
+        assert (await till.book.apply(decision)).done
+        answer = next(one for one in map(parse_event, _owed(decision)) if one.tag("p") == BOB.pubkey)
+        assert nip17.parse_message(nip59.unwrap(answer, BOB)).text
+    assert await moved_nothing(till)

@@ -11,7 +11,7 @@ from relaybot.accounting.publishing import publish_day, publish_due
 from relaybot.clock import SetClock
 from relaybot.errors import Rejected
 from relaybot.nostr.event import parse_event
-from relaybot.nostr.flow_of_funds import CellName, parse_summary
+from relaybot.nostr.flow_of_funds import CellName, parse_summary, previous_of
 from relaybot.nostr.keys import KeyPair, verify
 from tests.service.conftest import NOW
 from wallet.accounts import CAPITAL, NODE_LIGHTNING, NODE_ONCHAIN, REVENUE, Class, hold, user
@@ -120,6 +120,19 @@ async def test_a_day_is_published_once_and_no_earlier_one_after_it(book: Book, c
     assert not await publish_day(book, BOOKS, RULES, TODAY, now=clock.now())
     with pytest.raises(Rejected, match="later day"):
         await publish_day(book, BOOKS, RULES, "2020-01-01", now=clock.now())
+
+
+async def test_j3_each_day_names_the_event_before_it(book: Book, clock: SetClock) -> None:
+    await a_job(book, 1)
+    clock.advance(4 * DAY)
+    while await publish_due(book, BOOKS, RULES, clock, delay_seconds=3_600):
+        pass
+    rows = await book.database.fetch(
+        "SELECT summaries.event AS id, outbox.event AS said FROM summaries"
+        " JOIN outbox ON outbox.id = summaries.event ORDER BY summaries.id"
+    )
+    assert len(rows) > 2
+    assert [previous_of(parse_event(row["said"])) for row in rows] == [None, *(row["id"] for row in rows[:-1])]
 
 
 async def test_a_day_that_is_not_over_is_published_by_a_demonstration_only(book: Book, clock: SetClock) -> None:

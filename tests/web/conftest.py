@@ -52,14 +52,16 @@ STORY: dict[CellName, int] = {
 }
 
 
-def told(day: str, figures: dict[CellName, int] | None = None, *, demo: bool = False, k: int = 5) -> Event:
+def told(
+    day: str, figures: dict[CellName, int] | None = None, *, demo: bool = False, k: int = 5, previous: str = ""
+) -> Event:
     """Return the signed summary of a day with these figures, all others withheld."""
     period = day_period(day)
     if demo:
         period = Period(period.start, period.start + 3_600)
     cells: dict[CellName, int | None] = {**dict.fromkeys(CELLS), **(figures or {})}
     summary = DaySummary(period, k, 100 if demo else 80, 500, cells, demo=demo)
-    return build_summary(BOOKS, summary, period.end + 3_600)
+    return build_summary(BOOKS, summary, period.end + 3_600, previous=previous)
 
 
 def accounts_of(*events: Event) -> PublishedAccounts:

@@ -8,8 +8,9 @@ import pytest
 from relaybot.errors import Rejected
 from relaybot.nostr.flow_of_funds import KIND
 from relaybot.nostr.keys import KeyPair
+from relaybot.web.days import days_page
 from relaybot.web.published import PublishedAccounts, totals, week_of
-from tests.web.conftest import BOOKS, STORY, accounts_of, told
+from tests.web.conftest import BOOKS, SITE, STORY, accounts_of, told
 
 
 def test_a_published_day_is_kept() -> None:
@@ -50,6 +51,17 @@ def test_j3_a_changed_summary_is_refused() -> None:
         with pytest.raises(Rejected, match="forged"):
             accounts.add(forged)
         assert not accounts.days()
+
+
+def test_j3_a_summary_that_was_taken_away_is_missed_by_the_one_after_it() -> None:
+    first = told("2026-11-20", STORY)
+    second = told("2026-11-21", STORY, previous=first.id)
+    third = told("2026-11-22", STORY, previous=second.id)
+    assert accounts_of(third, first, second).missing() == []
+    assert accounts_of(first, third).missing() == ["2026-11-22"]
+    assert accounts_of(second, third).missing() == ["2026-11-21"]  # the first of all, too
+    assert "before 22 November 2026 is missing here" in days_page(accounts_of(first, third), SITE)
+    assert "missing here" not in days_page(accounts_of(first, second, third), SITE)
 
 
 def test_a_summary_that_is_none_is_refused() -> None:
