@@ -106,10 +106,9 @@ class EventWriter:
         fresh = self._fresh.keys() & ids  # in this order: so an event goes, from here to there and to its place
         return fresh | (self._moving.keys() & ids)
 
-    def write(self, arrivals: Sequence[Arrival], *, unknown: bool = False) -> list[Outcome]:
+    def write(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
         """Store what is to be stored; when this returns, it is on the disk.
 
-        `unknown`: none of them is stored, each is here once, and nobody stores one meanwhile: it is not looked up.
         sqlite3.Error, OSError: what may wait was not stored; what replaces, expires or deletes, all or nothing.
         """
         removing = any(arrival.event.kind in _REMOVING for arrival in arrivals)
@@ -117,7 +116,8 @@ class EventWriter:
             self.move()
         waits = [not removing and _may_wait(arrival.event) for arrival in arrivals]
         with nullcontext(self._judging) if all(waits) else self._in_place() as connection:
-            seen = set() if unknown else self._stored(connection, [arrival.event.id for arrival in arrivals])
+            ids = [arrival.event.id for arrival in arrivals]
+            seen = self.fresh_of(ids) | known_ids(connection, ids)
             batch = _Batch(connection, arrivals, self._last_seq, seen)
             outcomes = [batch.take(*one) for one in zip(arrivals, waits, strict=True)]
             batch.flush()
@@ -129,9 +129,6 @@ class EventWriter:
                 self._fresh.update({arrival.event.id: (seq, arrival) for seq, arrival in batch.fresh})
                 self._fresh_bytes += sum([len(arrival.raw) for _, arrival in batch.fresh])
         return outcomes
-
-    def _stored(self, connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
-        return self.fresh_of(ids) | known_ids(connection, ids)
 
     def move(self) -> None:
         """Move all that is fresh to where it is found. sqlite3.Error: it stays where it was."""

@@ -51,7 +51,7 @@ from relaybot.relay.settings import RelayLimits
 log = structlog.get_logger()
 
 Done: TypeAlias = Callable[[list[Outcome]], None]
-Job: TypeAlias = tuple[Sequence[Arrival], Done, bool]
+Job: TypeAlias = tuple[Sequence[Arrival], Done]
 Step: TypeAlias = tuple[Callable[[], None], asyncio.Future[None] | None]
 
 READERS = 2  # long queries leave one for the short ones; the machine aimed at has two cores
@@ -100,12 +100,9 @@ class EventStore:
         """Return the second before which nothing that is stored expires."""
         return self._events.next_expiry
 
-    def write(self, arrivals: Sequence[Arrival], done: Done, *, unknown: bool = False) -> None:
-        """Have `arrivals` stored; `done` is called on the loop with one outcome each, after the commit.
-
-        `unknown`: `known` has none of them, and each is offered once until it is done.
-        """
-        self._jobs.put((arrivals, done, unknown))
+    def write(self, arrivals: Sequence[Arrival], done: Done) -> None:
+        """Have `arrivals` stored; `done` is called on the loop with one outcome each, after the commit."""
+        self._jobs.put((arrivals, done))
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` that are stored; takes microseconds. sqlite3.Error: the disk refuses."""
@@ -230,12 +227,12 @@ class EventStore:
         return jobs
 
     def _write(self, jobs: Sequence[Job]) -> None:
-        arrivals = [arrival for job, _, _ in jobs for arrival in job]
+        arrivals = [arrival for job, _ in jobs for arrival in job]
         if not arrivals:
             return
         try:
             self._probe("store:before")
-            outcomes = self._events.write(arrivals, unknown=all(unknown for _, _, unknown in jobs))
+            outcomes = self._events.write(arrivals)
             self._probe("store:after")
         except (sqlite3.Error, OSError) as error:
             log.error("relay_store_failed", events=len(arrivals), error=str(error))  # noqa: TRY400 - an outside fault, no bug
@@ -272,7 +269,7 @@ def _finish(done: asyncio.Future[None], error: sqlite3.Error | None) -> None:
 
 def _tell(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
     start = 0
-    for arrivals, done, _ in jobs:
+    for arrivals, done in jobs:
         done(list(outcomes[start : start + len(arrivals)]))
         start += len(arrivals)
 

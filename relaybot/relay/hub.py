@@ -198,7 +198,7 @@ class Hub:
                     self._settle(offer, *_FAILED)
         if to_store:
             self._being_stored.update([offer.raw for offer in to_store])
-            self._store.write(to_store, partial(self._written, to_store), unknown=True)  # _start_checks has looked
+            self._store.write(to_store, partial(self._written, to_store))
 
     def _written(self, offers: Sequence[_Offer], outcomes: Sequence[Outcome]) -> None:
         for offer, outcome in zip(offers, outcomes, strict=True):
