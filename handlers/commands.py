@@ -67,7 +67,7 @@ async def _taken(bot: Bot, event: Event) -> tuple[str, int]:
 async def _answered(bot: Bot, said: Asked, text: str, since: int) -> Decision:
     """Return the Plan that does what a message says, once, and owes the answer.
 
-    Unavailable: it is to be tried again; whoever has waited for that since `since` is told so.
+    We have it since `since`. Unavailable: it is to be tried again; whoever has waited for that is told so.
     """
     words = text.split()
     if not words:
@@ -75,7 +75,7 @@ async def _answered(bot: Bot, said: Asked, text: str, since: int) -> Decision:
     counted = await heard(bot, said.sender)
     asked = replace(said, words=words[1:], text="".join(text.split(maxsplit=1)[1:]))
     try:
-        reply = _too_late(asked, bot.clock.now()) or await _run(bot, words[0].lower(), asked)
+        reply = _too_late(asked, since) or await _run(bot, words[0].lower(), asked)
     except Unavailable:
         if bot.clock.now() - since >= PATIENCE_SECONDS:
             await _say_it_waits(bot, asked)
@@ -95,9 +95,9 @@ async def _say_it_waits(bot: Bot, asked: Asked) -> None:
     await bot.book.apply(Plan(f"dm/{asked.sender}/waits/{now // _AN_HOUR}", changes=(message,)))
 
 
-def _too_late(asked: Asked, now: int) -> Reply | None:
-    """Return what is answered to a message that is too old to be done: a relay may hold one back for weeks."""
-    if asked.created_at >= now - HELD_BACK_SECONDS:
+def _too_late(asked: Asked, since: int) -> Reply | None:
+    """Return what is answered to a message that was too old when it came: a relay may hold one back for weeks."""
+    if asked.created_at >= since - HELD_BACK_SECONDS:
         return None
     written_at = datetime.fromtimestamp(max(0, asked.created_at), UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Reply(

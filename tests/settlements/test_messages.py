@@ -69,6 +69,13 @@ async def test_whoever_waits_for_the_node_is_told_so_once_an_hour_and_answered_w
     assert all(["Pay this invoice" in await answered(till, wrap) for wrap in wraps])
 
 
+async def test_a_message_that_we_kept_is_done_however_long_the_node_was_away(till: Till, street: Street) -> None:
+    wrap = wrapped(till, "topup 100")
+    assert (await till.book.apply(Plan(f"inbox/{wrap.id}", changes=(arrived(wrap, "own", NOW, "me"),)))).done
+    street.clock.advance(HELD_BACK_SECONDS + 1)
+    assert "Pay this invoice" in await answered(till, wrap)
+
+
 async def test_i7_a_message_that_a_relay_held_back_for_days_is_not_done(till: Till) -> None:
     late = NOW - HELD_BACK_SECONDS
     assert "Pay this invoice" in await said(till, "topup 100", created_at=late)
